@@ -1,0 +1,160 @@
+"""A whole BERT classifier as one ordinary ONNX file: what PyTorch's exporter writes, node for node where it matters.
+
+The tests use it as "ONNX from elsewhere", the speed check as the model that ONNX Runtime gets. Hence the long-winded
+forms: shapes computed with Shape and Gather, LayerNorm and GELU spelled out, the mask turned into a large negative
+number. Those are the patterns that optimizers of other runtimes look for, and that an importer must cope with.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 17
+
+
+class Graph:
+    """Nodes and constants in the making; every method returns the name of its value."""
+
+    def __init__(self):
+        self.nodes, self.constants = [], {}
+
+    def op(self, kind, *inputs, **attributes):
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [f"{name}_out"], name=name, **attributes))
+        return f"{name}_out"
+
+    def constant(self, value, name=None):
+        name = name or f"const_{len(self.constants)}"
+        self.constants[name] = numpy_helper.from_array(np.asarray(value), name)
+        return name
+
+    def number(self, value):
+        return self.constant(np.float32(value))
+
+    def integers(self, *values):
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def size(self, x, axis):
+        """One dimension of `x`, as a tensor of one element."""
+        index = self.constant(np.int64(axis))
+        return self.op("Unsqueeze", self.op("Gather", self.op("Shape", x), index, axis=0), self.integers(0))
+
+
+class Bert:
+    """Builds the graph from `weights`, a dict of f32 arrays under Hugging Face names."""
+
+    def __init__(self, config, weights):
+        self.config, self.weights, self.g = config, weights, Graph()
+        self.hidden, self.heads = config["hidden_size"], config["num_attention_heads"]
+
+    def weight(self, name):
+        if name not in self.g.constants:
+            self.g.constant(self.weights[name].astype(np.float32), name)
+        return name
+
+    def linear(self, x, prefix):
+        """A batch of rows times a weight: MatMul with the transposed weight, then Add, as exporters write it."""
+        name = f"{prefix}.weight.transposed"
+        self.g.constant(np.ascontiguousarray(self.weights[f"{prefix}.weight"].T.astype(np.float32)), name)
+        return self.g.op("Add", self.weight(f"{prefix}.bias"), self.g.op("MatMul", x, name))
+
+    def norm(self, x, prefix):
+        g = self.g
+        centred = g.op("Sub", x, g.op("ReduceMean", x, axes=[-1]))
+        variance = g.op("ReduceMean", g.op("Pow", centred, g.number(2.0)), axes=[-1])
+        deviation = g.op("Sqrt", g.op("Add", variance, g.number(self.config["layer_norm_eps"])))
+        scaled = g.op("Mul", g.op("Div", centred, deviation), self.weight(f"{prefix}.weight"))
+        return g.op("Add", scaled, self.weight(f"{prefix}.bias"))
+
+    def activation(self, x):
+        g = self.g
+        kind = self.config["hidden_act"]
+        if kind == "relu":
+            return g.op("Relu", x)
+        if kind == "gelu":
+            erf = g.op("Erf", g.op("Div", x, g.number(2**0.5)))
+            return g.op("Mul", g.op("Mul", x, g.op("Add", erf, g.number(1.0))), g.number(0.5))
+        if kind == "gelu_new":
+            cube = g.op("Mul", g.op("Pow", x, g.number(3.0)), g.number(0.044715))
+            inner = g.op("Mul", g.op("Add", x, cube), g.number((2 / np.pi) ** 0.5))
+            return g.op("Mul", g.op("Mul", x, g.number(0.5)), g.op("Add", g.op("Tanh", inner), g.number(1.0)))
+        raise ValueError(f"activation {kind}")
+
+    def embeddings(self, token_types):
+        g, prefix = self.g, "bert.embeddings"
+        words = g.op("Gather", self.weight(f"{prefix}.word_embeddings.weight"), "input_ids")
+        if token_types:
+            types = g.op("Gather", self.weight(f"{prefix}.token_type_embeddings.weight"), "token_type_ids")
+        else:
+            types = g.constant(self.weights[f"{prefix}.token_type_embeddings.weight"][0])
+        all_positions = g.constant(np.arange(self.config["max_position_embeddings"], dtype=np.int64)[None])
+        length = g.size("input_ids", 1)
+        positions = g.op("Slice", all_positions, g.integers(0), length, g.integers(1), g.integers(1))
+        positions = g.op("Gather", self.weight(f"{prefix}.position_embeddings.weight"), positions)
+        return self.norm(g.op("Add", g.op("Add", words, types), positions), f"{prefix}.LayerNorm")
+
+    def split(self, x, order):
+        """[batch, sequence, hidden] to [batch, heads, ...] in the given order of axes."""
+        g = self.g
+        width = self.hidden // self.heads
+        shape = g.op("Concat", g.size(x, 0), g.size(x, 1), g.integers(self.heads), g.integers(width), axis=0)
+        return g.op("Transpose", g.op("Reshape", x, shape), perm=order)
+
+    def attention(self, x, mask, prefix):
+        g = self.g
+        query = self.split(self.linear(x, f"{prefix}.self.query"), [0, 2, 1, 3])
+        key = self.split(self.linear(x, f"{prefix}.self.key"), [0, 2, 3, 1])
+        value = self.split(self.linear(x, f"{prefix}.self.value"), [0, 2, 1, 3])
+        scores = g.op("Div", g.op("MatMul", query, key), g.number((self.hidden // self.heads) ** 0.5))
+        shares = g.op("Softmax", g.op("Add", scores, mask), axis=-1)
+        context = g.op("Transpose", g.op("MatMul", shares, value), perm=[0, 2, 1, 3])
+        shape = g.op("Concat", g.size(context, 0), g.size(context, 1), g.integers(self.hidden), axis=0)
+        out = self.linear(g.op("Reshape", context, shape), f"{prefix}.output.dense")
+        return self.norm(g.op("Add", out, x), f"{prefix}.output.LayerNorm")
+
+    def encode(self, token_types):
+        g = self.g
+        wide = g.op("Unsqueeze", g.op("Unsqueeze", "attention_mask", g.integers(1)), g.integers(2))
+        absent = g.op("Sub", g.number(1.0), g.op("Cast", wide, to=TensorProto.FLOAT))
+        mask = g.op("Mul", absent, g.number(np.finfo(np.float32).min))
+        x = self.embeddings(token_types)
+        for i in range(self.config["num_hidden_layers"]):
+            prefix = f"bert.encoder.layer.{i}"
+            x = self.attention(x, mask, f"{prefix}.attention")
+            inner = self.activation(self.linear(x, f"{prefix}.intermediate.dense"))
+            x = self.norm(g.op("Add", self.linear(inner, f"{prefix}.output.dense"), x), f"{prefix}.output.LayerNorm")
+        return x
+
+    def dense(self, x, prefix):
+        return self.g.op("Gemm", x, self.weight(f"{prefix}.weight"), self.weight(f"{prefix}.bias"), transB=1)
+
+    def pooler_head(self, x):
+        """BertForSequenceClassification: the first token, dense, tanh, classifier."""
+        first = self.g.op("Gather", x, self.g.constant(np.int64(0)), axis=1)
+        return self.dense(self.g.op("Tanh", self.dense(first, "bert.pooler.dense")), "classifier")
+
+    def mean_head(self, x, prefix):
+        """The mean over the tokens that are there, dense, tanh, classifier."""
+        g = self.g
+        mask = g.op("Cast", g.op("Unsqueeze", "attention_mask", g.integers(2)), to=TensorProto.FLOAT)
+        total = g.op("ReduceSum", g.op("Mul", x, mask), g.integers(1), keepdims=0)
+        mean = g.op("Div", total, g.op("ReduceSum", mask, g.integers(1), keepdims=0))
+        return self.dense(g.op("Tanh", self.dense(mean, f"{prefix}.dense")), f"{prefix}.classifier")
+
+    def model(self, token_types=True, exit_head=None):
+        """The whole model; `exit_head` is the prefix of a mean-pooled head, else the pooler is used."""
+        x = self.encode(token_types)
+        logits = self.mean_head(x, exit_head) if exit_head else self.pooler_head(x)
+        self.g.nodes[-1].output[0] = "logits"
+        assert logits == f"{self.g.nodes[-1].name}_out"
+        labels = len(self.config["id2label"])
+        inputs = ["input_ids", "attention_mask"] + ["token_type_ids"] * token_types
+        graph = helper.make_graph(
+            self.g.nodes, "bert",
+            [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "sequence"]) for n in inputs],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels])],
+            initializer=list(self.g.constants.values()),
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+        onnx.checker.check_model(model, full_check=True)
+        return model

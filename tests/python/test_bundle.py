@@ -1,0 +1,91 @@
+"""The very graphs inside `model.edge`, run by ONNX Runtime stage after stage, against `edge-run`."""
+
+import numpy as np
+import onnx
+import pytest
+
+import edge
+
+# What 32-bit arithmetic in another order may change. An int8 activation on the edge between two
+# integers may fall either way, which moves a logit by far more than the arithmetic itself does.
+TOLERANCE = {"--fp32": 1e-5, "--int8": 1e-3}
+PRECISIONS = list(TOLERANCE)
+MODELS = [*edge.FIXTURE_NAMES, "sst2-minilm"]
+
+
+@pytest.fixture(params=MODELS)
+def checkpoint(request):
+    if request.param == "sst2-minilm":
+        return request.getfixturevalue("shipped")
+    return edge.FIXTURES / request.param
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_entries_and_graphs_are_sound(bundles, checkpoint, precision):
+    bundle = edge.Bundle(bundles(checkpoint, precision))
+    bundle.verify()
+    exits = 0
+    for i, name in enumerate(bundle.stages):
+        model = onnx.load_from_string(bundle.entries[name])
+        onnx.checker.check_model(model, full_check=True)
+        inputs = {v.name for v in model.graph.input}
+        outputs = {v.name for v in model.graph.output}
+        assert inputs <= {"input_ids" if i == 0 else "hidden", "attention_mask"}, name
+        assert ("logits" in outputs) == bundle.manifest["stages"][i]["exit"], name
+        assert len(outputs - {"logits"}) == (1 if i + 1 < len(bundle.stages) else 0), name
+        exits += "logits" in outputs
+    assert exits >= 1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_onnx_runtime_agrees(bundles, checkpoint, precision, record):
+    path = bundles(checkpoint, precision)
+    bundle = edge.Bundle(path)
+    texts = edge.lines(edge.SENTENCES)
+    assert len(texts) >= 200
+    compare(bundle, edge.classify(path, file=edge.SENTENCES), texts, precision, record, checkpoint.name)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_onnx_runtime_agrees_on_sst2_dev(bundles, shipped, shared, precision, record, tmp_path):
+    texts = sst2_dev(shared)[0]
+    file = tmp_path / "dev.txt"
+    file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    path = bundles(shipped, precision)
+    compare(edge.Bundle(path), edge.classify(path, file=file), texts, precision, record, "sst2-minilm, SST-2 dev")
+
+
+def sst2_dev(shared):
+    rows = [line.rsplit("\t", 1) for line in edge.lines(shared / "data" / "sst2" / "dev.tsv")[1:]]
+    return [text for text, _ in rows], np.array([int(label) for _, label in rows])
+
+
+def compare(bundle, answers, texts, precision, record, name):
+    assert [a["text"] for a in answers] == texts
+    rows = bundle.tokenize(texts)
+    assert [a["tokens"] for a in answers] == [len(row) for row in rows]
+    ours = edge.logits_by_exit(answers)
+    theirs = bundle.run_one_by_one(rows)
+    assert ours.shape == theirs.shape
+
+    labels = bundle.manifest["labels"]
+    for answer, logits in zip(answers, ours[-1]):
+        assert answer["label"] == labels[int(np.argmax(logits))]
+        softmax = np.exp(logits - logits.max())
+        softmax /= softmax.sum()
+        assert np.allclose([answer["probabilities"][label] for label in labels], softmax, atol=1e-5)
+
+    worst = np.abs(ours - theirs).max(axis=(1, 2))
+    record(f"{name} {precision}: largest difference to ONNX Runtime, by exit: {' '.join(f'{x:.1e}' for x in worst)}")
+    assert worst.max() <= TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_padded_batch_gives_the_same(bundles, checkpoint, precision):
+    """Batch and sequence are dynamic, and padding changes nothing."""
+    bundle = edge.Bundle(bundles(checkpoint, precision))
+    rows = bundle.tokenize(edge.lines(edge.SENTENCES)[::7])
+    assert len({len(row) for row in rows}) > 5
+    alone = bundle.run_one_by_one(rows)
+    together = bundle.run_stages(*edge.pad(rows))
+    assert np.abs(alone - together).max() <= TOLERANCE[precision]

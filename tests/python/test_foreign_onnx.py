@@ -1,0 +1,70 @@
+"""ONNX files from elsewhere: a whole-model BERT classifier, as exported and after `quantize_dynamic`."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from safetensors.numpy import load_file
+
+import edge
+from onnx_bert import Bert
+
+# tract and ONNX Runtime quantize activations alike, but add in another order before; a value on
+# the edge between two integers may fall either way. Weights drawn wide magnify each such step.
+TOLERANCE = {"fp32": 1e-4, "int8": 5e-2}
+
+
+def modern_names(weights):
+    return {k.replace("gamma", "weight").replace("beta", "bias"): v for k, v in weights.items()}
+
+
+@pytest.fixture(scope="module", params=["with token types", "without token types"])
+def folder(request, bundles, tmp_path_factory):
+    """model.onnx, model-int8.onnx, tokenizer.json and config.json side by side, as such models are published."""
+    checkpoint = edge.FIXTURES / "bert-plain"
+    folder = tmp_path_factory.mktemp("foreign")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config))
+    bundle = edge.Bundle(bundles(checkpoint, "--fp32"))
+    (folder / "tokenizer.json").write_bytes(bundle.entries["tokenizer.json"])
+    bert = Bert(config, modern_names(load_file(checkpoint / "model.safetensors")))
+    onnx.save(bert.model(token_types=request.param == "with token types"), folder / "fp32.onnx")
+    quantize_dynamic(folder / "fp32.onnx", folder / "int8.onnx", per_channel=True, weight_type=QuantType.QInt8)
+    kinds = {n.op_type for n in onnx.load(folder / "int8.onnx").graph.node}
+    assert "MatMulInteger" in kinds
+    return folder, bundle
+
+
+def run_whole(path, rows):
+    session = edge.session(str(path))
+    logits = []
+    for row in rows:
+        ids, mask = edge.pad([row])
+        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        logits.append(session.run(["logits"], {i.name: values[i.name] for i in session.get_inputs()})[0][0])
+    return np.array(logits)
+
+
+def test_the_model_is_the_fixture(folder):
+    """What was built by hand from the fixture's weights gives PyTorch's logits."""
+    golden = json.loads((edge.GOLDENS / "bert-plain.json").read_text())
+    logits = run_whole(folder[0] / "fp32.onnx", golden["ids"])
+    assert np.abs(logits - np.array(golden["logits"][0])).max() <= 1e-4
+
+
+@pytest.mark.parametrize("precision", list(TOLERANCE))
+def test_onnx_runtime_agrees(folder, precision, record):
+    folder, bundle = folder
+    texts = edge.lines(edge.SENTENCES)
+    answers = edge.classify(folder / f"{precision}.onnx", file=edge.SENTENCES)
+    rows = bundle.tokenize(texts)
+    assert [a["tokens"] for a in answers] == [len(row) for row in rows]
+    ours = edge.logits_by_exit(answers)
+    assert ours.shape[0] == 1
+    theirs = run_whole(folder / f"{precision}.onnx", rows)
+    difference = np.abs(ours[0] - theirs).max(axis=1)
+    median, worst = np.median(difference), difference.max()
+    record(f"foreign ONNX {precision}: difference to ONNX Runtime, median {median:.1e}, largest {worst:.1e}")
+    assert worst <= TOLERANCE[precision]
