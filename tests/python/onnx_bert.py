@@ -41,21 +41,22 @@ class Graph:
 
 
 class Bert:
-    """Builds the graph from `weights`, a dict of f32 arrays under Hugging Face names."""
+    """Builds the graph, in f32, from `weights`: arrays under Hugging Face names."""
 
     def __init__(self, config, weights):
-        self.config, self.weights, self.g = config, weights, Graph()
+        self.config, self.g = config, Graph()
+        self.weights = {name: array.astype(np.float32) for name, array in weights.items() if array.dtype.kind == "f"}
         self.hidden, self.heads = config["hidden_size"], config["num_attention_heads"]
 
     def weight(self, name):
         if name not in self.g.constants:
-            self.g.constant(self.weights[name].astype(np.float32), name)
+            self.g.constant(self.weights[name], name)
         return name
 
     def linear(self, x, prefix):
         """A batch of rows times a weight: MatMul with the transposed weight, then Add, as exporters write it."""
         name = f"{prefix}.weight.transposed"
-        self.g.constant(np.ascontiguousarray(self.weights[f"{prefix}.weight"].T.astype(np.float32)), name)
+        self.g.constant(np.ascontiguousarray(self.weights[f"{prefix}.weight"].T), name)
         return self.g.op("Add", self.weight(f"{prefix}.bias"), self.g.op("MatMul", x, name))
 
     def norm(self, x, prefix):

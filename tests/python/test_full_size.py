@@ -2,17 +2,16 @@
 
 import shutil
 
-import numpy as np
 import pytest
 
 import edge
 import full_size
+import parity
 
 CASES = {
     "distilbert": (full_size.DISTILBERT, 66_955_010, ["--fp32", "--int8"]),
     "bert-base": (full_size.BERT_BASE, 109_483_778, ["--int8"]),
 }
-TOLERANCE = {"--fp32": 1e-5, "--int8": 1e-3}
 TEXTS = ["good .", *edge.lines(edge.SENTENCES)[::40], "the film is not what it was . " * 100]
 
 
@@ -30,9 +29,7 @@ def test_full_size(tmp_path, record, name):
             rows = bundle.tokenize(TEXTS)
             assert max(map(len, rows)) == 512 and answers[-1]["truncated"]
             ours, theirs = edge.logits_by_exit(answers), bundle.run_one_by_one(rows)
-            worst = np.abs(ours - theirs).max()
-            record(f"{name} {precision}: largest difference to ONNX Runtime: {worst:.1e}")
-            assert worst <= TOLERANCE[precision]
+            parity.check(ours, theirs, bundle, rows, precision, record, name)
             assert theirs.std() > 1e-3
             path.unlink()
     finally:

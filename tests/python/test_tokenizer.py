@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from tokenizers import Tokenizer
 
 import edge
@@ -21,11 +20,8 @@ def test_goldens_cover_what_they_should():
     assert max(len(row["ids"]) for row in rows()) == 512
 
 
-def test_goldens_are_what_tokenizers_gives():
-    file = edge.SHIPPED / "tokenizer.json"
-    if not file.is_file():
-        pytest.skip("NOT CHECKED: needs models/sst2-minilm, which is absent")
-    tokenizer = Tokenizer.from_file(str(file))
+def test_goldens_are_what_tokenizers_gives(shipped):
+    tokenizer = Tokenizer.from_file(str(shipped / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(512)
     for row in rows():
