@@ -68,3 +68,5 @@ def test_onnx_runtime_agrees(folder, precision, record):
     median, worst = np.median(difference), difference.max()
     record(f"foreign ONNX {precision}: difference to ONNX Runtime, median {median:.1e}, largest {worst:.1e}")
     assert worst <= TOLERANCE[precision]
+    # Where no activation fell the other way, which is most sentences, int8 is as close as fp32.
+    assert median <= TOLERANCE["fp32"]
