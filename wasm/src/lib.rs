@@ -1,1 +1,29 @@
-//! The runtime.
+//! Runs compressed BERT classifiers with **dynamic early exit**, natively and in the browser: easy
+//! sentences leave after a layer or two.
+//!
+//! A model is a bundle, `model.edge`, that `edge-export` writes. [`Classifier::open`] reads and
+//! verifies it, [`Classifier::classify`] answers. [`Loader`] takes a bundle in pieces and answers
+//! from the first exits while later layers are still arriving.
+//!
+//! The way of the data: [`bundle`] (verified entries) → [`tokenizer`] (text to ids) → [`graph`]
+//! (a stage as a list of calls) → [`engine`] (runs it) → [`exit`] (leave or stay).
+
+#![deny(missing_docs)]
+#![deny(rustdoc::broken_intra_doc_links)]
+
+#[cfg(target_arch = "wasm32")]
+mod bindings;
+pub mod bundle;
+mod classifier;
+pub mod engine;
+mod error;
+pub mod exit;
+pub mod graph;
+pub mod kernels;
+pub mod onnx;
+pub mod tokenizer;
+
+pub use bundle::Limits;
+pub use classifier::{Classifier, Loader, Prediction, Walk};
+pub use error::Error;
+pub use exit::{ExitPolicy, Thresholds};

@@ -1,0 +1,3 @@
+//! The runtime for other languages.
+
+mod js;

@@ -1,0 +1,327 @@
+//! Reading and verifying `model.edge`, and writing it.
+//!
+//! A bundle is an uncompressed tar whose entries stand in the order in which they are needed:
+//! `manifest.json`, `tokenizer.json`, `stage-0.onnx`, `stage-1.onnx`, … [`BundleReader`] takes it in
+//! pieces of any size and hands out each entry as soon as it is complete and its SHA-256 is right,
+//! so that the first exits can answer while later layers are still arriving.
+//!
+//! Every byte is covered: headers and padding have one permitted form ([`tar`]), the manifest
+//! carries its own digest, and it carries those of all other entries. Nothing is allocated for an
+//! entry before its size has been held against [`Limits`].
+
+mod manifest;
+pub mod tar;
+
+pub use manifest::{
+    Architecture, Entry, FORMAT, MANIFEST, Manifest, Provenance, Stage, TOKENIZER, VERSION,
+    sha256_hex, stage_entry,
+};
+
+use crate::Error;
+use bytes::{Bytes, BytesMut};
+
+/// The most that a bundle may ask for. Reading one takes at most [`Limits::total`] bytes and one
+/// piece of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Size of the manifest, in bytes; 1 MiB unless told.
+    pub manifest: u64,
+    /// Size of all entries together, in bytes; 2 GiB unless told, 1 GiB in WebAssembly.
+    pub total: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let total = if cfg!(target_family = "wasm") {
+            1 << 30
+        } else {
+            2 << 30
+        };
+        Limits {
+            manifest: 1 << 20,
+            total,
+        }
+    }
+}
+
+/// A verified entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// `manifest.json`.
+    Manifest(Box<Manifest>),
+    /// The bytes of `tokenizer.json`.
+    Tokenizer(Bytes),
+    /// The ONNX graph of a stage.
+    Stage(usize, Bytes),
+}
+
+/// Takes a bundle in pieces and gives back its verified entries, in order.
+#[derive(Debug)]
+pub struct BundleReader {
+    limits: Limits,
+    manifest: Option<Manifest>,
+    /// Size of the manifest in bytes.
+    manifest_bytes: u64,
+    /// Entries handed out so far, the manifest included.
+    done: usize,
+    state: State,
+    pending: BytesMut,
+    /// Bytes taken so far.
+    taken: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Header,
+    Body(u64),
+    Padding(usize),
+    Trailer,
+    End,
+}
+
+impl BundleReader {
+    /// A reader that has seen nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        BundleReader {
+            limits,
+            manifest: None,
+            manifest_bytes: 0,
+            done: 0,
+            state: State::Header,
+            pending: BytesMut::new(),
+            taken: 0,
+        }
+    }
+
+    /// Bytes taken so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Size of the whole bundle in bytes, once the manifest is there.
+    pub fn total(&self) -> Option<u64> {
+        let manifest = self.manifest.as_ref()?;
+        let block = tar::BLOCK as u64;
+        let padded = |size: u64| block + size.next_multiple_of(block);
+        let entries: u64 = manifest.entries.iter().map(|e| padded(e.bytes)).sum();
+        Some(padded(self.manifest_bytes) + entries + 2 * block)
+    }
+
+    /// Takes the next piece and calls `each` for every entry that it completes. An entry that lies
+    /// whole in one piece is not copied.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] naming the entry that is damaged or too large, or whatever `each` returns.
+    /// After an error the reader is of no further use.
+    pub fn push(
+        &mut self,
+        mut piece: Bytes,
+        mut each: impl FnMut(Part) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.taken += piece.len() as u64;
+        loop {
+            let wanted = match self.state {
+                State::Header => tar::BLOCK,
+                State::Body(size) => size as usize,
+                State::Padding(n) => n,
+                State::Trailer => 2 * tar::BLOCK,
+                State::End if piece.is_empty() => return Ok(()),
+                State::End => {
+                    return Err(Error::bundle("end of bundle", "data after the last entry"));
+                }
+            };
+            let Some(bytes) = self.take(&mut piece, wanted) else {
+                return Ok(());
+            };
+            match self.state {
+                State::Header => self.header(&bytes)?,
+                State::Body(size) => {
+                    let part = self.body(bytes)?;
+                    self.done += 1;
+                    self.state = State::Padding(tar::padding(size));
+                    each(part)?;
+                }
+                State::Padding(_) => {
+                    if bytes.iter().any(|b| *b != 0) {
+                        let entry = self.name_of(self.done - 1);
+                        return Err(Error::bundle(entry, "the padding after it is not zero"));
+                    }
+                    let entries = self.manifest.as_ref().map_or(0, |m| m.entries.len());
+                    self.state = if self.done <= entries {
+                        State::Header
+                    } else {
+                        State::Trailer
+                    };
+                }
+                State::Trailer => {
+                    if bytes.iter().any(|b| *b != 0) {
+                        return Err(Error::bundle(
+                            "end of bundle",
+                            "two blocks of zeros must follow the last entry",
+                        ));
+                    }
+                    self.state = State::End;
+                }
+                State::End => unreachable!("handled above"),
+            }
+        }
+    }
+
+    /// Says whether the whole bundle has arrived.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] naming the entry at which it breaks off.
+    pub fn finish(&self) -> Result<(), Error> {
+        if self.state == State::End {
+            return Ok(());
+        }
+        let entry = match self.state {
+            State::Padding(_) => self.name_of(self.done - 1),
+            State::Trailer => "end of bundle".into(),
+            _ => self.name_of(self.done),
+        };
+        Err(Error::bundle(
+            entry,
+            format!("the bundle breaks off here, after {} bytes", self.taken),
+        ))
+    }
+
+    /// Exactly `wanted` bytes, or `None` if more must arrive first.
+    fn take(&mut self, piece: &mut Bytes, wanted: usize) -> Option<Bytes> {
+        if self.pending.is_empty() && piece.len() >= wanted {
+            return Some(piece.split_to(wanted));
+        }
+        if self.pending.capacity() < wanted {
+            self.pending.reserve(wanted - self.pending.len());
+        }
+        let missing = wanted - self.pending.len();
+        self.pending
+            .extend_from_slice(&piece.split_to(missing.min(piece.len())));
+        (self.pending.len() == wanted).then(|| std::mem::take(&mut self.pending).freeze())
+    }
+
+    fn name_of(&self, index: usize) -> String {
+        let listed = |m: &Manifest| m.entries.get(index.wrapping_sub(1)).map(|e| e.name.clone());
+        self.manifest
+            .as_ref()
+            .and_then(listed)
+            .unwrap_or_else(|| MANIFEST.into())
+    }
+
+    fn header(&mut self, bytes: &Bytes) -> Result<(), Error> {
+        let expected = self.name_of(self.done);
+        let block = bytes.as_ref().try_into().expect("a block was asked for");
+        let Some((name, size)) = tar::parse(block) else {
+            return Err(Error::bundle(
+                expected,
+                "its tar header is damaged, or was not written by edge-export",
+            ));
+        };
+        if name != expected {
+            return Err(Error::bundle(
+                expected,
+                format!("`{}` stands here", name.escape_debug()),
+            ));
+        }
+        match &self.manifest {
+            None if size > self.limits.manifest => Err(Error::bundle(
+                expected,
+                format!(
+                    "{size} bytes, more than the limit of {}",
+                    self.limits.manifest
+                ),
+            )),
+            Some(manifest) if manifest.entries[self.done - 1].bytes != size => Err(Error::bundle(
+                expected,
+                format!(
+                    "{size} bytes here, {} by the manifest",
+                    manifest.entries[self.done - 1].bytes
+                ),
+            )),
+            _ => {
+                self.state = State::Body(size);
+                Ok(())
+            }
+        }
+    }
+
+    fn body(&mut self, bytes: Bytes) -> Result<Part, Error> {
+        let Some(manifest) = &self.manifest else {
+            let manifest = Manifest::from_json(&bytes)?;
+            let total = manifest
+                .entries
+                .iter()
+                .try_fold(0u64, |sum, e| sum.checked_add(e.bytes));
+            if total.is_none_or(|total| total > self.limits.total) {
+                return Err(Error::bundle(
+                    MANIFEST,
+                    format!(
+                        "it lists {} bytes, more than the limit of {}",
+                        total.map_or("over 2⁶⁴".into(), |t| t.to_string()),
+                        self.limits.total
+                    ),
+                ));
+            }
+            self.manifest_bytes = bytes.len() as u64;
+            self.manifest = Some(manifest.clone());
+            return Ok(Part::Manifest(Box::new(manifest)));
+        };
+        let entry = &manifest.entries[self.done - 1];
+        let actual = sha256_hex(&bytes);
+        if actual != entry.sha256 {
+            return Err(Error::bundle(
+                &entry.name,
+                format!(
+                    "damaged: its SHA-256 is {actual}, the manifest says {}",
+                    entry.sha256
+                ),
+            ));
+        }
+        Ok(match self.done {
+            1 => Part::Tokenizer(bytes),
+            n => Part::Stage(n - 2, bytes),
+        })
+    }
+}
+
+/// Writes a bundle. `manifest.entries` is filled in from the parts.
+///
+/// # Errors
+/// Whatever `out` returns; [`std::io::ErrorKind::InvalidInput`] if an entry is 8 GiB or larger.
+pub fn write(
+    mut manifest: Manifest,
+    tokenizer: &[u8],
+    stages: &[Vec<u8>],
+    mut out: impl std::io::Write,
+) -> std::io::Result<()> {
+    let parts: Vec<(String, &[u8])> = std::iter::once((TOKENIZER.to_string(), tokenizer))
+        .chain(
+            stages
+                .iter()
+                .enumerate()
+                .map(|(i, s)| (stage_entry(i), s.as_slice())),
+        )
+        .collect();
+    manifest.entries = parts
+        .iter()
+        .map(|(name, bytes)| Entry {
+            name: name.clone(),
+            bytes: bytes.len() as u64,
+            sha256: sha256_hex(bytes),
+        })
+        .collect();
+    let json = manifest.to_json();
+    for (name, bytes) in std::iter::once((MANIFEST.to_string(), json.as_slice())).chain(parts) {
+        let size = bytes.len() as u64;
+        let header = tar::header(&name, size).ok_or_else(|| {
+            std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                format!("{name} has {size} bytes, an entry holds less than 8 GiB"),
+            )
+        })?;
+        out.write_all(&header)?;
+        out.write_all(bytes)?;
+        out.write_all(&[0; tar::BLOCK][..tar::padding(size)])?;
+    }
+    out.write_all(&[0; 2 * tar::BLOCK])
+}

@@ -1,0 +1,208 @@
+//! `manifest.json`: what a bundle holds, and the proof that it is whole.
+
+use crate::{Error, ExitPolicy};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The value of [`Manifest::format`].
+pub const FORMAT: &str = "edge-distil";
+/// The bundle version that this crate reads and writes.
+pub const VERSION: u32 = 1;
+/// The name of the first entry.
+pub const MANIFEST: &str = "manifest.json";
+/// The name of the second entry.
+pub const TOKENIZER: &str = "tokenizer.json";
+
+/// The first entry of a bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// Version of the format, see [`VERSION`].
+    pub version: u32,
+    /// SHA-256 of the manifest itself, with these 64 digits written as zeros.
+    pub digest: String,
+    /// The labels, in the order of the logits.
+    pub labels: Vec<String>,
+    /// The network.
+    pub architecture: Architecture,
+    /// The stages, in the order in which they run.
+    pub stages: Vec<Stage>,
+    /// The exit policy to use where the caller gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ExitPolicy>,
+    /// Where the weights came from.
+    #[serde(default)]
+    pub provenance: Provenance,
+    /// The entries that follow, in their order.
+    pub entries: Vec<Entry>,
+}
+
+/// The shape of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// `bert` or `distilbert`.
+    pub model_type: String,
+    /// Number of encoder layers.
+    pub layers: usize,
+    /// Width of the hidden states.
+    pub hidden: usize,
+    /// Number of attention heads.
+    pub heads: usize,
+    /// Width inside the feed-forward network.
+    pub intermediate: usize,
+    /// Number of word pieces.
+    pub vocabulary: usize,
+    /// The longest input, in tokens; longer texts are truncated.
+    pub max_tokens: usize,
+    /// `fp32` or `int8`.
+    pub precision: String,
+    /// For `int8`: bits of the weights of the linear layers, 8 (−127…127) or 7 (−63…63).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_bits: Option<u8>,
+}
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Encoder layers that the stage computes.
+    pub layers: usize,
+    /// Whether sentences can leave after it.
+    pub exit: bool,
+}
+
+/// Where the weights came from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The program that wrote the bundle, with its version.
+    pub producer: String,
+    /// The name of the checkpoint.
+    pub checkpoint: String,
+    /// SHA-256 of the checkpoint's weights file.
+    pub weights_sha256: String,
+}
+
+/// One entry after the manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Name: `tokenizer.json`, `stage-0.onnx`, `stage-1.onnx`, …
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
+
+/// The name of the entry that holds a stage.
+pub fn stage_entry(stage: usize) -> String {
+    format!("stage-{stage}.onnx")
+}
+
+impl Manifest {
+    /// The number of stages with an exit.
+    pub fn exits(&self) -> usize {
+        self.stages.iter().filter(|s| s.exit).count()
+    }
+
+    /// The bytes of `manifest.json`, with [`Manifest::digest`] filled in.
+    pub fn to_json(&self) -> Vec<u8> {
+        let blank = Manifest {
+            digest: NO_DIGEST.into(),
+            ..self.clone()
+        };
+        let text = serde_json::to_string_pretty(&blank).expect("a manifest is plain data");
+        let digest = sha256_hex(text.as_bytes());
+        text.replacen(NO_DIGEST, &digest, 1).into_bytes()
+    }
+
+    /// Reads and checks `manifest.json`.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] naming `manifest.json`, if it is not JSON, of another version, damaged, or
+    /// contradicts itself.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
+        let wrong = |problem: String| Error::bundle(MANIFEST, problem);
+        // Only the version is sure to be understood, so it is looked at first.
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+            version: u32,
+            digest: String,
+        }
+        let head: Head = serde_json::from_slice(bytes)
+            .map_err(|e| wrong(format!("not a manifest of an Edge Distil bundle: {e}")))?;
+        if head.format != FORMAT {
+            return Err(wrong(format!(
+                "format is `{}`, not `{FORMAT}`",
+                head.format
+            )));
+        }
+        if head.version != VERSION {
+            return Err(wrong(format!(
+                "version is {}, this runtime reads version {VERSION}; export the model again, or \
+                 use a runtime of that version",
+                head.version
+            )));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|e| wrong(format!("not UTF-8: {e}")))?;
+        if head.digest.len() != NO_DIGEST.len()
+            || sha256_hex(text.replacen(&head.digest, NO_DIGEST, 1).as_bytes()) != head.digest
+        {
+            return Err(wrong(
+                "damaged: its SHA-256 is not the one it states".into(),
+            ));
+        }
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
+        manifest.check().map_err(wrong)?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Some(last) = self.stages.last() else {
+            return Err("no stages".into());
+        };
+        if !last.exit {
+            return Err("the last stage has no exit".into());
+        }
+        if self.labels.len() < 2 {
+            return Err(format!(
+                "{} labels; a classifier has 2 or more",
+                self.labels.len()
+            ));
+        }
+        if self.architecture.max_tokens < 3 {
+            return Err(format!(
+                "max_tokens is {}, less than 3",
+                self.architecture.max_tokens
+            ));
+        }
+        let expected =
+            std::iter::once(TOKENIZER.to_string()).chain((0..self.stages.len()).map(stage_entry));
+        for (i, name) in expected.enumerate() {
+            match self.entries.get(i) {
+                Some(entry) if entry.name == name => {}
+                Some(entry) => {
+                    return Err(format!("entry {} is `{}`, not `{name}`", i + 1, entry.name));
+                }
+                None => return Err(format!("entry `{name}` is not listed")),
+            }
+        }
+        if let Some(extra) = self.entries.get(self.stages.len() + 1) {
+            return Err(format!("entry `{}` is one too many", extra.name));
+        }
+        if let Some(policy) = &self.policy {
+            policy.check(self.exits()).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,395 @@
+//! From text to labels, leaving early.
+
+use crate::bundle::{BundleReader, Limits, Manifest, Part};
+use crate::engine::{Engine, Tokens, TractEngine};
+use crate::exit::{argmax, softmax};
+use crate::graph::StageGraph;
+use crate::tokenizer::{Encoded, Tokenizer};
+use crate::{Error, ExitPolicy};
+use bytes::Bytes;
+use std::path::Path;
+
+/// Sentences are computed together until they have this many tokens, to bound the memory.
+const TOKENS_PER_BATCH: usize = 4096;
+
+/// A model that puts labels on texts.
+///
+/// ```no_run
+/// use edge_runtime::{Classifier, ExitPolicy};
+/// let classifier = Classifier::open("model.edge")?;
+/// for p in classifier.classify(&["what a film", "dull"], &ExitPolicy::confidence(0.9))? {
+///     println!("{} after stage {}", p.label, p.stage);
+/// }
+/// # Ok::<(), edge_runtime::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Classifier<E: Engine = TractEngine> {
+    manifest: Manifest,
+    tokenizer: Tokenizer,
+    engine: E,
+}
+
+/// What a classifier says of one text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The label with the largest probability.
+    pub label: String,
+    /// One probability per label, in the order of [`Classifier::labels`].
+    pub probabilities: Vec<f32>,
+    /// The stage after which the text left.
+    pub stage: usize,
+    /// Tokens of the text, special tokens included.
+    pub tokens: usize,
+    /// Whether the text was longer than the model takes.
+    pub truncated: bool,
+    /// The logits at every exit that the text passed; the last are those of the answer.
+    pub exits: Vec<Vec<f32>>,
+}
+
+impl Classifier {
+    /// Opens a bundle in a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, else as [`from_bytes`](Self::from_bytes).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.into(),
+            source,
+        })?;
+        Self::from_bytes(bytes)
+    }
+
+    /// Opens a bundle in memory.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`], naming what is wrong.
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, Error> {
+        let mut loader = Loader::new(Limits::default());
+        loader.push(bytes)?;
+        loader.finish()
+    }
+
+    /// Opens a bundle that arrives piece by piece. To answer before it is complete, use [`Loader`].
+    ///
+    /// # Errors
+    /// [`Error::Stream`] if the stream fails, else as [`from_bytes`](Self::from_bytes).
+    pub async fn from_stream<S, B, F>(stream: S) -> Result<Self, Error>
+    where
+        S: futures_core::Stream<Item = Result<B, F>>,
+        B: Into<Bytes>,
+        F: std::fmt::Display,
+    {
+        let mut stream = std::pin::pin!(stream);
+        let mut loader = Loader::new(Limits::default());
+        while let Some(piece) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+            loader.push(piece.map_err(|e| Error::Stream(e.to_string()))?)?;
+        }
+        loader.finish()
+    }
+}
+
+impl<E: Engine> Classifier<E> {
+    /// A classifier of parts that are already loaded.
+    pub(crate) fn from_parts(manifest: Manifest, tokenizer: Tokenizer, engine: E) -> Self {
+        Classifier {
+            manifest,
+            tokenizer,
+            engine,
+        }
+    }
+
+    /// What the bundle says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The labels, in the order of the logits.
+    pub fn labels(&self) -> &[String] {
+        &self.manifest.labels
+    }
+
+    /// The policy that the bundle carries; full depth if it carries none.
+    pub fn policy(&self) -> ExitPolicy {
+        self.manifest.policy.clone().unwrap_or_default()
+    }
+
+    /// How many stages have arrived, of [`Manifest::stages`].
+    pub fn stages_ready(&self) -> usize {
+        self.engine.stages()
+    }
+
+    /// The encoder layers that are computed for a text that leaves after `stage`.
+    pub fn layers_through(&self, stage: usize) -> usize {
+        self.manifest
+            .stages
+            .iter()
+            .take(stage + 1)
+            .map(|s| s.layers)
+            .sum()
+    }
+
+    /// The token ids of a text, special tokens included, truncated to what the model takes.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the tokenizer fails, or gives an id that the model has no word for.
+    pub fn tokenize(&self, text: &str) -> Result<Encoded, Error> {
+        let encoded = self.tokenizer.encode(text)?;
+        let vocabulary = self.manifest.architecture.vocabulary;
+        match encoded.ids.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) => Err(Error::Tokenizer(format!(
+                "gives the token id {id}, the model has {vocabulary} word pieces"
+            ))),
+            None => Ok(encoded),
+        }
+    }
+
+    /// Puts a label on each text.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] if the policy does not fit the model, [`Error::Incomplete`] if a stage is
+    /// needed that has not arrived, [`Error::Tokenizer`], [`Error::Engine`] or
+    /// [`Error::NotFinite`] if the computation fails.
+    pub fn classify(&self, texts: &[&str], policy: &ExitPolicy) -> Result<Vec<Prediction>, Error> {
+        let mut predictions = Vec::with_capacity(texts.len());
+        let mut batch = Vec::new();
+        let mut tokens = 0;
+        for text in texts {
+            let encoded = self.tokenize(text)?;
+            if tokens + encoded.ids.len() > TOKENS_PER_BATCH && !batch.is_empty() {
+                predictions.extend(self.classify_tokens(std::mem::take(&mut batch), policy)?);
+                tokens = 0;
+            }
+            tokens += encoded.ids.len();
+            batch.push(encoded);
+        }
+        predictions.extend(self.classify_tokens(batch, policy)?);
+        Ok(predictions)
+    }
+
+    /// As [`classify`](Self::classify), for texts that are tokens already.
+    ///
+    /// # Errors
+    /// As [`classify`](Self::classify).
+    pub fn classify_tokens(
+        &self,
+        texts: Vec<Encoded>,
+        policy: &ExitPolicy,
+    ) -> Result<Vec<Prediction>, Error> {
+        let mut walk = self.begin(texts, policy)?;
+        if self.advance(&mut walk)? {
+            return Ok(walk.into_predictions());
+        }
+        Err(Error::Incomplete {
+            needed: walk.next_stage,
+            arrived: self.engine.stages(),
+            total: self.manifest.stages.len(),
+        })
+    }
+
+    /// Starts a walk through the stages, which [`advance`](Self::advance) carries on.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] or [`Error::Engine`].
+    pub fn begin(&self, texts: Vec<Encoded>, policy: &ExitPolicy) -> Result<Walk<E>, Error> {
+        policy.check(self.manifest.exits())?;
+        let ids: Vec<&[u32]> = texts.iter().map(|t| t.ids.as_slice()).collect();
+        Ok(Walk {
+            batch: self.engine.begin(Tokens::new(&ids))?,
+            policy: policy.clone(),
+            inside: (0..texts.len()).collect(),
+            passed: vec![Vec::new(); texts.len()],
+            left: vec![None; texts.len()],
+            texts: texts
+                .into_iter()
+                .map(|t| (t.ids.len(), t.truncated))
+                .collect(),
+            next_stage: 0,
+            next_exit: 0,
+        })
+    }
+
+    /// Runs the stages that have arrived, until all texts have left. Gives whether they have; if
+    /// not, it takes more stages to go on.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] or [`Error::NotFinite`]; the walk is then of no further use.
+    pub fn advance(&self, walk: &mut Walk<E>) -> Result<bool, Error> {
+        while !walk.inside.is_empty() && walk.next_stage < self.engine.stages() {
+            let stage = walk.next_stage;
+            walk.next_stage += 1;
+            let Some(logits) = self.engine.run(stage, &mut walk.batch)? else {
+                continue;
+            };
+            if let Some(value) = logits.values.iter().find(|l| !l.is_finite()) {
+                return Err(Error::NotFinite {
+                    stage,
+                    value: *value,
+                });
+            }
+            let last = stage + 1 == self.manifest.stages.len();
+            let mut stay = Vec::with_capacity(walk.inside.len());
+            for (row, logits) in logits.rows().enumerate() {
+                let text = walk.inside[row];
+                walk.passed[text].push(logits.to_vec());
+                if last || walk.policy.leaves(walk.next_exit, &walk.passed[text]) {
+                    walk.left[text] = Some(self.prediction(walk, text, stage));
+                } else {
+                    stay.push(row);
+                }
+            }
+            walk.next_exit += 1;
+            self.engine.keep(&mut walk.batch, &stay)?;
+            walk.inside = stay.iter().map(|row| walk.inside[*row]).collect();
+        }
+        Ok(walk.inside.is_empty())
+    }
+
+    fn prediction(&self, walk: &mut Walk<E>, text: usize, stage: usize) -> Prediction {
+        let exits = std::mem::take(&mut walk.passed[text]);
+        let logits = exits.last().expect("an exit was passed");
+        let (tokens, truncated) = walk.texts[text];
+        Prediction {
+            label: self.manifest.labels[argmax(logits)].clone(),
+            probabilities: softmax(logits),
+            stage,
+            tokens,
+            truncated,
+            exits,
+        }
+    }
+}
+
+/// A batch of texts on its way through the stages.
+#[derive(Debug)]
+pub struct Walk<E: Engine = TractEngine> {
+    batch: E::Batch,
+    policy: ExitPolicy,
+    /// The texts that have not left, in the order of the batch's rows.
+    inside: Vec<usize>,
+    passed: Vec<Vec<Vec<f32>>>,
+    left: Vec<Option<Prediction>>,
+    /// Tokens of each text, and whether it was truncated.
+    texts: Vec<(usize, bool)>,
+    next_stage: usize,
+    next_exit: usize,
+}
+
+impl<E: Engine> Walk<E> {
+    /// The predictions so far: `None` for a text that has not left.
+    pub fn predictions(&self) -> &[Option<Prediction>] {
+        &self.left
+    }
+
+    /// The predictions, once [`Classifier::advance`] has said that all texts have left.
+    ///
+    /// # Panics
+    /// If a text has not left.
+    pub fn into_predictions(self) -> Vec<Prediction> {
+        self.left
+            .into_iter()
+            .map(|p| p.expect("all texts have left"))
+            .collect()
+    }
+}
+
+/// Builds a [`Classifier`] from a bundle that arrives in pieces. The classifier can answer from
+/// the first exits before the last stages are there.
+#[derive(Debug)]
+pub struct Loader<E: Engine = TractEngine> {
+    reader: BundleReader,
+    manifest: Option<Manifest>,
+    classifier: Option<Classifier<E>>,
+}
+
+impl<E: Engine + Default> Loader<E> {
+    /// A loader that has seen nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        Loader {
+            reader: BundleReader::new(limits),
+            manifest: None,
+            classifier: None,
+        }
+    }
+
+    /// Takes the next piece of the bundle.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`]; the loader is then of no
+    /// further use.
+    pub fn push(&mut self, piece: impl Into<Bytes>) -> Result<(), Error> {
+        let Loader {
+            reader,
+            manifest,
+            classifier,
+        } = self;
+        reader.push(piece.into(), |part| {
+            match part {
+                Part::Manifest(m) => *manifest = Some(*m),
+                Part::Tokenizer(json) => {
+                    let manifest = manifest.take().expect("the manifest is the first entry");
+                    let tokenizer = Tokenizer::from_json(&json, manifest.architecture.max_tokens)?;
+                    *classifier = Some(Classifier::from_parts(manifest, tokenizer, E::default()));
+                }
+                Part::Stage(index, file) => {
+                    let classifier = classifier.as_mut().expect("the tokenizer came before");
+                    let name = crate::bundle::stage_entry(index);
+                    let graph = StageGraph::decode(&name, file)?;
+                    check_stage(&classifier.manifest, index, &graph)?;
+                    classifier.engine.add_stage(graph)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The classifier, as soon as the manifest and the tokenizer have arrived.
+    pub fn classifier(&self) -> Option<&Classifier<E>> {
+        self.classifier.as_ref()
+    }
+
+    /// Bytes taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.reader.taken()
+    }
+
+    /// Size of the whole bundle in bytes, once the manifest has arrived.
+    pub fn total(&self) -> Option<u64> {
+        self.reader.total()
+    }
+
+    /// Says whether the bundle is complete.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] naming the entry at which it breaks off.
+    pub fn check_complete(&self) -> Result<(), Error> {
+        self.reader.finish()
+    }
+
+    /// The complete classifier.
+    ///
+    /// # Errors
+    /// As [`check_complete`](Self::check_complete).
+    pub fn finish(self) -> Result<Classifier<E>, Error> {
+        self.reader.finish()?;
+        Ok(self.classifier.expect("a complete bundle has a tokenizer"))
+    }
+}
+
+/// A stage must be what the manifest says of it.
+fn check_stage(manifest: &Manifest, index: usize, graph: &StageGraph) -> Result<(), Error> {
+    let stage = &manifest.stages[index];
+    let last = index + 1 == manifest.stages.len();
+    let labels = graph.logits.map(|(_, labels)| labels);
+    let expected = stage.exit.then_some(manifest.labels.len());
+    let problem = if labels != expected {
+        format!("it gives {labels:?} logits, by the manifest it gives {expected:?}")
+    } else if graph.input.is_none() != (index == 0) {
+        "stage 0 takes token ids, and only stage 0".into()
+    } else if !last && graph.next_hidden.is_none() {
+        "it gives no hidden states for the next stage".into()
+    } else {
+        return Ok(());
+    };
+    Err(Error::graph(&graph.name, "graph", problem))
+}

@@ -1,0 +1,96 @@
+//! Engines execute stages. They know nothing of text, labels or policies.
+
+mod tract;
+
+pub use tract::{TractBatch, TractEngine};
+
+use crate::Error;
+use crate::graph::StageGraph;
+
+/// Runs the stages of a model, one after the other, on a batch of sentences.
+pub trait Engine: Send + Sync {
+    /// What a batch carries from stage to stage.
+    type Batch: Send;
+
+    /// Prepares the next stage. Stages come in order, and may come while batches are under way.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] if the stage does not follow from the one before it, or the engine cannot
+    /// run it.
+    fn add_stage(&mut self, stage: StageGraph) -> Result<(), Error>;
+
+    /// How many stages have been added.
+    fn stages(&self) -> usize;
+
+    /// Starts a batch.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the engine cannot take the batch.
+    fn begin(&self, tokens: Tokens) -> Result<Self::Batch, Error>;
+
+    /// Runs stage `stage` on the batch, and gives the logits if the stage has an exit. A batch goes
+    /// through the stages in order, each once.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the computation fails.
+    fn run(&self, stage: usize, batch: &mut Self::Batch) -> Result<Option<Logits>, Error>;
+
+    /// Drops all sentences of the batch but those at the indices in `stay`, which are ascending.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the engine cannot do so.
+    fn keep(&self, batch: &mut Self::Batch, stay: &[usize]) -> Result<(), Error>;
+}
+
+/// The tokens of a batch: those of all sentences side by side, without padding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    ids: Vec<u32>,
+    offsets: Vec<usize>,
+}
+
+impl Tokens {
+    /// A batch of sentences.
+    pub fn new<S: AsRef<[u32]>>(sentences: &[S]) -> Self {
+        let mut tokens = Tokens {
+            ids: Vec::new(),
+            offsets: vec![0],
+        };
+        for sentence in sentences {
+            tokens.ids.extend_from_slice(sentence.as_ref());
+            tokens.offsets.push(tokens.ids.len());
+        }
+        tokens
+    }
+
+    /// The ids of all sentences.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Where each sentence begins in [`ids`](Self::ids), and last where the last one ends.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The number of sentences.
+    pub fn sentences(&self) -> usize {
+        self.offsets.len() - 1
+    }
+}
+
+/// What an exit gives: one row of logits per sentence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logits {
+    /// `[sentences, labels]`.
+    pub values: Vec<f32>,
+    /// Number of labels.
+    pub labels: usize,
+}
+
+impl Logits {
+    /// The logits of each sentence.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.labels)
+    }
+}

@@ -1,0 +1,281 @@
+//! Exit policies: pure functions from the logits of the exits passed so far to leave or stay.
+//!
+//! * *confidence*: the largest probability (BranchyNet's successors, e.g. Schwartz et al. 2020,
+//!   "The Right Tool for the Job").
+//! * *entropy*: the normalized entropy of the probabilities (DeeBERT, Xin et al. 2020).
+//! * *margin*: the largest probability less the second largest.
+//! * *patience*: so many exits in a row agree on the label (PABEE, Zhou et al. 2020).
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+
+/// When a sentence leaves the network. The last exit takes every sentence that is still there.
+///
+/// In JSON: `{"kind": "confidence", "threshold": 0.9}`, or with one threshold per exit
+/// `{"kind": "confidence", "threshold": [0.98, 0.95, 0.9]}`.
+///
+/// ```
+/// use edge_runtime::ExitPolicy;
+/// let policy = ExitPolicy::confidence(0.9);
+/// assert_eq!(policy.leaves(0, &[&[3.0, -3.0]]), true);
+/// assert_eq!(policy.leaves(0, &[&[0.1, -0.1]]), false);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ExitPolicy {
+    /// Full depth for every sentence.
+    #[default]
+    Never,
+    /// Leave when the largest probability is at least the threshold, 0 to 1.
+    Confidence {
+        /// The least probability that leaves.
+        threshold: Thresholds,
+    },
+    /// Leave when the entropy, divided by the logarithm of the number of labels, is at most the
+    /// threshold, 0 to 1.
+    Entropy {
+        /// The largest normalized entropy that leaves.
+        threshold: Thresholds,
+    },
+    /// Leave when the largest probability exceeds the second by at least the threshold, 0 to 1.
+    Margin {
+        /// The least margin that leaves.
+        threshold: Thresholds,
+    },
+    /// Leave when so many exits in a row, this one included, gave the same label.
+    Patience {
+        /// The number of exits, 1 or more.
+        threshold: usize,
+    },
+}
+
+/// One threshold for all exits, or one for each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Thresholds {
+    /// The same for every exit.
+    Common(f32),
+    /// One per exit, in their order.
+    PerExit(Vec<f32>),
+}
+
+impl Thresholds {
+    fn at(&self, exit: usize) -> f32 {
+        match self {
+            Thresholds::Common(t) => *t,
+            Thresholds::PerExit(ts) => ts[exit],
+        }
+    }
+
+    fn check(&self, exits: usize) -> Result<(), Error> {
+        let values = match self {
+            Thresholds::Common(t) => std::slice::from_ref(t),
+            Thresholds::PerExit(ts) if ts.len() == exits => ts,
+            Thresholds::PerExit(ts) => {
+                return Err(Error::Policy(format!(
+                    "{} thresholds for a model with {exits} exits; give one number, or {exits}",
+                    ts.len()
+                )));
+            }
+        };
+        match values.iter().find(|t| !(0.0..=1.0).contains(*t)) {
+            Some(t) => Err(Error::Policy(format!(
+                "threshold {t} is not between 0 and 1"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ExitPolicy {
+    /// [`ExitPolicy::Confidence`] with one threshold for all exits.
+    pub fn confidence(threshold: f32) -> Self {
+        ExitPolicy::Confidence {
+            threshold: Thresholds::Common(threshold),
+        }
+    }
+
+    /// [`ExitPolicy::Entropy`] with one threshold for all exits.
+    pub fn entropy(threshold: f32) -> Self {
+        ExitPolicy::Entropy {
+            threshold: Thresholds::Common(threshold),
+        }
+    }
+
+    /// [`ExitPolicy::Margin`] with one threshold for all exits.
+    pub fn margin(threshold: f32) -> Self {
+        ExitPolicy::Margin {
+            threshold: Thresholds::Common(threshold),
+        }
+    }
+
+    /// [`ExitPolicy::Patience`].
+    pub fn patience(exits: usize) -> Self {
+        ExitPolicy::Patience { threshold: exits }
+    }
+
+    /// Whether the policy can be used with a model that has so many exits.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] with the number that is out of range.
+    pub fn check(&self, exits: usize) -> Result<(), Error> {
+        match self {
+            ExitPolicy::Never => Ok(()),
+            ExitPolicy::Confidence { threshold }
+            | ExitPolicy::Entropy { threshold }
+            | ExitPolicy::Margin { threshold } => threshold.check(exits),
+            ExitPolicy::Patience { threshold: 0 } => {
+                Err(Error::Policy("patience 0; it takes 1 exit or more".into()))
+            }
+            ExitPolicy::Patience { .. } => Ok(()),
+        }
+    }
+
+    /// Whether a sentence leaves at exit number `exit` (0 is the first), given the logits of the
+    /// exits it has passed, that one last.
+    ///
+    /// # Panics
+    /// If `passed` is empty, or the policy has not passed [`check`](Self::check) for this model.
+    pub fn leaves<L: AsRef<[f32]>>(&self, exit: usize, passed: &[L]) -> bool {
+        let here = passed.last().expect("the logits of this exit").as_ref();
+        match self {
+            ExitPolicy::Never => false,
+            ExitPolicy::Confidence { threshold } => {
+                softmax(here).into_iter().fold(0.0, f32::max) >= threshold.at(exit)
+            }
+            ExitPolicy::Entropy { threshold } => normalized_entropy(here) <= threshold.at(exit),
+            ExitPolicy::Margin { threshold } => margin(here) >= threshold.at(exit),
+            ExitPolicy::Patience { threshold } => {
+                let label = argmax(here);
+                passed.len() >= *threshold
+                    && passed[passed.len() - threshold..]
+                        .iter()
+                        .all(|logits| argmax(logits.as_ref()) == label)
+            }
+        }
+    }
+}
+
+/// Probabilities from logits.
+///
+/// ```
+/// let p = edge_runtime::exit::softmax(&[1000.0, 1000.0]);
+/// assert_eq!(p, [0.5, 0.5]);
+/// ```
+pub fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut p: Vec<f32> = logits.iter().map(|l| (l - largest).exp()).collect();
+    let sum: f32 = p.iter().sum();
+    p.iter_mut().for_each(|p| *p /= sum);
+    p
+}
+
+/// The index of the largest logit, the first of equals.
+pub fn argmax(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, l) in logits.iter().enumerate() {
+        if *l > logits[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+fn normalized_entropy(logits: &[f32]) -> f32 {
+    if logits.len() < 2 {
+        return 0.0;
+    }
+    let entropy: f32 = softmax(logits)
+        .into_iter()
+        .map(|p| if p > 0.0 { -p * p.ln() } else { 0.0 })
+        .sum();
+    entropy / (logits.len() as f32).ln()
+}
+
+fn margin(logits: &[f32]) -> f32 {
+    let (mut first, mut second) = (0.0f32, 0.0f32);
+    for p in softmax(logits) {
+        if p > first {
+            (first, second) = (p, first);
+        } else {
+            second = second.max(p);
+        }
+    }
+    first - second
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SURE: [f32; 2] = [4.0, -4.0];
+    const UNSURE: [f32; 2] = [0.2, -0.2];
+
+    #[test]
+    fn each_policy_lets_the_sure_leave_and_keeps_the_unsure() {
+        for policy in [
+            ExitPolicy::confidence(0.9),
+            ExitPolicy::entropy(0.2),
+            ExitPolicy::margin(0.8),
+        ] {
+            assert!(policy.leaves(0, &[SURE]), "{policy:?}");
+            assert!(!policy.leaves(0, &[UNSURE]), "{policy:?}");
+        }
+        assert!(!ExitPolicy::Never.leaves(0, &[SURE]));
+    }
+
+    #[test]
+    fn known_values() {
+        assert!((margin(&[0.0, 0.0, -1e9]) - 0.0).abs() < 1e-6);
+        assert!((normalized_entropy(&[0.0, 0.0, 0.0]) - 1.0).abs() < 1e-6);
+        let p = softmax(&[2.0f32.ln(), 0.0]);
+        assert!((p[0] - 2.0 / 3.0).abs() < 1e-6);
+        assert!((margin(&[2.0f32.ln(), 0.0]) - 1.0 / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn patience_counts_agreeing_exits() {
+        let patience = ExitPolicy::patience(2);
+        let (a, b) = ([1.0, 0.0], [0.0, 1.0]);
+        assert!(!patience.leaves(0, &[a]));
+        assert!(!patience.leaves(1, &[a, b]));
+        assert!(patience.leaves(2, &[a, b, b]));
+    }
+
+    #[test]
+    fn a_threshold_per_exit_is_used_at_that_exit() {
+        let policy = ExitPolicy::Confidence {
+            threshold: Thresholds::PerExit(vec![1.0, 0.5]),
+        };
+        assert!(!policy.leaves(0, &[UNSURE]));
+        assert!(policy.leaves(1, &[UNSURE, UNSURE]));
+        assert!(policy.check(2).is_ok());
+        assert!(
+            policy
+                .check(3)
+                .unwrap_err()
+                .to_string()
+                .contains("2 thresholds")
+        );
+    }
+
+    #[test]
+    fn thresholds_out_of_range_are_refused() {
+        for bad in [-0.1, 1.1, f32::NAN, f32::INFINITY] {
+            assert!(ExitPolicy::confidence(bad).check(1).is_err(), "{bad}");
+        }
+        assert!(ExitPolicy::patience(0).check(1).is_err());
+    }
+
+    #[test]
+    fn json_round_trip() {
+        let json = r#"{"kind":"margin","threshold":[0.5,0.25]}"#;
+        let policy: ExitPolicy = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&policy).unwrap(), json);
+        assert_eq!(
+            serde_json::from_str::<ExitPolicy>(r#"{"kind":"patience","threshold":2}"#).unwrap(),
+            ExitPolicy::patience(2)
+        );
+    }
+}

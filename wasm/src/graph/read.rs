@@ -1,0 +1,490 @@
+//! From an ONNX file to a checked [`StageGraph`].
+
+use super::{
+    ATTENTION_MASK, Activation, Call, DOMAIN, DOMAIN_VERSION, Elements, HIDDEN, INPUT_IDS, LOGITS,
+    Matrix, NEXT_HIDDEN, Norm, Op, StageGraph,
+};
+use crate::Error;
+use crate::onnx::{Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type};
+use bytes::Bytes;
+use prost::Message;
+use std::collections::HashMap;
+
+/// What a value is while a graph is checked.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Ids,
+    Rows(usize),
+    Sentences(usize),
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kind::Ids => write!(f, "token ids"),
+            Kind::Rows(n) => write!(f, "hidden states of width {n}"),
+            Kind::Sentences(n) => write!(f, "one row of width {n} per sentence"),
+        }
+    }
+}
+
+impl StageGraph {
+    /// Reads a stage graph.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] naming the node that cannot be run, what it met and what it takes.
+    pub fn decode(name: &str, file: Bytes) -> Result<Self, Error> {
+        let model = ModelProto::decode(file)
+            .map_err(|e| Error::graph(name, "file", format!("not an ONNX file: {e}")))?;
+        let wrong = |problem: String| Error::graph(name, "graph", problem);
+        let version = model
+            .opset_import
+            .iter()
+            .find(|o| o.domain == DOMAIN)
+            .map(|o| o.version);
+        if version != Some(DOMAIN_VERSION) {
+            return Err(wrong(format!(
+                "it imports version {version:?} of the functions `{DOMAIN}`, this runtime has \
+                 version {DOMAIN_VERSION}"
+            )));
+        }
+        let graph = model
+            .graph
+            .ok_or_else(|| wrong("the file holds no graph".into()))?;
+        let has = |n: &str| graph.input.iter().any(|i| i.name == n);
+        if !has(ATTENTION_MASK) || has(INPUT_IDS) == has(HIDDEN) {
+            return Err(wrong(format!(
+                "its inputs must be `{ATTENTION_MASK}` and one of `{INPUT_IDS}` and `{HIDDEN}`"
+            )));
+        }
+        let mut reader = Reader {
+            graph: name,
+            weights: graph
+                .initializer
+                .into_iter()
+                .map(|t| (t.name.clone(), t))
+                .collect(),
+            values: HashMap::new(),
+            kinds: Vec::new(),
+        };
+        let input = if has(INPUT_IDS) {
+            reader.define(INPUT_IDS, Kind::Ids);
+            None
+        } else {
+            let width = graph
+                .input
+                .iter()
+                .find(|i| i.name == HIDDEN)
+                .and_then(last_dimension);
+            let width = width.ok_or_else(|| {
+                wrong(format!(
+                    "the last dimension of its input `{HIDDEN}` is not a number"
+                ))
+            })?;
+            reader.define(HIDDEN, Kind::Rows(width));
+            Some(width)
+        };
+        let mut calls = Vec::with_capacity(graph.node.len());
+        for node in &graph.node {
+            calls.push(reader.call(node)?);
+        }
+        let output = |n: &str| -> Result<Option<(usize, Kind)>, Error> {
+            if !graph.output.iter().any(|o| o.name == n) {
+                return Ok(None);
+            }
+            let value = *reader
+                .values
+                .get(n)
+                .ok_or_else(|| wrong(format!("no node gives the output `{n}`")))?;
+            Ok(Some((value, reader.kinds[value])))
+        };
+        let next_hidden = match output(NEXT_HIDDEN)? {
+            None => None,
+            Some((value, Kind::Rows(width))) => Some((value, width)),
+            Some((_, kind)) => return Err(wrong(format!("`{NEXT_HIDDEN}` is {kind}"))),
+        };
+        let logits = match output(LOGITS)? {
+            None => None,
+            Some((value, Kind::Sentences(labels))) if labels > 0 => Some((value, labels)),
+            Some((_, kind)) => return Err(wrong(format!("`{LOGITS}` is {kind}"))),
+        };
+        if next_hidden.is_none() && logits.is_none() {
+            return Err(wrong(format!(
+                "it gives neither `{NEXT_HIDDEN}` nor `{LOGITS}`"
+            )));
+        }
+        Ok(StageGraph {
+            name: name.into(),
+            input,
+            calls,
+            next_hidden,
+            logits,
+        })
+    }
+}
+
+struct Reader<'a> {
+    graph: &'a str,
+    weights: HashMap<String, TensorProto>,
+    values: HashMap<String, usize>,
+    kinds: Vec<Kind>,
+}
+
+impl Reader<'_> {
+    fn define(&mut self, name: &str, kind: Kind) {
+        self.values.insert(name.into(), self.kinds.len());
+        self.kinds.push(kind);
+    }
+
+    fn call(&mut self, node: &NodeProto) -> Result<Call, Error> {
+        let wrong = |problem: String| Error::graph(self.graph, &node.name, problem);
+        let op_type = node.op_type.as_str();
+        let unknown = || {
+            wrong(format!(
+                "operator `{}.{op_type}` is not one of those that this runtime has; a stage graph \
+                 calls Embed, QEmbed, Linear…, QLinear…, SelfAttention, AddNorm, MeanPool and \
+                 FirstPool of `{DOMAIN}`",
+                node.domain
+            ))
+        };
+        if node.domain != DOMAIN {
+            return Err(unknown());
+        }
+        let args = |names: &[&str]| -> Result<(), Error> {
+            if node.input.len() == names.len() && node.output.len() == 1 {
+                return Ok(());
+            }
+            Err(wrong(format!(
+                "{} inputs and {} outputs; {op_type} takes {} and gives 1",
+                node.input.len(),
+                node.output.len(),
+                names.join(", ")
+            )))
+        };
+        let (op, inputs, kind) = match op_type {
+            "Embed" => {
+                args(&["ids", "words", "positions", "gamma", "beta"])?;
+                let words = self.matrix(node, 1, None)?;
+                let positions = self.matrix(node, 2, None)?;
+                self.embed(node, words, positions, 3)?
+            }
+            "QEmbed" => {
+                args(&[
+                    "ids",
+                    "words",
+                    "scales",
+                    "positions",
+                    "scales",
+                    "gamma",
+                    "beta",
+                ])?;
+                let words = self.matrix(node, 1, Some((2, Scales::PerRow)))?;
+                let positions = self.matrix(node, 3, Some((4, Scales::PerRow)))?;
+                self.embed(node, words, positions, 5)?
+            }
+            "SelfAttention" => {
+                args(&["queries, keys and values", "mask"])?;
+                self.mask(node, 1)?;
+                let (value, width) = self.rows(node, 0)?;
+                let heads = int_attribute(node, "heads").unwrap_or(0);
+                let heads = usize::try_from(heads).unwrap_or(0);
+                if heads == 0 || width % (3 * heads) != 0 {
+                    return Err(wrong(format!(
+                        "{heads} heads do not divide a width of {width} into queries, keys and \
+                         values"
+                    )));
+                }
+                (
+                    Op::SelfAttention { heads },
+                    vec![value],
+                    Kind::Rows(width / 3),
+                )
+            }
+            "AddNorm" => {
+                args(&["x", "residual", "gamma", "beta"])?;
+                let (x, width) = self.rows(node, 0)?;
+                let (residual, other) = self.rows(node, 1)?;
+                if width != other {
+                    return Err(wrong(format!("it adds widths {width} and {other}")));
+                }
+                let norm = self.norm(node, 2, width)?;
+                (Op::AddNorm(norm), vec![x, residual], Kind::Rows(width))
+            }
+            "MeanPool" => {
+                args(&["x", "mask"])?;
+                self.mask(node, 1)?;
+                let (x, width) = self.rows(node, 0)?;
+                (Op::MeanPool, vec![x], Kind::Sentences(width))
+            }
+            "FirstPool" => {
+                args(&["x"])?;
+                let (x, width) = self.rows(node, 0)?;
+                (Op::FirstPool, vec![x], Kind::Sentences(width))
+            }
+            _ => {
+                let (quantized, suffix) = match op_type.strip_prefix("QLinear") {
+                    Some(suffix) => (true, suffix),
+                    None => (false, op_type.strip_prefix("Linear").ok_or_else(unknown)?),
+                };
+                let activation = *Activation::ALL
+                    .iter()
+                    .find(|a| a.suffix() == suffix)
+                    .ok_or_else(unknown)?;
+                let (weight, bias) = if quantized {
+                    args(&["x", "weight", "scale", "bias"])?;
+                    (self.matrix(node, 1, Some((2, Scales::PerColumn)))?, 3)
+                } else {
+                    args(&["x", "weight", "bias"])?;
+                    (self.matrix(node, 1, None)?, 2)
+                };
+                let bias = self.floats(node, bias, weight.columns)?;
+                let (x, kind) = self.value(node, 0)?;
+                let columns = weight.columns;
+                let kind = match kind {
+                    Kind::Rows(width) if width == weight.rows => Kind::Rows(columns),
+                    Kind::Sentences(width) if width == weight.rows => Kind::Sentences(columns),
+                    other => {
+                        return Err(wrong(format!(
+                            "its weight takes a width of {}, it is given {other}",
+                            weight.rows
+                        )));
+                    }
+                };
+                (
+                    Op::Linear {
+                        weight,
+                        bias,
+                        activation,
+                    },
+                    vec![x],
+                    kind,
+                )
+            }
+        };
+        if self.values.contains_key(&node.output[0]) {
+            return Err(wrong(format!(
+                "the value `{}` is given twice",
+                node.output[0]
+            )));
+        }
+        self.define(&node.output[0], kind);
+        Ok(Call {
+            name: node.name.clone(),
+            op,
+            inputs,
+        })
+    }
+
+    fn embed(
+        &self,
+        node: &NodeProto,
+        words: Matrix,
+        positions: Matrix,
+        norm: usize,
+    ) -> Result<(Op, Vec<usize>, Kind), Error> {
+        let wrong = |problem: String| Error::graph(self.graph, &node.name, problem);
+        let (ids, kind) = self.value(node, 0)?;
+        if kind != Kind::Ids {
+            return Err(wrong(format!("it takes token ids, it is given {kind}")));
+        }
+        let width = words.columns;
+        if positions.columns != width {
+            return Err(wrong(format!(
+                "words have width {width}, positions {}",
+                positions.columns
+            )));
+        }
+        let norm = self.norm(node, norm, width)?;
+        Ok((
+            Op::Embed {
+                words,
+                positions,
+                norm,
+            },
+            vec![ids],
+            Kind::Rows(width),
+        ))
+    }
+
+    fn value(&self, node: &NodeProto, input: usize) -> Result<(usize, Kind), Error> {
+        let name = &node.input[input];
+        match self.values.get(name) {
+            Some(value) => Ok((*value, self.kinds[*value])),
+            None => Err(Error::graph(
+                self.graph,
+                &node.name,
+                format!("its input `{name}` is given by no node before it"),
+            )),
+        }
+    }
+
+    fn rows(&self, node: &NodeProto, input: usize) -> Result<(usize, usize), Error> {
+        match self.value(node, input)? {
+            (value, Kind::Rows(width)) => Ok((value, width)),
+            (_, kind) => Err(Error::graph(
+                self.graph,
+                &node.name,
+                format!("it takes hidden states, it is given {kind}"),
+            )),
+        }
+    }
+
+    fn mask(&self, node: &NodeProto, input: usize) -> Result<(), Error> {
+        if node.input[input] == ATTENTION_MASK {
+            return Ok(());
+        }
+        let problem = format!(
+            "its mask is `{}`, not `{ATTENTION_MASK}`",
+            node.input[input]
+        );
+        Err(Error::graph(self.graph, &node.name, problem))
+    }
+
+    fn norm(&self, node: &NodeProto, first: usize, width: usize) -> Result<Norm, Error> {
+        let epsilon = node
+            .attribute
+            .iter()
+            .find(|a| a.name == "epsilon")
+            .and_then(|a| a.f);
+        let Some(epsilon) = epsilon.filter(|e| e.is_finite() && *e >= 0.0) else {
+            let problem = format!("its attribute `epsilon` is {epsilon:?}, not a small number");
+            return Err(Error::graph(self.graph, &node.name, problem));
+        };
+        Ok(Norm {
+            gamma: self.floats(node, first, width)?,
+            beta: self.floats(node, first + 1, width)?,
+            epsilon,
+        })
+    }
+
+    fn tensor(
+        &self,
+        node: &NodeProto,
+        input: usize,
+        data_type: i32,
+        rank: usize,
+    ) -> Result<(&TensorProto, Vec<usize>), Error> {
+        let name = &node.input[input];
+        let wrong =
+            |problem: String| Error::graph(self.graph, &node.name, format!("`{name}` {problem}"));
+        let tensor = self
+            .weights
+            .get(name)
+            .ok_or_else(|| wrong("is no weight".into()))?;
+        if tensor.data_type != data_type {
+            return Err(wrong(format!(
+                "has the ONNX element type {}, {data_type} is needed",
+                tensor.data_type
+            )));
+        }
+        let dims: Vec<usize> = tensor
+            .dims
+            .iter()
+            .map(|d| usize::try_from(*d).unwrap_or(0))
+            .collect();
+        if dims.len() != rank || dims.contains(&0) {
+            return Err(wrong(format!(
+                "has the shape {:?}; {rank} dimensions of 1 or more are needed",
+                tensor.dims
+            )));
+        }
+        let size = if data_type == data_type::INT8 { 1 } else { 4 };
+        let bytes = dims.iter().try_fold(size, |n: usize, d| n.checked_mul(*d));
+        if bytes != Some(tensor.raw_data.len()) {
+            return Err(wrong(format!(
+                "has the shape {dims:?} and {} bytes of data",
+                tensor.raw_data.len()
+            )));
+        }
+        Ok((tensor, dims))
+    }
+
+    fn floats(&self, node: &NodeProto, input: usize, length: usize) -> Result<Vec<f32>, Error> {
+        let (tensor, dims) = self.tensor(node, input, data_type::FLOAT, 1)?;
+        if dims[0] != length {
+            let problem = format!("`{}` has {} values, not {length}", tensor.name, dims[0]);
+            return Err(Error::graph(self.graph, &node.name, problem));
+        }
+        self.finite(node, tensor)
+    }
+
+    fn finite(&self, node: &NodeProto, tensor: &TensorProto) -> Result<Vec<f32>, Error> {
+        let values = le_floats(&tensor.raw_data);
+        match values.iter().position(|v| !v.is_finite()) {
+            None => Ok(values),
+            Some(i) => {
+                let problem = format!("`{}` holds {} at {i}", tensor.name, values[i]);
+                Err(Error::graph(self.graph, &node.name, problem))
+            }
+        }
+    }
+
+    fn matrix(
+        &self,
+        node: &NodeProto,
+        input: usize,
+        scales: Option<(usize, Scales)>,
+    ) -> Result<Matrix, Error> {
+        let kind = if scales.is_some() {
+            data_type::INT8
+        } else {
+            data_type::FLOAT
+        };
+        let (tensor, dims) = self.tensor(node, input, kind, 2)?;
+        let (rows, columns) = (dims[0], dims[1]);
+        let elements = match scales {
+            None => Elements::F32(self.finite(node, tensor)?),
+            Some((scales, per)) => {
+                let length = match per {
+                    Scales::PerRow => rows,
+                    Scales::PerColumn => columns,
+                };
+                Elements::I8 {
+                    values: tensor.raw_data.clone(),
+                    scales: self.floats(node, scales, length)?,
+                }
+            }
+        };
+        Ok(Matrix {
+            rows,
+            columns,
+            elements,
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Scales {
+    PerRow,
+    PerColumn,
+}
+
+fn le_floats(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect()
+}
+
+fn int_attribute(node: &NodeProto, name: &str) -> Option<i64> {
+    node.attribute.iter().find(|a| a.name == name)?.i
+}
+
+fn last_dimension(value: &ValueInfoProto) -> Option<usize> {
+    match value
+        .r#type
+        .as_ref()?
+        .tensor_type
+        .as_ref()?
+        .shape
+        .as_ref()?
+        .dim
+        .last()?
+        .value
+    {
+        Some(Dimension::DimValue(n)) => usize::try_from(n).ok().filter(|n| *n > 0),
+        _ => None,
+    }
+}

@@ -1,0 +1,35 @@
+//! From the rows of each sentence to one row per sentence.
+
+/// The mean of the rows of each sentence. `x` is `[rows, width]`, `out` `[sentences, width]`.
+pub fn mean_pool(x: &[f32], offsets: &[usize], width: usize, out: &mut [f32]) {
+    for (out, sentence) in out.chunks_exact_mut(width).zip(offsets.windows(2)) {
+        out.fill(0.0);
+        for row in x[sentence[0] * width..sentence[1] * width].chunks_exact(width) {
+            out.iter_mut().zip(row).for_each(|(o, x)| *o += x);
+        }
+        let count = (sentence[1] - sentence[0]) as f32;
+        out.iter_mut().for_each(|o| *o /= count);
+    }
+}
+
+/// The first row of each sentence. `x` is `[rows, width]`, `out` `[sentences, width]`.
+pub fn first_pool(x: &[f32], offsets: &[usize], width: usize, out: &mut [f32]) {
+    for (out, start) in out.chunks_exact_mut(width).zip(offsets) {
+        out.copy_from_slice(&x[start * width..][..width]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sentence_is_pooled_by_itself() {
+        let x = [1.0, 2.0, 3.0, 4.0, 10.0, 20.0];
+        let mut out = [0.0; 4];
+        mean_pool(&x, &[0, 2, 3], 2, &mut out);
+        assert_eq!(out, [2.0, 3.0, 10.0, 20.0]);
+        first_pool(&x, &[0, 2, 3], 2, &mut out);
+        assert_eq!(out, [1.0, 2.0, 10.0, 20.0]);
+    }
+}
