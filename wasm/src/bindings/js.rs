@@ -1,1 +1,334 @@
 //! JavaScript, through wasm-bindgen.
+//!
+//! A [`WasmClassifier`] reads its stream in the background. Calls wait until what they need has
+//! arrived, so that an answer comes from the first exits while later stages are on their way.
+
+use crate::tokenizer::Encoded;
+use crate::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
+use web_sys::{ReadableStream, ReadableStreamDefaultReader};
+
+/// Texts of one call are computed together until they have this many tokens, to bound the memory.
+const TOKENS_PER_BATCH: usize = 4096;
+
+/// A classifier whose bundle is arriving, or has arrived.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct WasmClassifier {
+    shared: Rc<RefCell<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    loader: Loader,
+    arrival: Arrival,
+    reader: ReadableStreamDefaultReader,
+    /// Calls that wait for the next piece.
+    waiting: Vec<Waker>,
+}
+
+#[derive(Debug)]
+enum Arrival {
+    Arriving,
+    Complete,
+    Failed(JsValue),
+}
+
+#[wasm_bindgen]
+impl WasmClassifier {
+    /// Starts to read a bundle and returns at once. `on_progress(bytes, totalBytes, stagesReady,
+    /// stagesTotal)` is called after each piece; the totals are 0 until the manifest is there. What
+    /// goes wrong on the way rejects every pending and every later call.
+    #[wasm_bindgen(js_name = fromStream)]
+    pub fn from_stream(
+        stream: &ReadableStream,
+        on_progress: Option<Function>,
+    ) -> Result<WasmClassifier, JsValue> {
+        let reader = ReadableStreamDefaultReader::new(stream)?;
+        let shared = Rc::new(RefCell::new(Shared {
+            loader: Loader::new(Limits::default()),
+            arrival: Arrival::Arriving,
+            reader: reader.clone(),
+            waiting: Vec::new(),
+        }));
+        let of_task = shared.clone();
+        spawn_local(async move {
+            let outcome = read_all(&of_task, &reader, on_progress).await;
+            let failed = outcome.is_err();
+            of_task.borrow_mut().settle(match outcome {
+                Ok(()) => Arrival::Complete,
+                Err(error) => Arrival::Failed(error),
+            });
+            if failed {
+                // The error that counts is known; that of a stream which cannot be cancelled is not.
+                let _ = JsFuture::from(reader.cancel()).await;
+            }
+        });
+        Ok(WasmClassifier { shared })
+    }
+
+    /// Resolves as soon as the first exit can answer.
+    pub fn ready(&self) -> Promise {
+        self.promise(|shared| {
+            let classifier = shared.loader.classifier()?;
+            let first_exit = classifier.manifest().stages.iter().position(|s| s.exit)?;
+            (classifier.stages_ready() > first_exit).then_some(Ok(JsValue::UNDEFINED))
+        })
+    }
+
+    /// Resolves as soon as the whole bundle has arrived and is verified.
+    pub fn complete(&self) -> Promise {
+        self.promise(|shared| {
+            matches!(shared.arrival, Arrival::Complete).then_some(Ok(JsValue::UNDEFINED))
+        })
+    }
+
+    /// What the bundle says of itself, as JSON.
+    pub fn manifest(&self) -> Promise {
+        self.promise(|shared| {
+            let manifest = shared.loader.classifier()?.manifest();
+            Some(Ok(String::from_utf8_lossy(&manifest.to_json())
+                .as_ref()
+                .into()))
+        })
+    }
+
+    /// The token ids of a text, special tokens included, as a `Uint32Array`.
+    pub fn tokenize(&self, text: String) -> Promise {
+        self.promise(move |shared| {
+            let encoded = shared.loader.classifier()?.tokenize(&text);
+            Some(
+                encoded
+                    .map(|e| js_sys::Uint32Array::from(e.ids.as_slice()).into())
+                    .map_err(to_js),
+            )
+        })
+    }
+
+    /// Puts a label on each text and resolves as soon as all of them have left. `policy` is that of
+    /// the bundle unless given.
+    pub fn classify(&self, texts: Vec<String>, policy: JsValue) -> Promise {
+        let shared = self.shared.clone();
+        future_to_promise(async move {
+            let policy = match policy.is_undefined() {
+                true => None,
+                false => Some(read_policy(&policy)?),
+            };
+            let (batches, policy) = until(&shared, |shared| {
+                let classifier = shared.loader.classifier()?;
+                let policy = policy.clone().unwrap_or_else(|| classifier.policy());
+                Some(
+                    batches(classifier, &texts)
+                        .map(|b| (b, policy))
+                        .map_err(to_js),
+                )
+            })
+            .await?;
+            let answers = Array::new();
+            for mut batch in batches {
+                let mut walk = None;
+                let predictions = until(&shared, |shared| {
+                    let classifier = shared.loader.classifier()?;
+                    let walked = match walk.take() {
+                        Some(walk) => Ok(walk),
+                        None => classifier.begin(std::mem::take(&mut batch), &policy),
+                    }
+                    .and_then(|mut w| Ok((classifier.advance(&mut w)?, w)));
+                    match walked {
+                        Ok((true, done)) => Some(Ok(done.into_predictions())),
+                        Ok((false, on_its_way)) => {
+                            walk = Some(on_its_way);
+                            None
+                        }
+                        Err(error) => Some(Err(to_js(error))),
+                    }
+                })
+                .await?;
+                let labels = until(&shared, |s| {
+                    Some(Ok(s.loader.classifier()?.labels().to_vec()))
+                });
+                let labels = labels.await?;
+                for prediction in &predictions {
+                    answers.push(&prediction_to_js(prediction, &labels)?);
+                }
+            }
+            Ok(answers.into())
+        })
+    }
+
+    fn promise(
+        &self,
+        mut get: impl FnMut(&Shared) -> Option<Result<JsValue, JsValue>> + 'static,
+    ) -> Promise {
+        let shared = self.shared.clone();
+        future_to_promise(async move { until(&shared, &mut get).await })
+    }
+}
+
+impl Drop for WasmClassifier {
+    fn drop(&mut self) {
+        let reader = self.shared.borrow().reader.clone();
+        self.shared
+            .borrow_mut()
+            .settle(Arrival::Failed(error_to_js("the classifier was disposed")));
+        spawn_local(async move {
+            // Nobody is left to be told that the stream cannot be cancelled.
+            let _ = JsFuture::from(reader.cancel()).await;
+        });
+    }
+}
+
+impl Shared {
+    /// Ends the arrival, unless it has failed before. A failed model holds no memory.
+    fn settle(&mut self, arrival: Arrival) {
+        if matches!(self.arrival, Arrival::Failed(_)) {
+            return;
+        }
+        if matches!(arrival, Arrival::Failed(_)) {
+            self.loader = Loader::new(Limits::default());
+        }
+        self.arrival = arrival;
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+}
+
+async fn read_all(
+    shared: &RefCell<Shared>,
+    reader: &ReadableStreamDefaultReader,
+    on_progress: Option<Function>,
+) -> Result<(), JsValue> {
+    loop {
+        let read = JsFuture::from(reader.read()).await;
+        let read = read.map_err(|e| to_js(Error::Stream(message_of(&e))))?;
+        if Reflect::get(&read, &"done".into())?.is_truthy() {
+            return shared.borrow().loader.check_complete().map_err(to_js);
+        }
+        let piece = Reflect::get(&read, &"value".into())?;
+        let Some(piece) = piece.dyn_ref::<Uint8Array>() else {
+            return Err(to_js(Error::Stream(
+                "it gave a piece that is no Uint8Array".into(),
+            )));
+        };
+        let progress = {
+            let mut shared = shared.borrow_mut();
+            if !matches!(shared.arrival, Arrival::Arriving) {
+                return Ok(());
+            }
+            shared.loader.push(piece.to_vec()).map_err(to_js)?;
+            shared.wake();
+            let loader = &shared.loader;
+            let classifier = loader.classifier();
+            [
+                loader.bytes() as f64,
+                loader.total().unwrap_or(0) as f64,
+                classifier.map_or(0, |c| c.stages_ready()) as f64,
+                classifier.map_or(0, |c| c.manifest().stages.len()) as f64,
+            ]
+        };
+        if let Some(on_progress) = &on_progress {
+            let args: Array = progress.into_iter().map(JsValue::from).collect();
+            on_progress.apply(&JsValue::UNDEFINED, &args)?;
+        }
+    }
+}
+
+/// Waits until `get` has something, which it is asked after each piece.
+async fn until<T>(
+    shared: &RefCell<Shared>,
+    mut get: impl FnMut(&Shared) -> Option<Result<T, JsValue>>,
+) -> Result<T, JsValue> {
+    poll_fn(|context| {
+        let mut shared = shared.borrow_mut();
+        if let Arrival::Failed(error) = &shared.arrival {
+            return Poll::Ready(Err(error.clone()));
+        }
+        match get(&shared) {
+            Some(got) => Poll::Ready(got),
+            None if matches!(shared.arrival, Arrival::Complete) => Poll::Ready(Err(error_to_js(
+                "the bundle is complete, and yet something is missing",
+            ))),
+            None => {
+                shared.waiting.push(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+fn batches(classifier: &Classifier, texts: &[String]) -> Result<Vec<Vec<Encoded>>, Error> {
+    let mut batches: Vec<Vec<Encoded>> = Vec::new();
+    let mut tokens = 0;
+    for text in texts {
+        let encoded = classifier.tokenize(text)?;
+        tokens += encoded.ids.len();
+        match batches.last_mut() {
+            Some(batch) if tokens <= TOKENS_PER_BATCH => batch.push(encoded),
+            _ => {
+                tokens = encoded.ids.len();
+                batches.push(vec![encoded]);
+            }
+        }
+    }
+    Ok(batches)
+}
+
+fn read_policy(policy: &JsValue) -> Result<ExitPolicy, JsValue> {
+    let wrong = |problem: String| to_js(Error::Policy(problem));
+    let json = js_sys::JSON::stringify(policy)?.as_string();
+    let json = json.ok_or_else(|| wrong("it is no object".into()))?;
+    serde_json::from_str(&json).map_err(|e| wrong(format!("{json}: {e}")))
+}
+
+fn prediction_to_js(prediction: &Prediction, labels: &[String]) -> Result<JsValue, JsValue> {
+    let object = Object::new();
+    let set = |key: &str, value: JsValue| Reflect::set(&object, &key.into(), &value);
+    let probabilities = Object::new();
+    for (label, p) in labels.iter().zip(&prediction.probabilities) {
+        Reflect::set(&probabilities, &label.into(), &(*p).into())?;
+    }
+    let numbers = |logits: &Vec<f32>| logits.iter().map(|l| JsValue::from(*l)).collect::<Array>();
+    set("label", (&prediction.label).into())?;
+    set("probabilities", probabilities.into())?;
+    set("stage", (prediction.stage as u32).into())?;
+    set("tokens", (prediction.tokens as u32).into())?;
+    set("truncated", prediction.truncated.into())?;
+    set(
+        "exits",
+        prediction
+            .exits
+            .iter()
+            .map(numbers)
+            .collect::<Array>()
+            .into(),
+    )?;
+    Ok(object.into())
+}
+
+/// An `Error` whose `name` tells our errors from those of the platform.
+fn error_to_js(message: &str) -> JsValue {
+    let error = js_sys::Error::new(message);
+    error.set_name("EdgeError");
+    error.into()
+}
+
+fn to_js(error: Error) -> JsValue {
+    error_to_js(&error.to_string())
+}
+
+fn message_of(error: &JsValue) -> String {
+    let message = error
+        .dyn_ref::<js_sys::Error>()
+        .map(|e| String::from(e.message()));
+    message.unwrap_or_else(|| format!("{error:?}"))
+}

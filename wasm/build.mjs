@@ -1,0 +1,111 @@
+#!/usr/bin/env node
+// Builds the browser package into wasm/pkg: the runtime as WebAssembly, its JavaScript, its types.
+// `node wasm/build.mjs` does all of its set-up by itself; when nothing has changed it is quick.
+
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants } from "node:zlib";
+import { Failure, run } from "./build/run.mjs";
+import { TARGET, wasmToolchain } from "./build/toolchain.mjs";
+
+const wasmDir = fileURLToPath(new URL(".", import.meta.url));
+const root = join(wasmDir, "..");
+const pkg = join(wasmDir, "pkg");
+const targetDir = join(root, "target", "wasm");
+
+// getrandom, which the tokenizer links, has to be told where randomness comes from on the web.
+const RUSTFLAGS = ["-Ctarget-feature=+simd128", '--cfg=getrandom_backend="wasm_js"'];
+
+function main() {
+  const wasm = compileRuntime();
+  const bindgen = compileBindgen();
+  const stampFile = join(targetDir, "stamp.json");
+  const inputs = hashOf([wasm, bindgen]);
+  const fresh = readStamp(stampFile);
+  if (fresh?.inputs !== inputs || !existsSync(join(pkg, "edge_runtime_bg.wasm"))) {
+    rmSync(pkg, { recursive: true, force: true });
+    rmSync(stampFile, { force: true });
+    mkdirSync(pkg, { recursive: true });
+    run(bindgen, [wasm, pkg]);
+  }
+  compileTypeScript();
+  report(stampFile, inputs, fresh);
+}
+
+function compileRuntime() {
+  const toolchain = wasmToolchain();
+  const args = ["build", "--locked", "--package", "edge-runtime", "--lib", "--no-default-features"];
+  args.push("--profile", "web", "--target", TARGET, "--target-dir", targetDir, ...toolchain.args);
+  run(toolchain.cargo, args, {
+    cwd: root,
+    env: { ...toolchain.env, CARGO_ENCODED_RUSTFLAGS: RUSTFLAGS.join("\x1f") },
+  });
+  return join(targetDir, TARGET, "web", "edge_runtime.wasm");
+}
+
+function compileBindgen() {
+  const args = ["build", "--locked", "--release", "--package", "edge-bindgen"];
+  run("cargo", [...args, "--target-dir", targetDir], { cwd: root });
+  return join(targetDir, "release", process.platform === "win32" ? "edge-bindgen.exe" : "edge-bindgen");
+}
+
+function compileTypeScript() {
+  const lock = readFileSync(join(wasmDir, "package-lock.json"));
+  const installed = join(wasmDir, "node_modules", ".installed");
+  const wanted = createHash("sha256").update(lock).digest("hex");
+  if (!existsSync(installed) || readFileSync(installed, "utf8") !== wanted) {
+    run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: wasmDir });
+    writeFileSync(installed, wanted);
+  }
+  const tsc = join(wasmDir, "node_modules", "typescript", "bin", "tsc");
+  run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.json")]);
+  run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.test.json")]);
+}
+
+/** Prints the size of each file that a page loads. Brotli at its best takes seconds, so the sizes are kept. */
+function report(stampFile, inputs, fresh) {
+  const sizes = fresh?.inputs === inputs ? fresh.sizes : {};
+  const rows = readdirSync(pkg).filter((name) => /\.(js|wasm)$/.test(name)).sort();
+  for (const name of rows) {
+    const bytes = readFileSync(join(pkg, name));
+    const hash = createHash("sha256").update(bytes).digest("hex");
+    if (sizes[name]?.hash !== hash) {
+      const params = {
+        [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+        [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+      };
+      sizes[name] = { hash, raw: bytes.length, brotli: brotliCompressSync(bytes, { params }).length };
+    }
+    const { raw, brotli } = sizes[name];
+    console.log(`wasm/pkg/${name.padEnd(22)} ${count(raw)} bytes, ${count(brotli)} with brotli`);
+  }
+  writeFileSync(stampFile, JSON.stringify({ inputs, sizes }));
+}
+
+function count(n) {
+  return n.toLocaleString("en-US").padStart(9);
+}
+
+function readStamp(path) {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch {
+    return undefined; // Missing or cut short: everything is made anew.
+  }
+}
+
+function hashOf(paths) {
+  const hash = createHash("sha256");
+  for (const path of paths) hash.update(readFileSync(path));
+  return hash.digest("hex");
+}
+
+try {
+  main();
+} catch (error) {
+  if (!(error instanceof Failure)) throw error;
+  console.error(`build.mjs: ${error.message}`);
+  process.exitCode = 1;
+}

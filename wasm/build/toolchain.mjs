@@ -1,0 +1,90 @@
+// Finds a Rust toolchain that can compile to WebAssembly, or sets one up.
+
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { Failure, ask, run } from "./run.mjs";
+
+export const TARGET = "wasm32-unknown-unknown";
+
+const DEBIAN_PACKAGES = ["rustc-web", "cargo-web", "rust-web-src"];
+const DEBIAN_RUSTC = "/usr/bin/rustc";
+const DEBIAN_CARGO = "/usr/bin/cargo";
+
+/** How to call cargo: `{ cargo, args, env }`. What is there already comes before what must be fetched. */
+export function wasmToolchain() {
+  return active() ?? debian() ?? fromRustup() ?? fromDebian() ?? giveUp();
+}
+
+/** The Rust that is in use, if it has the standard library for the target. */
+function active() {
+  const sysroot = ask("rustc", ["--print", "sysroot"]);
+  const std = sysroot && join(sysroot, "lib", "rustlib", TARGET, "lib");
+  return std && existsSync(std) ? { cargo: "cargo", args: [], env: {} } : undefined;
+}
+
+/** Debian's Rust, which brings the source of the standard library and compiles it along. */
+function debian() {
+  if (!existsSync(DEBIAN_CARGO)) return undefined;
+  const sysroot = ask(DEBIAN_RUSTC, ["--print", "sysroot"]);
+  const source = sysroot && join(sysroot, "lib", "rustlib", "src", "rust", "library", "Cargo.toml");
+  const linker = findLinker();
+  if (!source || !existsSync(source) || !linker) return undefined;
+  return {
+    cargo: DEBIAN_CARGO,
+    args: ["-Zbuild-std=std,panic_abort"],
+    env: {
+      RUSTC: DEBIAN_RUSTC,
+      RUSTC_BOOTSTRAP: "1", // -Zbuild-std is not stable yet.
+      CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER: linker,
+    },
+  };
+}
+
+/** A linker for WebAssembly: the one that comes with Rust, or LLVM's. */
+function findLinker() {
+  const sysroot = ask("rustc", ["--print", "sysroot"]);
+  const host = ask("rustc", ["--print", "host-tuple"]);
+  const own = sysroot && host && join(sysroot, "lib", "rustlib", host, "bin", "rust-lld");
+  if (own && existsSync(own)) return own;
+  const names = (process.env.PATH ?? "").split(":").flatMap((dir) => {
+    const versioned = existsSync(dir) ? readdirSync(dir).filter((n) => /^wasm-ld-\d+$/.test(n)) : [];
+    return ["wasm-ld", ...versioned].map((name) => join(dir, name));
+  });
+  return names.find((path) => existsSync(path));
+}
+
+function fromRustup() {
+  console.log(`Rust has no standard library for ${TARGET} yet; asking rustup for it`);
+  const added = ask("rustup", ["target", "add", TARGET], {
+    timeout: 120_000,
+    env: { RUSTUP_MAX_RETRIES: "0" },
+  });
+  return added === undefined ? undefined : active();
+}
+
+function fromDebian() {
+  const apt = aptGet();
+  if (!apt) return undefined;
+  const packages = findLinker() ? DEBIAN_PACKAGES : [...DEBIAN_PACKAGES, "lld"];
+  console.log(`rustup cannot bring it; installing Debian's packages ${packages.join(", ")}`);
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  const [program, ...prefix] = apt;
+  run(program, [...prefix, "update", "-qq"], { env });
+  const options = ["--yes", "-qq", "--no-install-recommends"];
+  run(program, [...prefix, "install", ...options, ...packages], { env });
+  return debian();
+}
+
+/** The words that call apt-get with the rights to install, if there are any. */
+function aptGet() {
+  if (process.platform !== "linux" || ask("apt-get", ["--version"]) === undefined) return undefined;
+  if (process.getuid() === 0) return ["apt-get"];
+  return ask("sudo", ["-n", "true"]) === undefined ? undefined : ["sudo", "-n", "apt-get"];
+}
+
+function giveUp() {
+  throw new Failure(
+    `no Rust here can compile to ${TARGET}. Run \`rustup target add ${TARGET}\`, or on Debian ` +
+      `\`apt-get install ${DEBIAN_PACKAGES.join(" ")} lld\` as root, and try again`,
+  );
+}
