@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
+import { npmInstall } from "./build/npm.mjs";
 import { Failure, run } from "./build/run.mjs";
 import { TARGET, wasmToolchain } from "./build/toolchain.mjs";
 
@@ -52,13 +53,7 @@ function compileBindgen() {
 }
 
 function compileTypeScript() {
-  const lock = readFileSync(join(wasmDir, "package-lock.json"));
-  const installed = join(wasmDir, "node_modules", ".installed");
-  const wanted = createHash("sha256").update(lock).digest("hex");
-  if (!existsSync(installed) || readFileSync(installed, "utf8") !== wanted) {
-    run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: wasmDir });
-    writeFileSync(installed, wanted);
-  }
+  npmInstall(wasmDir);
   const tsc = join(wasmDir, "node_modules", "typescript", "bin", "tsc");
   run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.json")]);
   run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.test.json")]);

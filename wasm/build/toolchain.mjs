@@ -1,8 +1,9 @@
 // Finds a Rust toolchain that can compile to WebAssembly, or sets one up.
 
 import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
-import { Failure, ask, run } from "./run.mjs";
+import { delimiter, join } from "node:path";
+import { aptInstall } from "./apt.mjs";
+import { Failure, ask } from "./run.mjs";
 
 export const TARGET = "wasm32-unknown-unknown";
 
@@ -46,7 +47,7 @@ function findLinker() {
   const host = ask("rustc", ["--print", "host-tuple"]);
   const own = sysroot && host && join(sysroot, "lib", "rustlib", host, "bin", "rust-lld");
   if (own && existsSync(own)) return own;
-  const names = (process.env.PATH ?? "").split(":").flatMap((dir) => {
+  const names = (process.env.PATH ?? "").split(delimiter).flatMap((dir) => {
     const versioned = existsSync(dir) ? readdirSync(dir).filter((n) => /^wasm-ld-\d+$/.test(n)) : [];
     return ["wasm-ld", ...versioned].map((name) => join(dir, name));
   });
@@ -63,23 +64,8 @@ function fromRustup() {
 }
 
 function fromDebian() {
-  const apt = aptGet();
-  if (!apt) return undefined;
   const packages = findLinker() ? DEBIAN_PACKAGES : [...DEBIAN_PACKAGES, "lld"];
-  console.log(`rustup cannot bring it; installing Debian's packages ${packages.join(", ")}`);
-  const env = { DEBIAN_FRONTEND: "noninteractive" };
-  const [program, ...prefix] = apt;
-  run(program, [...prefix, "update", "-qq"], { env });
-  const options = ["--yes", "-qq", "--no-install-recommends"];
-  run(program, [...prefix, "install", ...options, ...packages], { env });
-  return debian();
-}
-
-/** The words that call apt-get with the rights to install, if there are any. */
-function aptGet() {
-  if (process.platform !== "linux" || ask("apt-get", ["--version"]) === undefined) return undefined;
-  if (process.getuid() === 0) return ["apt-get"];
-  return ask("sudo", ["-n", "true"]) === undefined ? undefined : ["sudo", "-n", "apt-get"];
+  return aptInstall(packages) ? debian() : undefined;
 }
 
 function giveUp() {

@@ -1,0 +1,79 @@
+// A browser, a server and a page for a test file.
+
+import { readFileSync, statSync } from "node:fs";
+import { chromium } from "playwright-core";
+import { MODEL } from "./paths.mjs";
+import { demoServer } from "../../../web-demo/serve.mjs";
+import { ensureChromium } from "./chromium.mjs";
+
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export async function launch() {
+  return chromium.launch({ executablePath: ensureChromium(), args: FLAGS });
+}
+
+/** A listening server; `close()` ends it together with its connections. */
+export async function serve(options = {}) {
+  const server = demoServer(options);
+  await new Promise((resolve, reject) => {
+    server.on("error", reject).listen(0, "127.0.0.1", resolve);
+  });
+  return {
+    url: `http://127.0.0.1:${server.address().port}/`,
+    close: () => {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Options for a server that holds back the end of a model until `release()`. */
+export function heldBack({ model = MODEL, hold, throttle }) {
+  const total = statSync(model).size;
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  const state = { total, sent: 0, release };
+  const onModelBytes = (sent) => {
+    state.sent = sent;
+    return sent >= total - hold && sent < total ? released : undefined;
+  };
+  return { state, options: { model, throttle, onModelBytes } };
+}
+
+/** Where the last entry of a bundle starts, from the end of the file. */
+export function lastEntrySize(model = MODEL) {
+  const bytes = readFileSync(model);
+  let last = 0;
+  for (let at = 0; bytes[at] !== 0; ) {
+    last = at;
+    const size = parseInt(bytes.toString("latin1", at + 124, at + 135), 8);
+    at += 512 + Math.ceil(size / 512) * 512;
+  }
+  return bytes.length - last;
+}
+
+/** A page whose every complaint is kept in `complaints`. */
+export async function openPage(browser, url) {
+  const page = await browser.newPage();
+  const complaints = [];
+  page.on("console", (m) => {
+    if (m.type() === "error" || m.type() === "warning") complaints.push(`${m.type()}: ${m.text()}`);
+  });
+  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
+  page.on("requestfailed", (r) => complaints.push(`failed: ${r.url()} ${r.failure()?.errorText}`));
+  await page.goto(url);
+  return { page, complaints };
+}
+
+/** A page of the same origin on which nothing happens by itself. */
+export async function openBlank(browser, url) {
+  return openPage(browser, `${url}icon.svg`);
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+// Installs what the browser tests need and runs them: `node tests/browser/run.mjs`.
+// They test what is built: wasm/pkg, target/release and models/sst2-minilm/model.edge.
+
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { Failure, run } from "../../wasm/build/run.mjs";
+import { npmInstall } from "../../wasm/build/npm.mjs";
+import { ensureChromium } from "./lib/chromium.mjs";
+import { EDGE_EXPORT, EDGE_RUN, HERE, MODEL, PACKAGE } from "./lib/paths.mjs";
+
+const NEEDED = [
+  [join(PACKAGE, "index.js"), "node wasm/build.mjs"],
+  [EDGE_RUN, "cargo build --release"],
+  [EDGE_EXPORT, "cargo build --release"],
+  [MODEL, "edge-export --int8 CHECKPOINT -o models/sst2-minilm/model.edge"],
+];
+
+try {
+  for (const [file, remedy] of NEEDED) {
+    if (!existsSync(file)) throw new Failure(`${file} is missing; make it with \`${remedy}\``);
+  }
+  npmInstall(HERE);
+  const env = { CHROMIUM: ensureChromium() };
+  const tests = readdirSync(HERE).filter((name) => name.endsWith(".test.mjs"));
+  const files = tests.sort().map((name) => join(HERE, name));
+  run(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...files], { env });
+} catch (error) {
+  if (!(error instanceof Failure)) throw error;
+  console.error(`browser tests: ${error.message}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,23 @@
+// Debian's packages.
+
+import { ask, run } from "./run.mjs";
+
+/** Installs packages where apt-get and the rights to use it are there; whether they were. */
+export function aptInstall(packages) {
+  const apt = aptGet();
+  if (!apt) return false;
+  console.log(`Installing Debian's ${packages.join(", ")}`);
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  const [program, ...prefix] = apt;
+  run(program, [...prefix, "update", "-qq"], { env });
+  const options = ["--yes", "-qq", "--no-install-recommends"];
+  run(program, [...prefix, "install", ...options, ...packages], { env });
+  return true;
+}
+
+/** The words that call apt-get as root, if there are any. */
+function aptGet() {
+  if (process.platform !== "linux" || ask("apt-get", ["--version"]) === undefined) return undefined;
+  if (process.getuid() === 0) return ["apt-get"];
+  return ask("sudo", ["-n", "true"]) === undefined ? undefined : ["sudo", "-n", "apt-get"];
+}
