@@ -32,15 +32,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let total = if cfg!(target_family = "wasm") {
-            1 << 30
-        } else {
-            2 << 30
-        };
-        Limits {
-            manifest: 1 << 20,
-            total,
-        }
+        let total = if cfg!(target_family = "wasm") { 1 << 30 } else { 2 << 30 };
+        Limits { manifest: 1 << 20, total }
     }
 }
 
@@ -147,11 +140,7 @@ impl BundleReader {
                         return Err(Error::bundle(entry, "the padding after it is not zero"));
                     }
                     let entries = self.manifest.as_ref().map_or(0, |m| m.entries.len());
-                    self.state = if self.done <= entries {
-                        State::Header
-                    } else {
-                        State::Trailer
-                    };
+                    self.state = if self.done <= entries { State::Header } else { State::Trailer };
                 }
                 State::Trailer => {
                     if bytes.iter().any(|b| *b != 0) {
@@ -180,10 +169,7 @@ impl BundleReader {
             State::Trailer => "end of bundle".into(),
             _ => self.name_of(self.done),
         };
-        Err(Error::bundle(
-            entry,
-            format!("the bundle breaks off here, after {} bytes", self.taken),
-        ))
+        Err(Error::bundle(entry, format!("the bundle breaks off here, after {} bytes", self.taken)))
     }
 
     /// Exactly `wanted` bytes, or `None` if more must arrive first.
@@ -195,17 +181,13 @@ impl BundleReader {
             self.pending.reserve(wanted - self.pending.len());
         }
         let missing = wanted - self.pending.len();
-        self.pending
-            .extend_from_slice(&piece.split_to(missing.min(piece.len())));
+        self.pending.extend_from_slice(&piece.split_to(missing.min(piece.len())));
         (self.pending.len() == wanted).then(|| std::mem::take(&mut self.pending).freeze())
     }
 
     fn name_of(&self, index: usize) -> String {
         let listed = |m: &Manifest| m.entries.get(index.wrapping_sub(1)).map(|e| e.name.clone());
-        self.manifest
-            .as_ref()
-            .and_then(listed)
-            .unwrap_or_else(|| MANIFEST.into())
+        self.manifest.as_ref().and_then(listed).unwrap_or_else(|| MANIFEST.into())
     }
 
     fn header(&mut self, bytes: &Bytes) -> Result<(), Error> {
@@ -218,18 +200,12 @@ impl BundleReader {
             ));
         };
         if name != expected {
-            return Err(Error::bundle(
-                expected,
-                format!("`{}` stands here", name.escape_debug()),
-            ));
+            return Err(Error::bundle(expected, format!("`{}` stands here", name.escape_debug())));
         }
         match &self.manifest {
             None if size > self.limits.manifest => Err(Error::bundle(
                 expected,
-                format!(
-                    "{size} bytes, more than the limit of {}",
-                    self.limits.manifest
-                ),
+                format!("{size} bytes, more than the limit of {}", self.limits.manifest),
             )),
             Some(manifest) if manifest.entries[self.done - 1].bytes != size => Err(Error::bundle(
                 expected,
@@ -248,10 +224,7 @@ impl BundleReader {
     fn body(&mut self, bytes: Bytes) -> Result<Part, Error> {
         let Some(manifest) = &self.manifest else {
             let manifest = Manifest::from_json(&bytes)?;
-            let total = manifest
-                .entries
-                .iter()
-                .try_fold(0u64, |sum, e| sum.checked_add(e.bytes));
+            let total = manifest.entries.iter().try_fold(0u64, |sum, e| sum.checked_add(e.bytes));
             if total.is_none_or(|total| total > self.limits.total) {
                 return Err(Error::bundle(
                     MANIFEST,
@@ -271,10 +244,7 @@ impl BundleReader {
         if actual != entry.sha256 {
             return Err(Error::bundle(
                 &entry.name,
-                format!(
-                    "damaged: its SHA-256 is {actual}, the manifest says {}",
-                    entry.sha256
-                ),
+                format!("damaged: its SHA-256 is {actual}, the manifest says {}", entry.sha256),
             ));
         }
         Ok(match self.done {
@@ -295,12 +265,7 @@ pub fn write(
     mut out: impl std::io::Write,
 ) -> std::io::Result<()> {
     let parts: Vec<(String, &[u8])> = std::iter::once((TOKENIZER.to_string(), tokenizer))
-        .chain(
-            stages
-                .iter()
-                .enumerate()
-                .map(|(i, s)| (stage_entry(i), s.as_slice())),
-        )
+        .chain(stages.iter().enumerate().map(|(i, s)| (stage_entry(i), s.as_slice())))
         .collect();
     manifest.entries = parts
         .iter()

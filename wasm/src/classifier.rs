@@ -53,10 +53,7 @@ impl Classifier {
     /// [`Error::Io`] if the file cannot be read, else as [`from_bytes`](Self::from_bytes).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::Io {
-            path: path.into(),
-            source,
-        })?;
+        let bytes = std::fs::read(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
         Self::from_bytes(bytes)
     }
 
@@ -92,11 +89,7 @@ impl Classifier {
 impl<E: Engine> Classifier<E> {
     /// A classifier of parts that are already loaded.
     pub(crate) fn from_parts(manifest: Manifest, tokenizer: Tokenizer, engine: E) -> Self {
-        Classifier {
-            manifest,
-            tokenizer,
-            engine,
-        }
+        Classifier { manifest, tokenizer, engine }
     }
 
     /// What the bundle says of itself.
@@ -121,12 +114,7 @@ impl<E: Engine> Classifier<E> {
 
     /// The encoder layers that are computed for a text that leaves after `stage`.
     pub fn layers_through(&self, stage: usize) -> usize {
-        self.manifest
-            .stages
-            .iter()
-            .take(stage + 1)
-            .map(|s| s.layers)
-            .sum()
+        self.manifest.stages.iter().take(stage + 1).map(|s| s.layers).sum()
     }
 
     /// The token ids of a text, special tokens included, truncated to what the model takes.
@@ -200,10 +188,7 @@ impl<E: Engine> Classifier<E> {
             inside: (0..texts.len()).collect(),
             passed: vec![Vec::new(); texts.len()],
             left: vec![None; texts.len()],
-            texts: texts
-                .into_iter()
-                .map(|t| (t.ids.len(), t.truncated))
-                .collect(),
+            texts: texts.into_iter().map(|t| (t.ids.len(), t.truncated)).collect(),
             next_stage: 0,
             next_exit: 0,
         })
@@ -222,10 +207,7 @@ impl<E: Engine> Classifier<E> {
                 continue;
             };
             if let Some(value) = logits.values.iter().find(|l| !l.is_finite()) {
-                return Err(Error::NotFinite {
-                    stage,
-                    value: *value,
-                });
+                return Err(Error::NotFinite { stage, value: *value });
             }
             let last = stage + 1 == self.manifest.stages.len();
             let mut stay = Vec::with_capacity(walk.inside.len());
@@ -286,10 +268,7 @@ impl<E: Engine> Walk<E> {
     /// # Panics
     /// If a text has not left.
     pub fn into_predictions(self) -> Vec<Prediction> {
-        self.left
-            .into_iter()
-            .map(|p| p.expect("all texts have left"))
-            .collect()
+        self.left.into_iter().map(|p| p.expect("all texts have left")).collect()
     }
 }
 
@@ -305,11 +284,7 @@ pub struct Loader<E: Engine = TractEngine> {
 impl<E: Engine + Default> Loader<E> {
     /// A loader that has seen nothing yet.
     pub fn new(limits: Limits) -> Self {
-        Loader {
-            reader: BundleReader::new(limits),
-            manifest: None,
-            classifier: None,
-        }
+        Loader { reader: BundleReader::new(limits), manifest: None, classifier: None }
     }
 
     /// Takes the next piece of the bundle.
@@ -318,11 +293,7 @@ impl<E: Engine + Default> Loader<E> {
     /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`]; the loader is then of no
     /// further use.
     pub fn push(&mut self, piece: impl Into<Bytes>) -> Result<(), Error> {
-        let Loader {
-            reader,
-            manifest,
-            classifier,
-        } = self;
+        let Loader { reader, manifest, classifier } = self;
         reader.push(piece.into(), |part| {
             match part {
                 Part::Manifest(m) => *manifest = Some(*m),

@@ -1,6 +1,11 @@
 //! Engines execute stages. They know nothing of text, labels or policies.
 
+#[cfg(feature = "onnx")]
+mod foreign;
 mod tract;
+
+#[cfg(feature = "onnx")]
+pub use foreign::ForeignModel;
 
 pub use tract::{TractBatch, TractEngine};
 
@@ -52,10 +57,7 @@ pub struct Tokens {
 impl Tokens {
     /// A batch of sentences.
     pub fn new<S: AsRef<[u32]>>(sentences: &[S]) -> Self {
-        let mut tokens = Tokens {
-            ids: Vec::new(),
-            offsets: vec![0],
-        };
+        let mut tokens = Tokens { ids: Vec::new(), offsets: vec![0] };
         for sentence in sentences {
             tokens.ids.extend_from_slice(sentence.as_ref());
             tokens.offsets.push(tokens.ids.len());

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The stream that a bundle arrives on failed.
     #[error("the stream failed before the bundle was complete: {0}")]
@@ -71,10 +71,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn bundle(entry: impl Into<String>, problem: impl Into<String>) -> Self {
-        Error::Bundle {
-            entry: entry.into(),
-            problem: problem.into(),
-        }
+        Error::Bundle { entry: entry.into(), problem: problem.into() }
     }
 
     pub(crate) fn graph(
@@ -82,10 +79,6 @@ impl Error {
         node: impl Into<String>,
         problem: impl Into<String>,
     ) -> Self {
-        Error::Graph {
-            graph: graph.into(),
-            node: node.into(),
-            problem: problem.into(),
-        }
+        Error::Graph { graph: graph.into(), node: node.into(), problem: problem.into() }
     }
 }

@@ -80,9 +80,7 @@ impl Thresholds {
             }
         };
         match values.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-            Some(t) => Err(Error::Policy(format!(
-                "threshold {t} is not between 0 and 1"
-            ))),
+            Some(t) => Err(Error::Policy(format!("threshold {t} is not between 0 and 1"))),
             None => Ok(()),
         }
     }
@@ -91,23 +89,17 @@ impl Thresholds {
 impl ExitPolicy {
     /// [`ExitPolicy::Confidence`] with one threshold for all exits.
     pub fn confidence(threshold: f32) -> Self {
-        ExitPolicy::Confidence {
-            threshold: Thresholds::Common(threshold),
-        }
+        ExitPolicy::Confidence { threshold: Thresholds::Common(threshold) }
     }
 
     /// [`ExitPolicy::Entropy`] with one threshold for all exits.
     pub fn entropy(threshold: f32) -> Self {
-        ExitPolicy::Entropy {
-            threshold: Thresholds::Common(threshold),
-        }
+        ExitPolicy::Entropy { threshold: Thresholds::Common(threshold) }
     }
 
     /// [`ExitPolicy::Margin`] with one threshold for all exits.
     pub fn margin(threshold: f32) -> Self {
-        ExitPolicy::Margin {
-            threshold: Thresholds::Common(threshold),
-        }
+        ExitPolicy::Margin { threshold: Thresholds::Common(threshold) }
     }
 
     /// [`ExitPolicy::Patience`].
@@ -165,7 +157,7 @@ impl ExitPolicy {
 /// ```
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut p: Vec<f32> = logits.iter().map(|l| (l - largest).exp()).collect();
+    let mut p: Vec<f32> = logits.iter().map(|l| libm::expf(l - largest)).collect();
     let sum: f32 = p.iter().sum();
     p.iter_mut().for_each(|p| *p /= sum);
     p
@@ -186,11 +178,9 @@ fn normalized_entropy(logits: &[f32]) -> f32 {
     if logits.len() < 2 {
         return 0.0;
     }
-    let entropy: f32 = softmax(logits)
-        .into_iter()
-        .map(|p| if p > 0.0 { -p * p.ln() } else { 0.0 })
-        .sum();
-    entropy / (logits.len() as f32).ln()
+    let entropy: f32 =
+        softmax(logits).into_iter().map(|p| if p > 0.0 { -p * libm::logf(p) } else { 0.0 }).sum();
+    entropy / libm::logf(logits.len() as f32)
 }
 
 fn margin(logits: &[f32]) -> f32 {
@@ -214,11 +204,9 @@ mod tests {
 
     #[test]
     fn each_policy_lets_the_sure_leave_and_keeps_the_unsure() {
-        for policy in [
-            ExitPolicy::confidence(0.9),
-            ExitPolicy::entropy(0.2),
-            ExitPolicy::margin(0.8),
-        ] {
+        for policy in
+            [ExitPolicy::confidence(0.9), ExitPolicy::entropy(0.2), ExitPolicy::margin(0.8)]
+        {
             assert!(policy.leaves(0, &[SURE]), "{policy:?}");
             assert!(!policy.leaves(0, &[UNSURE]), "{policy:?}");
         }
@@ -245,19 +233,11 @@ mod tests {
 
     #[test]
     fn a_threshold_per_exit_is_used_at_that_exit() {
-        let policy = ExitPolicy::Confidence {
-            threshold: Thresholds::PerExit(vec![1.0, 0.5]),
-        };
+        let policy = ExitPolicy::Confidence { threshold: Thresholds::PerExit(vec![1.0, 0.5]) };
         assert!(!policy.leaves(0, &[UNSURE]));
         assert!(policy.leaves(1, &[UNSURE, UNSURE]));
         assert!(policy.check(2).is_ok());
-        assert!(
-            policy
-                .check(3)
-                .unwrap_err()
-                .to_string()
-                .contains("2 thresholds")
-        );
+        assert!(policy.check(3).unwrap_err().to_string().contains("2 thresholds"));
     }
 
     #[test]

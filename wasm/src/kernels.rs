@@ -2,6 +2,11 @@
 //!
 //! Rows are the tokens of all sentences of a batch, side by side and without padding;
 //! `offsets[s]..offsets[s + 1]` are the rows of sentence `s`.
+//!
+//! Every build computes the same bits: sums have a fixed order, nothing is contracted to fused
+//! multiply-adds, and `exp` and `tanh` are those of the `libm` crate, not the platform's. Otherwise
+//! an activation between two int8 values would be rounded one way here and the other way there, and
+//! the answers would drift apart by far more than the last bit.
 
 pub mod activation;
 pub mod attention;

@@ -44,10 +44,8 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the tokenizer fails or gives no token at all.
     pub fn encode(&self, text: &str) -> Result<Encoded, Error> {
-        let encoding = self
-            .inner
-            .encode_fast(text, true)
-            .map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let encoding =
+            self.inner.encode_fast(text, true).map_err(|e| Error::Tokenizer(e.to_string()))?;
         if encoding.is_empty() {
             return Err(Error::Tokenizer(
                 "gives no token for a text; a post-processor that adds [CLS] is missing".into(),

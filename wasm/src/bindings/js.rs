@@ -93,9 +93,7 @@ impl WasmClassifier {
     pub fn manifest(&self) -> Promise {
         self.promise(|shared| {
             let manifest = shared.loader.classifier()?.manifest();
-            Some(Ok(String::from_utf8_lossy(&manifest.to_json())
-                .as_ref()
-                .into()))
+            Some(Ok(String::from_utf8_lossy(&manifest.to_json()).as_ref().into()))
         })
     }
 
@@ -103,11 +101,7 @@ impl WasmClassifier {
     pub fn tokenize(&self, text: String) -> Promise {
         self.promise(move |shared| {
             let encoded = shared.loader.classifier()?.tokenize(&text);
-            Some(
-                encoded
-                    .map(|e| js_sys::Uint32Array::from(e.ids.as_slice()).into())
-                    .map_err(to_js),
-            )
+            Some(encoded.map(|e| js_sys::Uint32Array::from(e.ids.as_slice()).into()).map_err(to_js))
         })
     }
 
@@ -123,11 +117,7 @@ impl WasmClassifier {
             let (batches, policy) = until(&shared, |shared| {
                 let classifier = shared.loader.classifier()?;
                 let policy = policy.clone().unwrap_or_else(|| classifier.policy());
-                Some(
-                    batches(classifier, &texts)
-                        .map(|b| (b, policy))
-                        .map_err(to_js),
-                )
+                Some(batches(classifier, &texts).map(|b| (b, policy)).map_err(to_js))
             })
             .await?;
             let answers = Array::new();
@@ -150,9 +140,7 @@ impl WasmClassifier {
                     }
                 })
                 .await?;
-                let labels = until(&shared, |s| {
-                    Some(Ok(s.loader.classifier()?.labels().to_vec()))
-                });
+                let labels = until(&shared, |s| Some(Ok(s.loader.classifier()?.labels().to_vec())));
                 let labels = labels.await?;
                 for prediction in &predictions {
                     answers.push(&prediction_to_js(prediction, &labels)?);
@@ -215,9 +203,7 @@ async fn read_all(
         }
         let piece = Reflect::get(&read, &"value".into())?;
         let Some(piece) = piece.dyn_ref::<Uint8Array>() else {
-            return Err(to_js(Error::Stream(
-                "it gave a piece that is no Uint8Array".into(),
-            )));
+            return Err(to_js(Error::Stream("it gave a piece that is no Uint8Array".into())));
         };
         let progress = {
             let mut shared = shared.borrow_mut();
@@ -303,15 +289,7 @@ fn prediction_to_js(prediction: &Prediction, labels: &[String]) -> Result<JsValu
     set("stage", (prediction.stage as u32).into())?;
     set("tokens", (prediction.tokens as u32).into())?;
     set("truncated", prediction.truncated.into())?;
-    set(
-        "exits",
-        prediction
-            .exits
-            .iter()
-            .map(numbers)
-            .collect::<Array>()
-            .into(),
-    )?;
+    set("exits", prediction.exits.iter().map(numbers).collect::<Array>().into())?;
     Ok(object.into())
 }
 
@@ -327,8 +305,6 @@ fn to_js(error: Error) -> JsValue {
 }
 
 fn message_of(error: &JsValue) -> String {
-    let message = error
-        .dyn_ref::<js_sys::Error>()
-        .map(|e| String::from(e.message()));
+    let message = error.dyn_ref::<js_sys::Error>().map(|e| String::from(e.message()));
     message.unwrap_or_else(|| format!("{error:?}"))
 }

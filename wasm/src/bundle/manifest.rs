@@ -97,10 +97,7 @@ const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000
 
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The name of the entry that holds a stage.
@@ -116,10 +113,7 @@ impl Manifest {
 
     /// The bytes of `manifest.json`, with [`Manifest::digest`] filled in.
     pub fn to_json(&self) -> Vec<u8> {
-        let blank = Manifest {
-            digest: NO_DIGEST.into(),
-            ..self.clone()
-        };
+        let blank = Manifest { digest: NO_DIGEST.into(), ..self.clone() };
         let text = serde_json::to_string_pretty(&blank).expect("a manifest is plain data");
         let digest = sha256_hex(text.as_bytes());
         text.replacen(NO_DIGEST, &digest, 1).into_bytes()
@@ -142,10 +136,7 @@ impl Manifest {
         let head: Head = serde_json::from_slice(bytes)
             .map_err(|e| wrong(format!("not a manifest of an Edge Distil bundle: {e}")))?;
         if head.format != FORMAT {
-            return Err(wrong(format!(
-                "format is `{}`, not `{FORMAT}`",
-                head.format
-            )));
+            return Err(wrong(format!("format is `{}`, not `{FORMAT}`", head.format)));
         }
         if head.version != VERSION {
             return Err(wrong(format!(
@@ -158,9 +149,7 @@ impl Manifest {
         if head.digest.len() != NO_DIGEST.len()
             || sha256_hex(text.replacen(&head.digest, NO_DIGEST, 1).as_bytes()) != head.digest
         {
-            return Err(wrong(
-                "damaged: its SHA-256 is not the one it states".into(),
-            ));
+            return Err(wrong("damaged: its SHA-256 is not the one it states".into()));
         }
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
         manifest.check().map_err(wrong)?;
@@ -175,16 +164,10 @@ impl Manifest {
             return Err("the last stage has no exit".into());
         }
         if self.labels.len() < 2 {
-            return Err(format!(
-                "{} labels; a classifier has 2 or more",
-                self.labels.len()
-            ));
+            return Err(format!("{} labels; a classifier has 2 or more", self.labels.len()));
         }
         if self.architecture.max_tokens < 3 {
-            return Err(format!(
-                "max_tokens is {}, less than 3",
-                self.architecture.max_tokens
-            ));
+            return Err(format!("max_tokens is {}, less than 3", self.architecture.max_tokens));
         }
         let expected =
             std::iter::once(TOKENIZER.to_string()).chain((0..self.stages.len()).map(stage_entry));

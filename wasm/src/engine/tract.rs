@@ -39,9 +39,7 @@ impl Engine for TractEngine {
         let before = self.stages.last().and_then(|s| s.next_hidden);
         if graph.input != before {
             let words = |w: Option<usize>| {
-                w.map_or("token ids".into(), |w| {
-                    format!("hidden states of width {w}")
-                })
+                w.map_or("token ids".into(), |w| format!("hidden states of width {w}"))
             };
             return Err(Error::graph(
                 &graph.name,
@@ -56,11 +54,7 @@ impl Engine for TractEngine {
         let name = graph.name.clone();
         let (next_hidden, labels) = (graph.next_hidden.map(|v| v.1), graph.logits.map(|v| v.1));
         let plan = plan(graph).map_err(|e| Error::graph(name, "plan", format!("tract: {e:#}")))?;
-        self.stages.push(Stage {
-            plan,
-            next_hidden,
-            labels,
-        });
+        self.stages.push(Stage { plan, next_hidden, labels });
         Ok(())
     }
 
@@ -70,22 +64,12 @@ impl Engine for TractEngine {
 
     fn begin(&self, tokens: Tokens) -> Result<TractBatch, Error> {
         let ids: Vec<i64> = tokens.ids().iter().map(|id| i64::from(*id)).collect();
-        Ok(TractBatch {
-            offsets: tokens.offsets().to_vec(),
-            state: tensor1(&ids),
-        })
+        Ok(TractBatch { offsets: tokens.offsets().to_vec(), state: tensor1(&ids) })
     }
 
     fn run(&self, stage: usize, batch: &mut TractBatch) -> Result<Option<Logits>, Error> {
-        let Stage {
-            plan,
-            next_hidden,
-            labels,
-        } = &self.stages[stage];
-        let problem = |e: TractError| Error::Engine {
-            stage,
-            problem: format!("{e:#}"),
-        };
+        let Stage { plan, next_hidden, labels } = &self.stages[stage];
+        let problem = |e: TractError| Error::Engine { stage, problem: format!("{e:#}") };
         let offsets: Vec<i64> = batch.offsets.iter().map(|o| *o as i64).collect();
         let state = std::mem::take(&mut batch.state);
         let mut outputs = plan
@@ -114,10 +98,7 @@ impl Engine for TractEngine {
         }
         // Without hidden states (after the last stage) there is nothing to compact.
         if let &[_, width] = batch.state.shape() {
-            let problem = |e: TractError| Error::Engine {
-                stage: 0,
-                problem: format!("{e:#}"),
-            };
+            let problem = |e: TractError| Error::Engine { stage: 0, problem: format!("{e:#}") };
             let mut rows = Vec::with_capacity(offsets[stay.len()] * width);
             let state = call::floats(&batch.state).map_err(problem)?;
             for s in stay {
@@ -148,11 +129,7 @@ fn plan(graph: StageGraph) -> TractResult<Arc<TypedRunnableModel>> {
     for call in graph.calls {
         let mut inputs: TVec<OutletId> = call.inputs.iter().map(|v| values[*v]).collect();
         let (kernel, width) = match call.op {
-            Op::Linear {
-                weight,
-                bias,
-                activation,
-            } => match weight.elements {
+            Op::Linear { weight, bias, activation } => match weight.elements {
                 Elements::F32(w) => {
                     let w = Tensor::from_shape(&[weight.rows, weight.columns], &w)?;
                     let w = model.add_const(format!("{}.weight", call.name), w)?;
@@ -172,30 +149,13 @@ fn plan(graph: StageGraph) -> TractResult<Arc<TypedRunnableModel>> {
                         &scales,
                         &bias,
                     );
-                    (
-                        Kernel::QLinear {
-                            weights: packed,
-                            activation,
-                        },
-                        weight.columns,
-                    )
+                    (Kernel::QLinear { weights: packed, activation }, weight.columns)
                 }
             },
-            Op::Embed {
-                words,
-                positions,
-                norm,
-            } => {
+            Op::Embed { words, positions, norm } => {
                 inputs.push(offsets);
                 let width = words.columns;
-                (
-                    Kernel::Embed {
-                        words,
-                        positions,
-                        norm,
-                    },
-                    width,
-                )
+                (Kernel::Embed { words, positions, norm }, width)
             }
             Op::SelfAttention { heads } => {
                 let width = width_of(&model, inputs[0])? / 3;
@@ -219,11 +179,8 @@ fn plan(graph: StageGraph) -> TractResult<Arc<TypedRunnableModel>> {
         };
         values.push(model.wire_node(&call.name, CallOp::new(kernel, width), &inputs)?[0]);
     }
-    let outputs: Vec<OutletId> = [graph.next_hidden, graph.logits]
-        .into_iter()
-        .flatten()
-        .map(|(v, _)| values[v])
-        .collect();
+    let outputs: Vec<OutletId> =
+        [graph.next_hidden, graph.logits].into_iter().flatten().map(|(v, _)| values[v]).collect();
     model.select_output_outlets(&outputs)?;
     model.into_optimized()?.into_runnable()
 }

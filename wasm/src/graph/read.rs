@@ -37,20 +37,14 @@ impl StageGraph {
         let model = ModelProto::decode(file)
             .map_err(|e| Error::graph(name, "file", format!("not an ONNX file: {e}")))?;
         let wrong = |problem: String| Error::graph(name, "graph", problem);
-        let version = model
-            .opset_import
-            .iter()
-            .find(|o| o.domain == DOMAIN)
-            .map(|o| o.version);
+        let version = model.opset_import.iter().find(|o| o.domain == DOMAIN).map(|o| o.version);
         if version != Some(DOMAIN_VERSION) {
             return Err(wrong(format!(
                 "it imports version {version:?} of the functions `{DOMAIN}`, this runtime has \
                  version {DOMAIN_VERSION}"
             )));
         }
-        let graph = model
-            .graph
-            .ok_or_else(|| wrong("the file holds no graph".into()))?;
+        let graph = model.graph.ok_or_else(|| wrong("the file holds no graph".into()))?;
         let has = |n: &str| graph.input.iter().any(|i| i.name == n);
         if !has(ATTENTION_MASK) || has(INPUT_IDS) == has(HIDDEN) {
             return Err(wrong(format!(
@@ -59,11 +53,7 @@ impl StageGraph {
         }
         let mut reader = Reader {
             graph: name,
-            weights: graph
-                .initializer
-                .into_iter()
-                .map(|t| (t.name.clone(), t))
-                .collect(),
+            weights: graph.initializer.into_iter().map(|t| (t.name.clone(), t)).collect(),
             values: HashMap::new(),
             kinds: Vec::new(),
         };
@@ -71,15 +61,9 @@ impl StageGraph {
             reader.define(INPUT_IDS, Kind::Ids);
             None
         } else {
-            let width = graph
-                .input
-                .iter()
-                .find(|i| i.name == HIDDEN)
-                .and_then(last_dimension);
+            let width = graph.input.iter().find(|i| i.name == HIDDEN).and_then(last_dimension);
             let width = width.ok_or_else(|| {
-                wrong(format!(
-                    "the last dimension of its input `{HIDDEN}` is not a number"
-                ))
+                wrong(format!("the last dimension of its input `{HIDDEN}` is not a number"))
             })?;
             reader.define(HIDDEN, Kind::Rows(width));
             Some(width)
@@ -109,17 +93,9 @@ impl StageGraph {
             Some((_, kind)) => return Err(wrong(format!("`{LOGITS}` is {kind}"))),
         };
         if next_hidden.is_none() && logits.is_none() {
-            return Err(wrong(format!(
-                "it gives neither `{NEXT_HIDDEN}` nor `{LOGITS}`"
-            )));
+            return Err(wrong(format!("it gives neither `{NEXT_HIDDEN}` nor `{LOGITS}`")));
         }
-        Ok(StageGraph {
-            name: name.into(),
-            input,
-            calls,
-            next_hidden,
-            logits,
-        })
+        Ok(StageGraph { name: name.into(), input, calls, next_hidden, logits })
     }
 }
 
@@ -169,15 +145,7 @@ impl Reader<'_> {
                 self.embed(node, words, positions, 3)?
             }
             "QEmbed" => {
-                args(&[
-                    "ids",
-                    "words",
-                    "scales",
-                    "positions",
-                    "scales",
-                    "gamma",
-                    "beta",
-                ])?;
+                args(&["ids", "words", "scales", "positions", "scales", "gamma", "beta"])?;
                 let words = self.matrix(node, 1, Some((2, Scales::PerRow)))?;
                 let positions = self.matrix(node, 3, Some((4, Scales::PerRow)))?;
                 self.embed(node, words, positions, 5)?
@@ -194,11 +162,7 @@ impl Reader<'_> {
                          values"
                     )));
                 }
-                (
-                    Op::SelfAttention { heads },
-                    vec![value],
-                    Kind::Rows(width / 3),
-                )
+                (Op::SelfAttention { heads }, vec![value], Kind::Rows(width / 3))
             }
             "AddNorm" => {
                 args(&["x", "residual", "gamma", "beta"])?;
@@ -226,10 +190,8 @@ impl Reader<'_> {
                     Some(suffix) => (true, suffix),
                     None => (false, op_type.strip_prefix("Linear").ok_or_else(unknown)?),
                 };
-                let activation = *Activation::ALL
-                    .iter()
-                    .find(|a| a.suffix() == suffix)
-                    .ok_or_else(unknown)?;
+                let activation =
+                    *Activation::ALL.iter().find(|a| a.suffix() == suffix).ok_or_else(unknown)?;
                 let (weight, bias) = if quantized {
                     args(&["x", "weight", "scale", "bias"])?;
                     (self.matrix(node, 1, Some((2, Scales::PerColumn)))?, 3)
@@ -250,29 +212,14 @@ impl Reader<'_> {
                         )));
                     }
                 };
-                (
-                    Op::Linear {
-                        weight,
-                        bias,
-                        activation,
-                    },
-                    vec![x],
-                    kind,
-                )
+                (Op::Linear { weight, bias, activation }, vec![x], kind)
             }
         };
         if self.values.contains_key(&node.output[0]) {
-            return Err(wrong(format!(
-                "the value `{}` is given twice",
-                node.output[0]
-            )));
+            return Err(wrong(format!("the value `{}` is given twice", node.output[0])));
         }
         self.define(&node.output[0], kind);
-        Ok(Call {
-            name: node.name.clone(),
-            op,
-            inputs,
-        })
+        Ok(Call { name: node.name.clone(), op, inputs })
     }
 
     fn embed(
@@ -295,15 +242,7 @@ impl Reader<'_> {
             )));
         }
         let norm = self.norm(node, norm, width)?;
-        Ok((
-            Op::Embed {
-                words,
-                positions,
-                norm,
-            },
-            vec![ids],
-            Kind::Rows(width),
-        ))
+        Ok((Op::Embed { words, positions, norm }, vec![ids], Kind::Rows(width)))
     }
 
     fn value(&self, node: &NodeProto, input: usize) -> Result<(usize, Kind), Error> {
@@ -333,19 +272,12 @@ impl Reader<'_> {
         if node.input[input] == ATTENTION_MASK {
             return Ok(());
         }
-        let problem = format!(
-            "its mask is `{}`, not `{ATTENTION_MASK}`",
-            node.input[input]
-        );
+        let problem = format!("its mask is `{}`, not `{ATTENTION_MASK}`", node.input[input]);
         Err(Error::graph(self.graph, &node.name, problem))
     }
 
     fn norm(&self, node: &NodeProto, first: usize, width: usize) -> Result<Norm, Error> {
-        let epsilon = node
-            .attribute
-            .iter()
-            .find(|a| a.name == "epsilon")
-            .and_then(|a| a.f);
+        let epsilon = node.attribute.iter().find(|a| a.name == "epsilon").and_then(|a| a.f);
         let Some(epsilon) = epsilon.filter(|e| e.is_finite() && *e >= 0.0) else {
             let problem = format!("its attribute `epsilon` is {epsilon:?}, not a small number");
             return Err(Error::graph(self.graph, &node.name, problem));
@@ -367,21 +299,15 @@ impl Reader<'_> {
         let name = &node.input[input];
         let wrong =
             |problem: String| Error::graph(self.graph, &node.name, format!("`{name}` {problem}"));
-        let tensor = self
-            .weights
-            .get(name)
-            .ok_or_else(|| wrong("is no weight".into()))?;
+        let tensor = self.weights.get(name).ok_or_else(|| wrong("is no weight".into()))?;
         if tensor.data_type != data_type {
             return Err(wrong(format!(
                 "has the ONNX element type {}, {data_type} is needed",
                 tensor.data_type
             )));
         }
-        let dims: Vec<usize> = tensor
-            .dims
-            .iter()
-            .map(|d| usize::try_from(*d).unwrap_or(0))
-            .collect();
+        let dims: Vec<usize> =
+            tensor.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
         if dims.len() != rank || dims.contains(&0) {
             return Err(wrong(format!(
                 "has the shape {:?}; {rank} dimensions of 1 or more are needed",
@@ -425,11 +351,7 @@ impl Reader<'_> {
         input: usize,
         scales: Option<(usize, Scales)>,
     ) -> Result<Matrix, Error> {
-        let kind = if scales.is_some() {
-            data_type::INT8
-        } else {
-            data_type::FLOAT
-        };
+        let kind = if scales.is_some() { data_type::INT8 } else { data_type::FLOAT };
         let (tensor, dims) = self.tensor(node, input, kind, 2)?;
         let (rows, columns) = (dims[0], dims[1]);
         let elements = match scales {
@@ -445,11 +367,7 @@ impl Reader<'_> {
                 }
             }
         };
-        Ok(Matrix {
-            rows,
-            columns,
-            elements,
-        })
+        Ok(Matrix { rows, columns, elements })
     }
 }
 
@@ -460,12 +378,7 @@ enum Scales {
 }
 
 fn le_floats(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|b| f32::from_le_bytes(*b))
-        .collect()
+    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
 fn int_attribute(node: &NodeProto, name: &str) -> Option<i64> {
@@ -473,17 +386,7 @@ fn int_attribute(node: &NodeProto, name: &str) -> Option<i64> {
 }
 
 fn last_dimension(value: &ValueInfoProto) -> Option<usize> {
-    match value
-        .r#type
-        .as_ref()?
-        .tensor_type
-        .as_ref()?
-        .shape
-        .as_ref()?
-        .dim
-        .last()?
-        .value
-    {
+    match value.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?.dim.last()?.value {
         Some(Dimension::DimValue(n)) => usize::try_from(n).ok().filter(|n| *n > 0),
         _ => None,
     }

@@ -21,7 +21,7 @@ pub fn activate(x: &mut [f32], activation: Activation) {
         Activation::Gelu => x.iter_mut().for_each(|x| *x = gelu(*x)),
         Activation::GeluTanh => x.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
         Activation::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
-        Activation::Tanh => x.iter_mut().for_each(|x| *x = x.tanh()),
+        Activation::Tanh => x.iter_mut().for_each(|x| *x = libm::tanhf(*x)),
     }
 }
 
@@ -30,8 +30,8 @@ fn gelu(x: f32) -> f32 {
 }
 
 fn gelu_tanh(x: f32) -> f32 {
-    const SQRT_2_OVER_PI: f32 = 0.797_884_56;
-    0.5 * x * (1.0 + (SQRT_2_OVER_PI * (x + 0.044715 * x * x * x)).tanh())
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    0.5 * x * (1.0 + libm::tanhf(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x)))
 }
 
 /// The error function, within 5e-7 of the exact one: the rational minimax approximation of
@@ -52,12 +52,7 @@ fn erf(x: f32) -> f32 {
         p = p * s + c;
     }
     let mut q = -1.456_607_2e-5;
-    for c in [
-        -2.133_740_6e-4,
-        -1.682_827e-3,
-        -7.373_329e-3,
-        -1.426_473_9e-2,
-    ] {
+    for c in [-2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2] {
         q = q * s + c;
     }
     x * p / q
@@ -72,11 +67,7 @@ mod tests {
         for i in -60_000..=60_000 {
             let x = i as f32 / 10_000.0;
             let exact = libm::erf(f64::from(x));
-            assert!(
-                (f64::from(erf(x)) - exact).abs() < 5e-7,
-                "erf({x}) = {}",
-                erf(x)
-            );
+            assert!((f64::from(erf(x)) - exact).abs() < 5e-7, "erf({x}) = {}", erf(x));
         }
     }
 
@@ -87,15 +78,11 @@ mod tests {
             (-3.0, -0.004_049_69, -0.003_637_39),
             (-1.0, -0.158_655_26, -0.158_808_01),
             (0.0, 0.0, 0.0),
-            (0.5, 0.345_731_23, 0.345_714_01),
+            (0.5, 0.345_731_23, 0.345_714),
             (2.0, 1.954_499_7, 1.954_597_7),
         ] {
             assert!((gelu(x) - exact).abs() < 1e-6, "gelu({x}) = {}", gelu(x));
-            assert!(
-                (gelu_tanh(x) - tanh).abs() < 1e-6,
-                "gelu_tanh({x}) = {}",
-                gelu_tanh(x)
-            );
+            assert!((gelu_tanh(x) - tanh).abs() < 1e-6, "gelu_tanh({x}) = {}", gelu_tanh(x));
         }
     }
 

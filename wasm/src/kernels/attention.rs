@@ -58,7 +58,7 @@ fn softmax(x: &mut [f32]) {
     let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     for x in x.iter_mut() {
-        *x = (*x - largest).exp();
+        *x = libm::expf(*x - largest);
         sum += *x;
     }
     x.iter_mut().for_each(|x| *x /= sum);
@@ -87,10 +87,8 @@ mod tests {
                         .collect();
                     let sum: f64 = e.iter().sum();
                     for c in 0..d {
-                        out[i * width + head * d + c] = (s[0]..s[1])
-                            .zip(&e)
-                            .map(|(j, e)| e / sum * at(j, 2, head, c))
-                            .sum();
+                        out[i * width + head * d + c] =
+                            (s[0]..s[1]).zip(&e).map(|(j, e)| e / sum * at(j, 2, head, c)).sum();
                     }
                 }
             }
@@ -100,15 +98,12 @@ mod tests {
 
     #[test]
     fn equals_the_definition_on_ragged_batches() {
-        for (offsets, heads, width) in [
-            (vec![0, 1], 1, 1),
-            (vec![0, 3, 4, 9], 2, 6),
-            (vec![0, 7, 20], 4, 48),
-        ] {
+        for (offsets, heads, width) in
+            [(vec![0, 1], 1, 1), (vec![0, 3, 4, 9], 2, 6), (vec![0, 7, 20], 4, 48)]
+        {
             let rows = offsets[offsets.len() - 1];
-            let qkv: Vec<f32> = (0..rows * 3 * width)
-                .map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0)
-                .collect();
+            let qkv: Vec<f32> =
+                (0..rows * 3 * width).map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0).collect();
             let mut out = vec![f32::NAN; rows * width];
             self_attention(&qkv, &offsets, heads, &mut out);
             for (a, b) in out.iter().zip(reference(&qkv, &offsets, heads, width)) {

@@ -29,10 +29,7 @@ pub fn embed(
         for (position, row) in (sentence[0]..sentence[1]).enumerate() {
             let id = ids[row] as usize;
             if id >= words.rows {
-                return Err(format!(
-                    "token id {id}, the model has {} word pieces",
-                    words.rows
-                ));
+                return Err(format!("token id {id}, the model has {} word pieces", words.rows));
             }
             let out = &mut out[row * width..][..width];
             out.fill(0.0);
@@ -50,9 +47,7 @@ fn add_row(out: &mut [f32], table: &Matrix, row: usize) {
         Elements::F32(values) => out.iter_mut().zip(&values[at]).for_each(|(o, v)| *o += v),
         Elements::I8 { values, scales } => {
             let scale = scales[row];
-            out.iter_mut()
-                .zip(&values[at])
-                .for_each(|(o, v)| *o += f32::from(*v as i8) * scale);
+            out.iter_mut().zip(&values[at]).for_each(|(o, v)| *o += f32::from(*v as i8) * scale);
         }
     }
 }
@@ -72,17 +67,10 @@ mod tests {
                 scales: vec![1.0, 0.5],
             },
         };
-        let positions = Matrix {
-            rows: 2,
-            columns: 2,
-            elements: Elements::F32(vec![0.0, 0.0, 7.0, 3.0]),
-        };
+        let positions =
+            Matrix { rows: 2, columns: 2, elements: Elements::F32(vec![0.0, 0.0, 7.0, 3.0]) };
         // epsilon so large that the norm only divides by 1000 and centres
-        let norm = Norm {
-            gamma: vec![1000.0; 2],
-            beta: vec![0.0; 2],
-            epsilon: 1e6,
-        };
+        let norm = Norm { gamma: vec![1000.0; 2], beta: vec![0.0; 2], epsilon: 1e6 };
         let mut out = [0.0; 6];
         embed(&[0, 1, 1], &[0, 2, 3], &words, &positions, &norm, &mut out).unwrap();
         let expected = [1.0, -1.0, 58.75, -58.75, 56.75, -56.75];

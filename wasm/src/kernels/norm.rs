@@ -27,11 +27,7 @@ mod tests {
 
     #[test]
     fn rows_get_the_mean_and_deviation_of_the_parameters() {
-        let norm = Norm {
-            gamma: vec![2.0; 4],
-            beta: vec![1.0; 4],
-            epsilon: 0.0,
-        };
+        let norm = Norm { gamma: vec![2.0; 4], beta: vec![1.0; 4], epsilon: 0.0 };
         let mut x = [0.0, 1.0, 2.0, 3.0, 10.0, 10.0, 30.0, 30.0];
         add_norm(&mut x, &[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], &norm);
         let deviation = 1.25f32.sqrt();

@@ -28,13 +28,7 @@ impl PackedWeights {
                 columns[o * inputs + i] = *value as i8;
             }
         }
-        PackedWeights {
-            inputs,
-            outputs,
-            columns,
-            scales: scales.to_vec(),
-            bias: bias.to_vec(),
-        }
+        PackedWeights { inputs, outputs, columns, scales: scales.to_vec(), bias: bias.to_vec() }
     }
 
     /// Width of a row that goes in.
@@ -104,18 +98,15 @@ fn product_blocked(q: &[i8], scales: &[f32], weights: &PackedWeights, out: &mut 
         let block = (scales.len() - row).min(4);
         for o in 0..n {
             let w = &weights.columns[o * k..][..k];
-            let sums = if block == 4 {
-                let rows: [&[i8]; 4] = std::array::from_fn(|r| &q[(row + r) * k..][..k]);
-                dot4(rows, w)
-            } else {
-                std::array::from_fn(|r| {
-                    if r < block {
-                        dot1(&q[(row + r) * k..][..k], w)
-                    } else {
-                        0
-                    }
-                })
-            };
+            let sums =
+                if block == 4 {
+                    let rows: [&[i8]; 4] = std::array::from_fn(|r| &q[(row + r) * k..][..k]);
+                    dot4(rows, w)
+                } else {
+                    std::array::from_fn(|r| {
+                        if r < block { dot1(&q[(row + r) * k..][..k], w) } else { 0 }
+                    })
+                };
             for r in 0..block {
                 out[(row + r) * n + o] =
                     sums[r] as f32 * weights.scales[o] * scales[row + r] + weights.bias[o];
@@ -140,10 +131,7 @@ fn dot4(q: [&[i8]; 4], w: &[i8]) -> [i32; 4] {
 
 #[inline(always)]
 fn dot1(q: &[i8], w: &[i8]) -> i32 {
-    q.iter()
-        .zip(w)
-        .map(|(q, w)| i32::from(*q) * i32::from(*w))
-        .sum()
+    q.iter().zip(w).map(|(q, w)| i32::from(*q) * i32::from(*w)).sum()
 }
 
 #[cfg(test)]
@@ -156,10 +144,8 @@ mod tests {
             .flat_map(|x| {
                 let largest = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
                 let inverse = 127.0 / largest.max(1e-30);
-                let q: Vec<i64> = x
-                    .iter()
-                    .map(|x| (x * inverse).round_ties_even() as i64)
-                    .collect();
+                let q: Vec<i64> =
+                    x.iter().map(|x| (x * inverse).round_ties_even() as i64).collect();
                 (0..n)
                     .map(|o| {
                         let sum: i64 = (0..k).map(|i| q[i] * i64::from(w[i * n + o] as i8)).sum();
@@ -183,28 +169,19 @@ mod tests {
 
     #[test]
     fn equals_the_definition_on_odd_shapes_and_extremes() {
-        for (seed, (rows, k, n)) in [
-            (1, 1, 1),
-            (2, 3, 5),
-            (4, 32, 8),
-            (5, 33, 7),
-            (9, 384, 6),
-            (3, 1536, 4),
-        ]
-        .into_iter()
-        .enumerate()
+        for (seed, (rows, k, n)) in
+            [(1, 1, 1), (2, 3, 5), (4, 32, 8), (5, 33, 7), (9, 384, 6), (3, 1536, 4)]
+                .into_iter()
+                .enumerate()
         {
             let seed = seed as u64;
-            let mut x: Vec<f32> = noise(rows * k, seed)
-                .map(|v| (v % 2001) as f32 / 100.0 - 10.0)
-                .collect();
+            let mut x: Vec<f32> =
+                noise(rows * k, seed).map(|v| (v % 2001) as f32 / 100.0 - 10.0).collect();
             x[..k].fill(0.0);
             let w: Vec<u8> = noise(k * n, seed + 50)
                 .map(|v| [0x80, 0x81, 127, 63, 0xc1, v as u8][(v % 6) as usize])
                 .collect();
-            let s: Vec<f32> = noise(n, seed + 99)
-                .map(|v| (v % 97 + 1) as f32 / 1e4)
-                .collect();
+            let s: Vec<f32> = noise(n, seed + 99).map(|v| (v % 97 + 1) as f32 / 1e4).collect();
             let b: Vec<f32> = noise(n, seed + 7).map(|v| (v % 13) as f32 - 6.0).collect();
             let packed = PackedWeights::new(k, n, &w, &s, &b);
             let mut out = vec![f32::NAN; rows * n];

@@ -13,22 +13,10 @@ use tract_core::internal::*;
 /// A kernel with its weights.
 #[derive(Debug)]
 pub(super) enum Kernel {
-    Embed {
-        words: Matrix,
-        positions: Matrix,
-        norm: Norm,
-    },
-    BiasActivation {
-        bias: Vec<f32>,
-        activation: Activation,
-    },
-    QLinear {
-        weights: PackedWeights,
-        activation: Activation,
-    },
-    SelfAttention {
-        heads: usize,
-    },
+    Embed { words: Matrix, positions: Matrix, norm: Norm },
+    BiasActivation { bias: Vec<f32>, activation: Activation },
+    QLinear { weights: PackedWeights, activation: Activation },
+    SelfAttention { heads: usize },
     AddNorm(Norm),
     MeanPool,
     FirstPool,
@@ -45,10 +33,7 @@ pub(super) struct CallOp {
 
 impl CallOp {
     pub(super) fn new(kernel: Kernel, width: usize) -> Self {
-        CallOp {
-            kernel: Arc::new(kernel),
-            width,
-        }
+        CallOp { kernel: Arc::new(kernel), width }
     }
 }
 
@@ -73,12 +58,7 @@ pub(super) fn floats(tensor: &Tensor) -> TractResult<&[f32]> {
 }
 
 fn offsets(tensor: &Tensor) -> TractResult<Vec<usize>> {
-    Ok(tensor
-        .try_as_plain_ram()?
-        .as_slice::<i64>()?
-        .iter()
-        .map(|o| *o as usize)
-        .collect())
+    Ok(tensor.try_as_plain_ram()?.as_slice::<i64>()?.iter().map(|o| *o as usize).collect())
 }
 
 impl Op for CallOp {
@@ -128,11 +108,7 @@ impl EvalOp for CallOp {
                 add_norm(view.as_slice_mut::<f32>()?, floats(&residual)?, norm);
                 x
             }
-            Kernel::Embed {
-                words,
-                positions,
-                norm,
-            } => {
+            Kernel::Embed { words, positions, norm } => {
                 let ids = inputs[0].try_as_plain_ram()?;
                 let ids: Vec<u32> = ids.as_slice::<i64>()?.iter().map(|id| *id as u32).collect();
                 let offsets = offsets(&inputs[1])?;
@@ -140,13 +116,12 @@ impl EvalOp for CallOp {
                     embed(&ids, &offsets, words, positions, norm, out).map_err(TractError::msg)
                 })?
             }
-            Kernel::QLinear {
-                weights,
-                activation,
-            } => self.filled(inputs[0].shape()[0], |out| {
-                qlinear(floats(&inputs[0])?, weights, *activation, out);
-                Ok(())
-            })?,
+            Kernel::QLinear { weights, activation } => {
+                self.filled(inputs[0].shape()[0], |out| {
+                    qlinear(floats(&inputs[0])?, weights, *activation, out);
+                    Ok(())
+                })?
+            }
             Kernel::SelfAttention { heads } => self.filled(inputs[0].shape()[0], |out| {
                 self_attention(floats(&inputs[0])?, &offsets(&inputs[1])?, *heads, out);
                 Ok(())

@@ -1,0 +1,131 @@
+//! Reading a checkpoint in Hugging Face layout.
+//!
+//! | file | |
+//! |---|---|
+//! | `config.json` | `model_type` `bert` or `distilbert` |
+//! | `model.safetensors` | f32, f16 or bf16, with the current or the legacy names |
+//! | `tokenizer.json` | or `vocab.txt`, with `tokenizer_config.json` |
+//! | `exits.json` | only if the checkpoint has exit heads of ours |
+
+mod config;
+mod tokenizer;
+
+pub use config::{Config, Exits, ModelType, Pooling};
+
+use crate::Error;
+use candle_core::{DType, Device, safetensors::MmapedSafetensors};
+use std::path::{Path, PathBuf};
+
+/// A checkpoint on disk. Its weights are read when they are asked for.
+pub struct Checkpoint {
+    /// `config.json`.
+    pub config: Config,
+    /// `exits.json`.
+    pub exits: Option<Exits>,
+    folder: PathBuf,
+    weights: MmapedSafetensors,
+    names: std::collections::HashMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file is missing, [`Error::Checkpoint`] if one is not what it should be.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
+        let folder = folder.into();
+        let config = Config::read(&folder.join("config.json"))?;
+        let exits = folder.join("exits.json");
+        let exits = exits.exists().then(|| Exits::read(&exits, &config)).transpose()?;
+        let path = folder.join("model.safetensors");
+        if !path.exists() {
+            let problem = if folder.join("pytorch_model.bin").exists() {
+                "missing; save the checkpoint again with `safe_serialization=True`, \
+                 pytorch_model.bin is not read"
+            } else {
+                "missing; a checkpoint has its weights there"
+            };
+            return Err(Error::checkpoint(path, problem));
+        }
+        // SAFETY: the mapping is only read. As with every mapped file, whoever changes the
+        // checkpoint while it is exported gets the weights that were there at that moment.
+        let weights = unsafe { MmapedSafetensors::new(&path) }
+            .map_err(|e| Error::checkpoint(&path, format!("not a safetensors file: {e}")))?;
+        let names =
+            weights.tensors().into_iter().map(|(name, _)| (current_name(&name), name)).collect();
+        Ok(Checkpoint { config, exits, folder, weights, names })
+    }
+
+    /// The name of the checkpoint's folder.
+    pub fn name(&self) -> String {
+        let full = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        full.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    /// The file that holds the weights.
+    pub fn weights_path(&self) -> PathBuf {
+        self.folder.join("model.safetensors")
+    }
+
+    /// The bytes of `tokenizer.json`, made from `vocab.txt` where there is only that.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is neither, [`Error::Checkpoint`] if it cannot be used.
+    pub fn tokenizer(&self) -> Result<Vec<u8>, Error> {
+        tokenizer::read(&self.folder)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// A tensor as f32, row major.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if it is missing, of another shape or type, or holds a value that is not
+    /// finite.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        let wrong = |problem: String| Error::Tensor {
+            path: self.weights_path(),
+            tensor: name.into(),
+            problem,
+        };
+        let stored = self.names.get(name).ok_or_else(|| wrong("is missing".into()))?;
+        let tensor = self
+            .weights
+            .load(stored, &Device::Cpu)
+            .map_err(|e| wrong(format!("cannot be read: {e}")))?;
+        if tensor.dims() != shape {
+            return Err(wrong(format!(
+                "has the shape {:?}, by config.json it is {shape:?}",
+                tensor.dims()
+            )));
+        }
+        if !matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+            return Err(wrong(format!("is {:?}; f32, f16 and bf16 are read", tensor.dtype())));
+        }
+        let values: Vec<f32> = tensor
+            .to_dtype(DType::F32)
+            .and_then(|t| t.flatten_all()?.to_vec1())
+            .map_err(|e| wrong(format!("cannot be read: {e}")))?;
+        match values.iter().find(|v| !v.is_finite()) {
+            Some(v) => Err(wrong(format!("holds {v}; the weights are damaged"))),
+            None => Ok(values),
+        }
+    }
+}
+
+/// TensorFlow's names of the layer norm's parameters live on in old checkpoints.
+fn current_name(name: &str) -> String {
+    for (legacy, current) in [(".gamma", ".weight"), (".beta", ".bias")] {
+        if let Some(stem) = name.strip_suffix(legacy) {
+            return format!("{stem}{current}");
+        }
+    }
+    name.into()
+}
+
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|e| Error::io(path, e))
+}

@@ -1,0 +1,259 @@
+//! `config.json` and `exits.json`.
+
+use super::read_file;
+use crate::Error;
+use edge_runtime::ExitPolicy;
+use edge_runtime::graph::Activation;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The architectures that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelType {
+    /// BERT (Devlin et al. 2018).
+    Bert,
+    /// DistilBERT (Sanh et al. 2019).
+    DistilBert,
+}
+
+impl ModelType {
+    /// As in `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ModelType::Bert => "bert",
+            ModelType::DistilBert => "distilbert",
+        }
+    }
+}
+
+/// The shape of a network, with one set of names for both architectures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The architecture.
+    pub model_type: ModelType,
+    /// Number of encoder layers.
+    pub layers: usize,
+    /// Width of the hidden states.
+    pub hidden: usize,
+    /// Number of attention heads.
+    pub heads: usize,
+    /// Width inside the feed-forward network.
+    pub intermediate: usize,
+    /// The feed-forward network's activation.
+    pub activation: Activation,
+    /// Number of word pieces.
+    pub vocabulary: usize,
+    /// Number of positions.
+    pub max_tokens: usize,
+    /// Number of token types; BERT only.
+    pub token_types: usize,
+    /// Epsilon of the layer norms.
+    pub epsilon: f32,
+    /// The labels, in the order of the logits.
+    pub labels: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    model_type: Option<String>,
+    vocab_size: Option<usize>,
+    max_position_embeddings: Option<usize>,
+    position_embedding_type: Option<String>,
+    problem_type: Option<String>,
+    id2label: Option<BTreeMap<String, String>>,
+    num_labels: Option<usize>,
+    type_vocab_size: Option<usize>,
+    layer_norm_eps: Option<f32>,
+    #[serde(alias = "dim")]
+    hidden_size: Option<usize>,
+    #[serde(alias = "n_layers")]
+    num_hidden_layers: Option<usize>,
+    #[serde(alias = "n_heads")]
+    num_attention_heads: Option<usize>,
+    #[serde(alias = "hidden_dim")]
+    intermediate_size: Option<usize>,
+    #[serde(alias = "activation")]
+    hidden_act: Option<String>,
+}
+
+impl Config {
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let raw: Raw = serde_json::from_slice(&read_file(path)?)
+            .map_err(|e| Error::checkpoint(path, e.to_string()))?;
+        Self::from_raw(raw).map_err(|problem| Error::checkpoint(path, problem))
+    }
+
+    fn from_raw(raw: Raw) -> Result<Self, String> {
+        let model_type = match raw.model_type.as_deref() {
+            Some("bert") => ModelType::Bert,
+            Some("distilbert") => ModelType::DistilBert,
+            other => {
+                return Err(format!(
+                    "model_type is {}; `bert` and `distilbert` are read",
+                    other.map_or("missing".into(), |o| format!("`{o}`"))
+                ));
+            }
+        };
+        if let Some(kind) = raw.position_embedding_type.filter(|k| k != "absolute") {
+            return Err(format!("position_embedding_type is `{kind}`; `absolute` is read"));
+        }
+        if let Some(kind) = raw.problem_type.filter(|k| k != "single_label_classification") {
+            return Err(format!(
+                "problem_type is `{kind}`; only `single_label_classification` has one label a text"
+            ));
+        }
+        let size = |name: &str, value: Option<usize>| match value {
+            Some(n) if n > 0 => Ok(n),
+            Some(_) => Err(format!("{name} is 0")),
+            None => Err(format!("{name} is missing")),
+        };
+        let hidden = size("hidden_size (dim)", raw.hidden_size)?;
+        let heads = size("num_attention_heads (n_heads)", raw.num_attention_heads)?;
+        if hidden % heads != 0 {
+            return Err(format!("{heads} heads do not divide a hidden size of {hidden}"));
+        }
+        let activation = match raw.hidden_act.as_deref().unwrap_or("gelu") {
+            "gelu" => Activation::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            other => {
+                return Err(format!(
+                    "the activation is `{other}`; `gelu`, `gelu_new`, `gelu_pytorch_tanh` and \
+                     `relu` are read"
+                ));
+            }
+        };
+        Ok(Config {
+            model_type,
+            layers: size("num_hidden_layers (n_layers)", raw.num_hidden_layers)?,
+            hidden,
+            heads,
+            intermediate: size("intermediate_size (hidden_dim)", raw.intermediate_size)?,
+            activation,
+            vocabulary: size("vocab_size", raw.vocab_size)?,
+            max_tokens: size("max_position_embeddings", raw.max_position_embeddings)?,
+            token_types: raw.type_vocab_size.unwrap_or(2),
+            epsilon: raw.layer_norm_eps.unwrap_or(1e-12),
+            labels: labels(raw.id2label, raw.num_labels)?,
+        })
+    }
+}
+
+/// The labels in order. Where none are named, the names are those that transformers makes up.
+fn labels(
+    named: Option<BTreeMap<String, String>>,
+    number: Option<usize>,
+) -> Result<Vec<String>, String> {
+    let labels: Vec<String> = match named {
+        None => (0..number.unwrap_or(2)).map(|i| format!("LABEL_{i}")).collect(),
+        Some(named) => (0..named.len())
+            .map(|i| named.get(&i.to_string()).cloned())
+            .collect::<Option<_>>()
+            .ok_or("id2label does not number its labels 0, 1, 2, …")?,
+    };
+    if labels.len() < 2 {
+        return Err(format!("{} label; a classifier has 2 or more", labels.len()));
+    }
+    Ok(labels)
+}
+
+/// How the rows of a sentence become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The mean of all rows.
+    Mean,
+    /// The first row.
+    Cls,
+}
+
+/// `exits.json`: the exit heads of a checkpoint. The tensors of the head after `layers[i]` are
+/// `exits.{i}.dense` and `exits.{i}.classifier`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Exits {
+    /// How the rows of a sentence become one.
+    pub pooling: Pooling,
+    /// Width of the dense layer.
+    pub hidden: usize,
+    /// Its activation; `tanh`.
+    pub activation: String,
+    /// The layers after which there is a head: 0 is the embeddings; the last layer is the last.
+    pub layers: Vec<usize>,
+    /// The calibrated exit policy.
+    #[serde(default)]
+    pub policy: Option<ExitPolicy>,
+}
+
+impl Exits {
+    pub(super) fn read(path: &Path, config: &Config) -> Result<Self, Error> {
+        let exits: Exits = serde_json::from_slice(&read_file(path)?)
+            .map_err(|e| Error::checkpoint(path, e.to_string()))?;
+        exits.check(config).map_err(|problem| Error::checkpoint(path, problem))?;
+        Ok(exits)
+    }
+
+    fn check(&self, config: &Config) -> Result<(), String> {
+        if self.activation != "tanh" {
+            return Err(format!("the activation is `{}`; `tanh` is read", self.activation));
+        }
+        if self.layers.last() != Some(&config.layers) || !self.layers.is_sorted_by(|a, b| a < b) {
+            return Err(format!(
+                "layers is {:?}; it must ascend and end with the last layer, {}",
+                self.layers, config.layers
+            ));
+        }
+        if let Some(policy) = &self.policy {
+            policy.check(self.layers.len()).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: &str) -> Result<Config, String> {
+        Config::from_raw(serde_json::from_str(json).unwrap())
+    }
+
+    const SMALL: &str = r#""dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 16,
+        "vocab_size": 10, "max_position_embeddings": 16"#;
+
+    #[test]
+    fn labels_without_names_are_numbered() {
+        let c = config(&format!(r#"{{"model_type": "distilbert", {SMALL}}}"#)).unwrap();
+        assert_eq!(c.labels, ["LABEL_0", "LABEL_1"]);
+        assert_eq!((c.hidden, c.activation), (8, Activation::Gelu));
+    }
+
+    #[test]
+    fn what_is_not_read_is_named() {
+        for (extra, message) in [
+            (r#""model_type": "roberta""#, "`roberta`"),
+            (r#""model_type": "bert", "position_embedding_type": "relative_key""#, "relative_key"),
+            (r#""model_type": "bert", "problem_type": "regression""#, "regression"),
+            (r#""model_type": "bert", "hidden_act": "silu""#, "`silu`"),
+            (r#""model_type": "bert", "id2label": {"0": "x"}"#, "1 label"),
+            (r#""model_type": "bert", "id2label": {"0": "x", "2": "y"}"#, "id2label"),
+        ] {
+            let error = config(&format!("{{{extra}, {SMALL}}}")).unwrap_err();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn exits_end_with_the_last_layer() {
+        let c = config(&format!(r#"{{"model_type": "bert", {SMALL}}}"#)).unwrap();
+        let exits = |layers: &str| -> Exits {
+            serde_json::from_str(&format!(
+                r#"{{"pooling": "mean", "hidden": 8, "activation": "tanh", "layers": {layers}}}"#
+            ))
+            .unwrap()
+        };
+        assert!(exits("[0, 1]").check(&c).is_ok());
+        assert!(exits("[0]").check(&c).is_err());
+        assert!(exits("[1, 1]").check(&c).is_err());
+    }
+}

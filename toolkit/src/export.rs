@@ -1,0 +1,164 @@
+//! From a checkpoint to `model.edge`.
+
+mod functions;
+mod int8;
+mod stage;
+
+use crate::checkpoint::{Checkpoint, read_file};
+use crate::{Error, model};
+use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
+use edge_runtime::{Classifier, ExitPolicy};
+use std::io::Write;
+use std::path::Path;
+
+/// How the weights are stored and the products computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats.
+    Fp32,
+    /// Signed bytes.
+    Int8(WeightBits),
+}
+
+/// The range of the int8 weights of the linear layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightBits {
+    /// −63…63: the products of AVX2 (`vpmaddubsw`) and of relaxed WebAssembly SIMD are exact.
+    Seven,
+    /// −127…127.
+    Eight,
+}
+
+impl WeightBits {
+    /// The number of bits.
+    pub fn bits(self) -> u8 {
+        match self {
+            WeightBits::Seven => 7,
+            WeightBits::Eight => 8,
+        }
+    }
+
+    /// The largest weight.
+    pub fn largest(self) -> i8 {
+        match self {
+            WeightBits::Seven => 63,
+            WeightBits::Eight => 127,
+        }
+    }
+}
+
+/// What was exported.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// What the bundle says of itself.
+    pub manifest: Manifest,
+    /// Size of the bundle in bytes.
+    pub bytes: u64,
+}
+
+/// Exports a checkpoint to a bundle. The bundle is written beside the target, opened by the
+/// runtime, asked for an answer, and only then renamed: a failure leaves an older file as it was.
+///
+/// `progress` is called with each step's name, its number and the number of steps.
+///
+/// # Errors
+/// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint cannot be used, [`Error::Io`] if
+/// the target cannot be written, [`Error::Unusable`] if the bundle does not run.
+pub fn export(
+    checkpoint: &Checkpoint,
+    precision: Precision,
+    target: &Path,
+    mut progress: impl FnMut(&str, usize, usize),
+) -> Result<Summary, Error> {
+    let config = &checkpoint.config;
+    let steps = config.layers + 4;
+    progress("reading the tokenizer", 0, steps);
+    let tokenizer = checkpoint.tokenizer()?;
+    let producer = concat!("edge-export ", env!("CARGO_PKG_VERSION"));
+
+    progress("exporting the embeddings", 1, steps);
+    let mut stages = Vec::new();
+    let mut graphs = Vec::new();
+    let head = model::head(checkpoint, 0)?;
+    stages.push(Stage { layers: 0, exit: head.is_some() });
+    graphs.push(stage::embeddings(model::embeddings(checkpoint)?, head, config, precision));
+    for index in 0..config.layers {
+        progress(&format!("exporting layer {}", index + 1), index + 2, steps);
+        let layer = model::layer(checkpoint, index)?;
+        let head = model::head(checkpoint, index + 1)?;
+        stages.push(Stage { layers: 1, exit: head.is_some() });
+        graphs.push(stage::layer(layer, head, index + 1, config, precision));
+    }
+
+    let weights = checkpoint.weights_path();
+    let manifest = Manifest {
+        format: bundle::FORMAT.into(),
+        version: bundle::VERSION,
+        digest: String::new(),
+        labels: config.labels.clone(),
+        architecture: Architecture {
+            model_type: config.model_type.name().into(),
+            layers: config.layers,
+            hidden: config.hidden,
+            heads: config.heads,
+            intermediate: config.intermediate,
+            vocabulary: config.vocabulary,
+            max_tokens: config.max_tokens,
+            precision: match precision {
+                Precision::Fp32 => "fp32".into(),
+                Precision::Int8(_) => "int8".into(),
+            },
+            weight_bits: match precision {
+                Precision::Fp32 => None,
+                Precision::Int8(bits) => Some(bits.bits()),
+            },
+        },
+        stages,
+        policy: checkpoint.exits.as_ref().and_then(|e| e.policy.clone()),
+        provenance: Provenance {
+            producer: producer.into(),
+            checkpoint: checkpoint.name(),
+            weights_sha256: sha256_hex(&read_file(&weights)?),
+        },
+        entries: Vec::new(),
+    };
+
+    progress("writing and checking the bundle", steps - 2, steps);
+    let summary = replace(target, |file| {
+        let mut out = std::io::BufWriter::new(file);
+        bundle::write(manifest, &tokenizer, &graphs, &mut out)?;
+        out.flush()
+    })?;
+    progress("done", steps, steps);
+    Ok(summary)
+}
+
+/// Writes beside the target, checks, and renames.
+fn replace(
+    target: &Path,
+    write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>,
+) -> Result<Summary, Error> {
+    let io = |e| Error::io(target, e);
+    if target.is_dir() {
+        return Err(io(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let folder = match target.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let mut file =
+        tempfile::Builder::new().prefix(".edge-export-").tempfile_in(folder).map_err(io)?;
+    write(file.as_file_mut()).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    let classifier = Classifier::open(file.path())?;
+    classifier.classify(&["a first answer"], &ExitPolicy::Never)?;
+    let bytes = file.as_file().metadata().map_err(io)?.len();
+    // Temporary files are private to their owner, a model is not.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
+    }
+    file.persist(target).map_err(|e| io(e.error))?;
+    Ok(Summary { manifest: classifier.manifest().clone(), bytes })
+}

@@ -1,0 +1,362 @@
+//! The bodies of the functions that stage graphs call, in standard ONNX operators.
+//!
+//! They say in the file itself what each call computes, and they are what any other ONNX runtime
+//! runs. What the calls mean is in [`edge_runtime::graph`].
+
+use super::{Precision, WeightBits};
+use edge_runtime::graph::{Activation, DOMAIN};
+use edge_runtime::onnx::{
+    AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto, TensorProto, attribute_type,
+    data_type,
+};
+use std::collections::BTreeSet;
+
+/// Version of the standard operators: the first with `Gelu`.
+pub(super) const OPSET: i64 = 20;
+
+/// ONNX's number for unsigned bytes.
+const UINT8: i64 = 2;
+/// ONNX's number for 32-bit integers.
+const INT32: i64 = 6;
+
+/// The functions of these names, each once.
+pub(super) fn named(names: BTreeSet<&str>, precision: Precision) -> Vec<FunctionProto> {
+    names.into_iter().map(|name| function(name, precision)).collect()
+}
+
+fn function(name: &str, precision: Precision) -> FunctionProto {
+    match name {
+        "Embed" => embed(),
+        "QEmbed" => quantized_embed(),
+        "SelfAttention" => self_attention(),
+        "AddNorm" => add_norm(),
+        "MeanPool" => mean_pool(),
+        "FirstPool" => {
+            let mut f = Body::new("FirstPool", &["x"]);
+            let first = f.int(0);
+            f.node("Gather", &["x", &first], "y", vec![int("axis", 1)]);
+            f.finish("the first row of each sentence")
+        }
+        _ => {
+            let (quantized, suffix) = match name.strip_prefix("QLinear") {
+                Some(suffix) => (true, suffix),
+                None => (false, name.strip_prefix("Linear").expect("a function of ours")),
+            };
+            let activation = Activation::ALL.into_iter().find(|a| a.suffix() == suffix);
+            let activation = activation.expect("an activation of ours");
+            match precision {
+                Precision::Int8(bits) if quantized => quantized_linear(name, activation, bits),
+                _ => linear(name, activation),
+            }
+        }
+    }
+}
+
+fn linear(name: &str, activation: Activation) -> FunctionProto {
+    let mut f = Body::new(name, &["x", "weight", "bias"]);
+    let product = f.op("MatMul", &["x", "weight"]);
+    let sum = f.op("Add", &[&product, "bias"]);
+    f.activation(activation, &sum);
+    f.finish("activation(x W + bias)")
+}
+
+/// Rows are quantized to 1…255 around 128, not to −127…127: ONNX Runtime has a fast integer product
+/// for unsigned by signed bytes only. On processors with AVX2 alone that product saturates unless
+/// the weights have 7 bits; 8-bit weights are therefore given as unsigned bytes too.
+///
+/// The scales are multiplied one after the other: with their product, ONNX Runtime fuses a
+/// `MatMulIntegerToFloat` that takes one scale for all rows.
+fn quantized_linear(name: &str, activation: Activation, bits: WeightBits) -> FunctionProto {
+    let mut f = Body::new(name, &["x", "weight", "scale", "bias"]);
+    let absolute = f.op("Abs", &["x"]);
+    let last = f.ints(&[-1]);
+    let largest = f.op("ReduceMax", &[&absolute, &last]);
+    let tiny = f.float(1e-30);
+    let divisor = f.op("Max", &[&largest, &tiny]);
+    let steps = f.float(127.0);
+    let inverse = f.op("Div", &[&steps, &divisor]);
+    let scaled = f.op("Mul", &["x", &inverse]);
+    let rounded = f.op("Round", &[&scaled]);
+    let middle = f.float(128.0);
+    let shifted = f.op("Add", &[&rounded, &middle]);
+    let bytes = f.cast(&shifted, UINT8);
+    let zero = f.zero_point();
+    let sums = match bits {
+        WeightBits::Seven => f.op("MatMulInteger", &[&bytes, "weight", &zero]),
+        WeightBits::Eight => {
+            let wide = f.cast("weight", INT32);
+            let offset = f.op("Cast", &[&zero]);
+            f.last_attribute(int("to", INT32));
+            let shifted = f.op("Add", &[&wide, &offset]);
+            let unsigned = f.cast(&shifted, UINT8);
+            f.op("MatMulInteger", &[&bytes, &unsigned, &zero, &zero])
+        }
+    };
+    let sums = f.cast(&sums, i64::from(data_type::FLOAT));
+    let by_column = f.op("Mul", &[&sums, "scale"]);
+    let step = f.float(1.0 / 127.0);
+    let row_scale = f.op("Mul", &[&largest, &step]);
+    let by_row = f.op("Mul", &[&by_column, &row_scale]);
+    let sum = f.op("Add", &[&by_row, "bias"]);
+    f.activation(activation, &sum);
+    f.finish("activation(x W + bias), with int8 weights and rows of x quantized to int8")
+}
+
+fn embed() -> FunctionProto {
+    let mut f = Body::new("Embed", &["ids", "words", "positions", "gamma", "beta"]);
+    let words = f.op("Gather", &["words", "ids"]);
+    let positions = f.first_rows("positions");
+    let sum = f.op("Add", &[&words, &positions]);
+    f.layer_norm(&sum);
+    f.finish("word and position embeddings, summed and normalized")
+}
+
+fn quantized_embed() -> FunctionProto {
+    let mut f = Body::new(
+        "QEmbed",
+        &["ids", "words", "word_scale", "positions", "position_scale", "gamma", "beta"],
+    );
+    let float = i64::from(data_type::FLOAT);
+    let last = f.ints(&[-1]);
+    let bytes = f.op("Gather", &["words", "ids"]);
+    let words = f.cast(&bytes, float);
+    let scale = f.op("Gather", &["word_scale", "ids"]);
+    let scale = f.op("Unsqueeze", &[&scale, &last]);
+    let words = f.op("Mul", &[&words, &scale]);
+    let bytes = f.first_rows("positions");
+    let positions = f.cast(&bytes, float);
+    let scale = f.first_rows("position_scale");
+    let scale = f.op("Unsqueeze", &[&scale, &last]);
+    let positions = f.op("Mul", &[&positions, &scale]);
+    let sum = f.op("Add", &[&words, &positions]);
+    f.layer_norm(&sum);
+    f.finish("word and position embeddings in int8, one scale per row, summed and normalized")
+}
+
+fn self_attention() -> FunctionProto {
+    let mut f = Body::new("SelfAttention", &["qkv", "mask"]);
+    let heads = f.node_ref("Constant", "value_int", "heads", attribute_type::INT);
+    let zero = f.ints(&[0]);
+    let heads = f.op("Unsqueeze", &[&heads, &zero]);
+    let front = f.ints(&[0, 0, 3]);
+    let rest = f.ints(&[-1]);
+    let shape = f.op("Concat", &[&front, &heads, &rest]);
+    f.last_attribute(int("axis", 0));
+    let split = f.op("Reshape", &["qkv", &shape]);
+    let parts = f.op("Transpose", &[&split]);
+    f.last_attribute(ints("perm", &[2, 0, 3, 1, 4]));
+    let [q, k, v] = [0, 1, 2].map(|i| {
+        let i = f.int(i);
+        f.op("Gather", &[&parts, &i])
+    });
+    let k = f.op("Transpose", &[&k]);
+    f.last_attribute(ints("perm", &[0, 1, 3, 2]));
+    let scores = f.op("MatMul", &[&q, &k]);
+    let width = f.op("Shape", &[&q]);
+    f.last_attribute(int("start", 3));
+    let width = f.cast(&width, i64::from(data_type::FLOAT));
+    let root = f.op("Sqrt", &[&width]);
+    let scores = f.op("Div", &[&scores, &root]);
+    let mask = f.cast("mask", i64::from(data_type::FLOAT));
+    let axes = f.ints(&[1, 2]);
+    let mask = f.op("Unsqueeze", &[&mask, &axes]);
+    let one = f.float(1.0);
+    let padding = f.op("Sub", &[&one, &mask]);
+    let lowest = f.float(f32::MIN);
+    let penalty = f.op("Mul", &[&padding, &lowest]);
+    let scores = f.op("Add", &[&scores, &penalty]);
+    let weights = f.op("Softmax", &[&scores]);
+    let context = f.op("MatMul", &[&weights, &v]);
+    let context = f.op("Transpose", &[&context]);
+    f.last_attribute(ints("perm", &[0, 2, 1, 3]));
+    let shape = f.ints(&[0, 0, -1]);
+    f.node("Reshape", &[&context, &shape], "y", vec![]);
+    f.finish("multi-head attention within each sentence")
+}
+
+fn add_norm() -> FunctionProto {
+    let mut f = Body::new("AddNorm", &["x", "residual", "gamma", "beta"]);
+    let sum = f.op("Add", &["x", "residual"]);
+    f.layer_norm(&sum);
+    f.finish("the sum, normalized")
+}
+
+fn mean_pool() -> FunctionProto {
+    let mut f = Body::new("MeanPool", &["x", "mask"]);
+    let mask = f.cast("mask", i64::from(data_type::FLOAT));
+    let last = f.ints(&[-1]);
+    let mask = f.op("Unsqueeze", &[&mask, &last]);
+    let kept = f.op("Mul", &["x", &mask]);
+    let rows = f.ints(&[1]);
+    let sum = f.op("ReduceSum", &[&kept, &rows]);
+    f.last_attribute(int("keepdims", 0));
+    let count = f.op("ReduceSum", &[&mask, &rows]);
+    f.last_attribute(int("keepdims", 0));
+    f.node("Div", &[&sum, &count], "y", vec![]);
+    f.finish("the mean of the rows of each sentence")
+}
+
+/// A function in the making. Its output is `y`; values in between are numbered.
+struct Body {
+    name: String,
+    input: Vec<String>,
+    attributes: BTreeSet<String>,
+    node: Vec<NodeProto>,
+}
+
+impl Body {
+    fn new(name: &str, inputs: &[&str]) -> Self {
+        Body {
+            name: name.into(),
+            input: inputs.iter().map(|i| (*i).into()).collect(),
+            attributes: BTreeSet::new(),
+            node: Vec::new(),
+        }
+    }
+
+    fn finish(self, doc: &str) -> FunctionProto {
+        FunctionProto {
+            name: self.name,
+            input: self.input,
+            output: vec!["y".into()],
+            attribute: self.attributes.into_iter().collect(),
+            node: self.node,
+            doc_string: doc.into(),
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+            domain: DOMAIN.into(),
+        }
+    }
+
+    fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
+        self.node.push(NodeProto {
+            input: inputs.iter().map(|i| (*i).into()).collect(),
+            output: vec![output.into()],
+            name: String::new(),
+            op_type: op.into(),
+            attribute,
+            domain: String::new(),
+        });
+    }
+
+    /// A node with one numbered output, which is given back.
+    fn op(&mut self, op: &str, inputs: &[&str]) -> String {
+        let output = format!("v{}", self.node.len());
+        self.node(op, inputs, &output, vec![]);
+        output
+    }
+
+    fn last_attribute(&mut self, attribute: AttributeProto) {
+        self.node.last_mut().expect("a node").attribute.push(attribute);
+    }
+
+    /// A node whose attribute is one of the call's.
+    fn node_ref(&mut self, op: &str, attribute: &str, of_call: &str, r#type: i32) -> String {
+        let output = self.op(op, &[]);
+        self.reference(attribute, of_call, r#type);
+        output
+    }
+
+    fn reference(&mut self, attribute: &str, of_call: &str, r#type: i32) {
+        self.attributes.insert(of_call.into());
+        self.last_attribute(AttributeProto {
+            name: attribute.into(),
+            ref_attr_name: of_call.into(),
+            r#type,
+            ..Default::default()
+        });
+    }
+
+    fn cast(&mut self, x: &str, to: i64) -> String {
+        let output = self.op("Cast", &[x]);
+        self.last_attribute(int("to", to));
+        output
+    }
+
+    fn constant(&mut self, attribute: AttributeProto) -> String {
+        let output = self.op("Constant", &[]);
+        self.last_attribute(attribute);
+        output
+    }
+
+    fn float(&mut self, value: f32) -> String {
+        self.constant(AttributeProto {
+            name: "value_float".into(),
+            r#type: attribute_type::FLOAT,
+            f: Some(value),
+            ..Default::default()
+        })
+    }
+
+    fn int(&mut self, value: i64) -> String {
+        self.constant(int("value_int", value))
+    }
+
+    fn ints(&mut self, values: &[i64]) -> String {
+        self.constant(ints("value_ints", values))
+    }
+
+    /// 128 as an unsigned byte.
+    fn zero_point(&mut self) -> String {
+        self.constant(AttributeProto {
+            name: "value".into(),
+            r#type: attribute_type::TENSOR,
+            t: Some(TensorProto {
+                dims: vec![],
+                data_type: UINT8 as i32,
+                name: String::new(),
+                raw_data: vec![128u8].into(),
+            }),
+            ..Default::default()
+        })
+    }
+
+    /// As many rows of a table as `ids` has columns.
+    fn first_rows(&mut self, table: &str) -> String {
+        let length = self.op("Shape", &["ids"]);
+        self.last_attribute(int("start", 1));
+        let zero = self.ints(&[0]);
+        self.op("Slice", &[table, &zero, &length, &zero])
+    }
+
+    fn layer_norm(&mut self, x: &str) {
+        self.node("LayerNormalization", &[x, "gamma", "beta"], "y", vec![int("axis", -1)]);
+        self.reference("epsilon", "epsilon", attribute_type::FLOAT);
+    }
+
+    fn activation(&mut self, activation: Activation, x: &str) {
+        let (op, attributes) = match activation {
+            Activation::Gelu => ("Gelu", vec![]),
+            Activation::GeluTanh => (
+                "Gelu",
+                vec![AttributeProto {
+                    name: "approximate".into(),
+                    r#type: attribute_type::STRING,
+                    s: Some("tanh".into()),
+                    ..Default::default()
+                }],
+            ),
+            Activation::Relu => ("Relu", vec![]),
+            Activation::Tanh => ("Tanh", vec![]),
+            _ => ("Identity", vec![]),
+        };
+        self.node(op, &[x], "y", attributes);
+    }
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: attribute_type::INT,
+        i: Some(value),
+        ..Default::default()
+    }
+}
+
+fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: attribute_type::INTS,
+        ints: values.to_vec(),
+        ..Default::default()
+    }
+}

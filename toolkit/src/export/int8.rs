@@ -1,0 +1,83 @@
+//! Symmetric int8 quantization of weights.
+
+/// Bytes and their scales: `value ≈ byte · scale`.
+#[derive(Debug, PartialEq)]
+pub(super) struct Quantized {
+    pub(super) values: Vec<u8>,
+    pub(super) scales: Vec<f32>,
+}
+
+/// One scale per row of `[rows, width]`, bytes in −127…127.
+pub(super) fn per_row(values: &[f32], width: usize) -> Quantized {
+    let scales: Vec<f32> = values
+        .chunks_exact(width)
+        .map(|row| scale(row.iter().fold(0.0, |m: f32, v| m.max(v.abs())), 127))
+        .collect();
+    let values = values
+        .chunks_exact(width)
+        .zip(&scales)
+        .flat_map(|(row, s)| row.iter().map(|v| round(*v, *s)))
+        .collect();
+    Quantized { values, scales }
+}
+
+/// One scale per column of `[inputs, outputs]`, bytes in −`largest`…`largest`.
+pub(super) fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantized {
+    let mut maxima = vec![0.0f32; outputs];
+    for row in values.chunks_exact(outputs) {
+        maxima.iter_mut().zip(row).for_each(|(m, v)| *m = m.max(v.abs()));
+    }
+    let scales: Vec<f32> = maxima.into_iter().map(|m| scale(m, largest)).collect();
+    let values = values
+        .chunks_exact(outputs)
+        .flat_map(|row| row.iter().zip(&scales).map(|(v, s)| round(*v, *s)))
+        .collect();
+    Quantized { values, scales }
+}
+
+/// Weights that are all zero, or too small to divide by, are stored as zeros.
+fn scale(maximum: f32, largest: i8) -> f32 {
+    let scale = maximum / f32::from(largest);
+    if scale > f32::MIN_POSITIVE { scale } else { 1.0 }
+}
+
+fn round(value: f32, scale: f32) -> u8 {
+    (value / scale).round_ties_even() as i8 as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(q: &Quantized) -> Vec<i8> {
+        q.values.iter().map(|v| *v as i8).collect()
+    }
+
+    #[test]
+    fn the_largest_of_each_row_or_column_becomes_the_largest_byte() {
+        let w = [1.0, -8.0, 0.0, -0.5, 4.0, 0.0];
+        assert_eq!(signed(&per_row(&w, 3)), [16, -127, 0, -16, 127, 0]);
+        let q = per_column(&w, 3, 63);
+        assert_eq!(signed(&q), [63, -63, 0, -32, 32, 0]);
+        assert_eq!(q.scales, [1.0 / 63.0, 8.0 / 63.0, 1.0]);
+    }
+
+    #[test]
+    fn errors_are_at_most_half_a_step() {
+        let w: Vec<f32> = (0..600).map(|i| ((i * 7919 % 1000) as f32 - 500.0) / 77.0).collect();
+        for (largest, width) in [(127, 12), (63, 12), (63, 1)] {
+            let q = per_column(&w, width, largest);
+            for (i, (v, b)) in w.iter().zip(signed(&q)).enumerate() {
+                let s = q.scales[i % width];
+                assert!((v - f32::from(b) * s).abs() <= s * 0.501);
+                assert!(b.unsigned_abs() <= largest as u8);
+            }
+        }
+    }
+
+    #[test]
+    fn tiny_weights_do_not_divide_by_zero() {
+        let q = per_row(&[1e-42, 0.0], 2);
+        assert_eq!((signed(&q), q.scales), (vec![0, 0], vec![1.0]));
+    }
+}

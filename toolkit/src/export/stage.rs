@@ -1,0 +1,249 @@
+//! Stage graphs: a few calls of our functions, with their weights.
+
+use super::functions::{self, OPSET};
+use super::{Precision, int8};
+use crate::checkpoint::{Config, Pooling};
+use crate::model::{Embeddings, Head, Layer, Linear};
+use edge_runtime::graph::{
+    ATTENTION_MASK, Activation, DOMAIN, DOMAIN_VERSION, HIDDEN, INPUT_IDS, LOGITS, NEXT_HIDDEN,
+    Norm,
+};
+use edge_runtime::onnx::{
+    AttributeProto, Dimension, DimensionProto, GraphProto, IR_VERSION, ModelProto, NodeProto,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    attribute_type, data_type,
+};
+use prost::Message;
+
+/// Stage 0: the embeddings, with an exit head if there is one.
+pub(super) fn embeddings(
+    weights: Embeddings,
+    head: Option<Head>,
+    config: &Config,
+    precision: Precision,
+) -> Vec<u8> {
+    let mut stage = Stage::new(precision);
+    let width = config.hidden;
+    let name = "embeddings";
+    let mut inputs = vec![INPUT_IDS.to_string()];
+    let quantized = precision != Precision::Fp32;
+    for (part, values) in [("words", weights.words), ("positions", weights.positions)] {
+        let rows = values.len() / width;
+        let part = format!("{name}.{part}");
+        if quantized {
+            let q = int8::per_row(&values, width);
+            inputs.push(stage.bytes(&part, &[rows, width], q.values));
+            inputs.push(stage.floats(&format!("{part}.scale"), &[rows], &q.scales));
+        } else {
+            inputs.push(stage.floats(&part, &[rows, width], &values));
+        }
+    }
+    let epsilon = stage.norm(name, &weights.norm, &mut inputs);
+    let op = if quantized { "QEmbed" } else { "Embed" };
+    let hidden = stage.call(op, name, inputs, vec![epsilon], NEXT_HIDDEN);
+    if let Some(head) = head {
+        stage.exit(&head, &hidden);
+    }
+    let ids = (INPUT_IDS, value(INPUT_IDS, data_type::INT64, &["batch", "sequence"], None));
+    stage.finish(0, ids.1, Some(width), config)
+}
+
+/// Stage `index`, 1 or more: an encoder layer, with an exit head if there is one.
+pub(super) fn layer(
+    weights: Layer,
+    head: Option<Head>,
+    index: usize,
+    config: &Config,
+    precision: Precision,
+) -> Vec<u8> {
+    let mut stage = Stage::new(precision);
+    let width = config.hidden;
+    let last = index == config.layers;
+    let mask = ATTENTION_MASK.to_string();
+
+    let qkv = stage.linear("attention.qkv", &weights.qkv, HIDDEN, Activation::Identity);
+    let heads = AttributeProto {
+        name: "heads".into(),
+        r#type: attribute_type::INT,
+        i: Some(config.heads as i64),
+        ..Default::default()
+    };
+    let context =
+        stage.call("SelfAttention", "attention", vec![qkv, mask], vec![heads], "attention.context");
+    let attended =
+        stage.linear("attention.output", &weights.attention_output, &context, Activation::Identity);
+    let mut inputs = vec![attended, HIDDEN.into()];
+    let epsilon = stage.norm("attention.norm", &weights.attention_norm, &mut inputs);
+    let middle = stage.call("AddNorm", "attention.norm", inputs, vec![epsilon], "attention.normed");
+
+    let wide = stage.linear("intermediate", &weights.intermediate, &middle, config.activation);
+    let narrow = stage.linear("output", &weights.output, &wide, Activation::Identity);
+    let mut inputs = vec![narrow, middle];
+    let epsilon = stage.norm("output.norm", &weights.output_norm, &mut inputs);
+    let hidden = stage.call("AddNorm", "output.norm", inputs, vec![epsilon], NEXT_HIDDEN);
+    if let Some(head) = head {
+        stage.exit(&head, &hidden);
+    }
+    let input = value(HIDDEN, data_type::FLOAT, &["batch", "sequence"], Some(width));
+    stage.finish(index, input, (!last).then_some(width), config)
+}
+
+/// A stage graph in the making.
+struct Stage {
+    precision: Precision,
+    nodes: Vec<NodeProto>,
+    weights: Vec<TensorProto>,
+    exit: bool,
+}
+
+impl Stage {
+    fn new(precision: Precision) -> Self {
+        Stage { precision, nodes: Vec::new(), weights: Vec::new(), exit: false }
+    }
+
+    fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
+        let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.weight(name, data_type::FLOAT, shape, raw)
+    }
+
+    fn bytes(&mut self, name: &str, shape: &[usize], values: Vec<u8>) -> String {
+        self.weight(name, data_type::INT8, shape, values)
+    }
+
+    fn weight(&mut self, name: &str, data_type: i32, shape: &[usize], raw: Vec<u8>) -> String {
+        self.weights.push(TensorProto {
+            dims: shape.iter().map(|d| *d as i64).collect(),
+            data_type,
+            name: name.into(),
+            raw_data: raw.into(),
+        });
+        name.into()
+    }
+
+    /// Adds gamma and beta to a call's inputs, and gives its epsilon.
+    fn norm(&mut self, name: &str, norm: &Norm, inputs: &mut Vec<String>) -> AttributeProto {
+        let width = norm.gamma.len();
+        inputs.push(self.floats(&format!("{name}.gamma"), &[width], &norm.gamma));
+        inputs.push(self.floats(&format!("{name}.beta"), &[width], &norm.beta));
+        AttributeProto {
+            name: "epsilon".into(),
+            r#type: attribute_type::FLOAT,
+            f: Some(norm.epsilon),
+            ..Default::default()
+        }
+    }
+
+    fn call(
+        &mut self,
+        op: &str,
+        name: &str,
+        inputs: Vec<String>,
+        attribute: Vec<AttributeProto>,
+        output: &str,
+    ) -> String {
+        self.nodes.push(NodeProto {
+            input: inputs,
+            output: vec![output.into()],
+            name: name.into(),
+            op_type: op.into(),
+            attribute,
+            domain: DOMAIN.into(),
+        });
+        output.into()
+    }
+
+    fn linear(&mut self, name: &str, l: &Linear, input: &str, activation: Activation) -> String {
+        self.linear_as(self.precision, name, l, (input, &format!("{name}.result")), activation)
+    }
+
+    fn linear_as(
+        &mut self,
+        precision: Precision,
+        name: &str,
+        l: &Linear,
+        (input, output): (&str, &str),
+        activation: Activation,
+    ) -> String {
+        let outputs = l.bias.len();
+        let shape = [l.weight.len() / outputs, outputs];
+        let weight = format!("{name}.weight");
+        let mut inputs = vec![input.to_string()];
+        let kind = match precision {
+            Precision::Fp32 => {
+                inputs.push(self.floats(&weight, &shape, &l.weight));
+                "Linear"
+            }
+            Precision::Int8(bits) => {
+                let q = int8::per_column(&l.weight, outputs, bits.largest());
+                inputs.push(self.bytes(&weight, &shape, q.values));
+                inputs.push(self.floats(&format!("{name}.scale"), &[outputs], &q.scales));
+                "QLinear"
+            }
+        };
+        inputs.push(self.floats(&format!("{name}.bias"), &[outputs], &l.bias));
+        self.call(&format!("{kind}{}", activation.suffix()), name, inputs, vec![], output)
+    }
+
+    /// The classifier stays in float: it is tiny, and its result is what is compared with
+    /// thresholds.
+    fn exit(&mut self, head: &Head, hidden: &str) {
+        let (op, inputs) = match head.pooling {
+            Pooling::Mean => ("MeanPool", vec![hidden.into(), ATTENTION_MASK.into()]),
+            Pooling::Cls => ("FirstPool", vec![hidden.into()]),
+        };
+        let pooled = self.call(op, "exit.pool", inputs, vec![], "exit.pooled");
+        let dense = self.linear("exit.dense", &head.dense, &pooled, head.activation);
+        let ends = (dense.as_str(), LOGITS);
+        let name = "exit.classifier";
+        self.linear_as(Precision::Fp32, name, &head.classifier, ends, Activation::Identity);
+        self.exit = true;
+    }
+
+    fn finish(
+        self,
+        index: usize,
+        input: ValueInfoProto,
+        next_hidden: Option<usize>,
+        config: &Config,
+    ) -> Vec<u8> {
+        let mut output = Vec::new();
+        if let Some(width) = next_hidden {
+            let axes = ["batch", "sequence"];
+            output.push(value(NEXT_HIDDEN, data_type::FLOAT, &axes, Some(width)));
+        }
+        if self.exit {
+            output.push(value(LOGITS, data_type::FLOAT, &["batch"], Some(config.labels.len())));
+        }
+        let mask = value(ATTENTION_MASK, data_type::INT64, &["batch", "sequence"], None);
+        let called = self.nodes.iter().map(|n| n.op_type.as_str()).collect();
+        let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.into(), version };
+        ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: "edge-export".into(),
+            producer_version: env!("CARGO_PKG_VERSION").into(),
+            functions: functions::named(called, self.precision),
+            graph: Some(GraphProto {
+                name: format!("stage-{index}"),
+                node: self.nodes,
+                initializer: self.weights,
+                input: vec![input, mask],
+                output,
+            }),
+            opset_import: vec![opset("", OPSET), opset(DOMAIN, DOMAIN_VERSION)],
+        }
+        .encode_to_vec()
+    }
+}
+
+/// A named tensor with symbolic axes, and perhaps a last one of known size.
+fn value(name: &str, elem_type: i32, axes: &[&str], last: Option<usize>) -> ValueInfoProto {
+    let dim = axes
+        .iter()
+        .map(|a| Dimension::DimParam((*a).into()))
+        .chain(last.map(|n| Dimension::DimValue(n as i64)))
+        .map(|value| DimensionProto { value: Some(value) })
+        .collect();
+    let shape = Some(TensorShapeProto { dim });
+    let tensor_type = Some(TensorTypeProto { elem_type, shape });
+    ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type }) }
+}
