@@ -9,6 +9,9 @@ const EXAMPLES = [
   "The acting is fine but the script never finds its footing.",
 ];
 
+/** For a model that brings no exit policy of its own. */
+const POLICY = { kind: "confidence", threshold: 0.9 };
+
 const element = (id) => document.getElementById(id);
 const form = element("form");
 const text = element("text");
@@ -49,7 +52,9 @@ async function ask(question) {
   element("answer").classList.add("waiting");
   const classifier = await loading;
   const start = performance.now();
-  const prediction = await classifier.classify(question);
+  const prediction = await classifier.classify(question, {
+    policy: classifier.manifest.policy ?? POLICY,
+  });
   const milliseconds = performance.now() - start;
   if (mine === latest) showAnswer(classifier.manifest, prediction, milliseconds);
 }

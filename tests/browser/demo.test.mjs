@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { edgeRun } from "./lib/native.mjs";
-import { heldBack, lastEntrySize, launch, openPage, serve } from "./lib/page.mjs";
+import { heldBack, lastEntrySize, launch, manifest, openPage, serve } from "./lib/page.mjs";
 
 const EASY = "A gorgeous, witty, seductive movie.";
+/** The page has a policy of its own for a model that brings none. */
+const POLICY = manifest().policy ? [] : ["--policy", "confidence", "--threshold", "0.9"];
 let browser;
 before(async () => (browser = await launch()));
 after(() => browser?.close());
@@ -16,7 +18,7 @@ test("sentences get their answers", async () => {
   await page.getByText("Model ready").waitFor();
   assert.equal(await page.getByRole("progressbar").isVisible(), false, "the bar goes when it is full");
   for (const text of [EASY, "One long string of cliches.", "Not nearly as bad as I had feared."]) {
-    const [native] = edgeRun([text]);
+    const [native] = edgeRun([text], POLICY);
     await page.getByLabel("A sentence from a film review").fill(text);
     await page.getByRole("button", { name: "Classify" }).click();
     const exits = page.locator("#exits li");

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { edgeExport } from "./lib/native.mjs";
-import { launch, openBlank, serve } from "./lib/page.mjs";
+import { launch, openBlank, serve, sizeAt } from "./lib/page.mjs";
 import { ROOT } from "./lib/paths.mjs";
 
 const NAMED = /^EdgeError: bundle entry `(manifest\.json|tokenizer\.json|stage-\d+\.onnx|end of bundle)`: ./;
@@ -167,10 +167,6 @@ function withManifest(change) {
   const bytes = Buffer.concat([bundle.subarray(0, 512), json, padding, bundle.subarray(secondEntry(bundle))]);
   setSize(bytes, 0, json.length);
   return bytes;
-}
-
-function sizeAt(bytes, header) {
-  return parseInt(bytes.toString("latin1", header + 124, header + 135), 8);
 }
 
 function secondEntry(bytes) {

@@ -66,6 +66,7 @@ test("every source gives the same answer", async () => {
     for (const source of ["/model.edge", url, await fetch("/model.edge"), inPieces, bytes]) {
       const classifier = await Classifier.load(source);
       answers.push(await classifier.classify("The same for everyone."));
+      await classifier.complete();
       classifier.dispose();
     }
     return answers;

@@ -36,8 +36,8 @@ export async function serve(options = {}) {
 }
 
 /** Options for a server that holds back the end of a model until `release()`. */
-export function heldBack({ model = MODEL, hold, throttle }) {
-  const total = statSync(model).size;
+export function heldBack({ hold, throttle }) {
+  const total = statSync(MODEL).size;
   let release;
   const released = new Promise((resolve) => (release = resolve));
   const state = { total, sent: 0, release };
@@ -45,23 +45,30 @@ export function heldBack({ model = MODEL, hold, throttle }) {
     state.sent = sent;
     return sent >= total - hold && sent < total ? released : undefined;
   };
-  return { state, options: { model, throttle, onModelBytes } };
+  return { state, options: { throttle, onModelBytes } };
 }
 
-/** Where the last entry of a bundle starts, from the end of the file. */
-export function lastEntrySize(model = MODEL) {
-  const bytes = readFileSync(model);
+/** The last stage of the model and what follows it, in bytes. */
+export function lastEntrySize() {
+  const bytes = readFileSync(MODEL);
   let last = 0;
-  for (let at = 0; bytes[at] !== 0; ) {
-    last = at;
-    const size = parseInt(bytes.toString("latin1", at + 124, at + 135), 8);
-    at += 512 + Math.ceil(size / 512) * 512;
-  }
+  for (let at = 0; bytes[at] !== 0; at += 512 + Math.ceil(sizeAt(bytes, at) / 512) * 512) last = at;
   return bytes.length - last;
 }
 
+/** The manifest of the model. */
+export function manifest() {
+  const bytes = readFileSync(MODEL);
+  return JSON.parse(bytes.toString("utf8", 512, 512 + sizeAt(bytes, 0)));
+}
+
+/** The size of the entry whose tar header stands at an offset. */
+export function sizeAt(bytes, header) {
+  return parseInt(bytes.toString("latin1", header + 124, header + 135), 8);
+}
+
 /** A page whose every complaint is kept in `complaints`. */
-export async function openPage(browser, url) {
+export async function openPage(browser, url, prepare) {
   const page = await browser.newPage();
   const complaints = [];
   page.on("console", (m) => {
@@ -69,11 +76,15 @@ export async function openPage(browser, url) {
   });
   page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
   page.on("requestfailed", (r) => complaints.push(`failed: ${r.url()} ${r.failure()?.errorText}`));
+  await prepare?.(page);
   await page.goto(url);
   return { page, complaints };
 }
 
 /** A page of the same origin on which nothing happens by itself. */
 export async function openBlank(browser, url) {
-  return openPage(browser, `${url}icon.svg`);
+  const body = '<!doctype html><title>blank</title><link rel="icon" href="data:,">';
+  return openPage(browser, `${url}blank`, (page) =>
+    page.route(`${url}blank`, (route) => route.fulfill({ contentType: "text/html", body })),
+  );
 }
