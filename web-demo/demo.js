@@ -15,13 +15,22 @@ const POLICY = { kind: "confidence", threshold: 0.9 };
 const element = (id) => document.getElementById(id);
 const form = element("form");
 const text = element("text");
-const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+/** Rounded down, for no answer is certain. */
+const percent = new Intl.NumberFormat("en", {
+  style: "percent",
+  maximumFractionDigits: 1,
+  roundingMode: "trunc",
+});
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
 const loading = Classifier.load("model.edge", { onProgress: showProgress });
 loading
-  .then((classifier) => classifier.complete())
-  .then(() => element("progress").setAttribute("hidden", ""))
+  .then(async (classifier) => {
+    await classifier.complete();
+    element("progress").hidden = true;
+    element("arriving").hidden = true;
+    element("status").textContent = `Model ready: all ${classifier.manifest.stages.length} stages.`;
+  })
   .catch(showProblem);
 
 /** Only the answer to the latest question is shown. */
@@ -107,11 +116,10 @@ function showProgress({ bytes, totalBytes, stagesReady, stagesTotal }) {
     progress.max = totalBytes;
     progress.value = bytes;
   }
-  element("status").textContent =
-    stagesTotal > 0 && stagesReady === stagesTotal
-      ? `Model ready: ${megabytes(bytes)} MB, all ${stagesTotal} stages.`
-      : `Loading the model: ${megabytes(bytes)} of ${megabytes(totalBytes)} MB, ` +
-        `${stagesReady} of ${stagesTotal} stages.`;
+  // Not a live region: a screen reader would read out every piece.
+  element("arriving").textContent =
+    `Loading the model: ${megabytes(bytes)} of ${megabytes(totalBytes)} MB, ` +
+    `${stagesReady} of ${stagesTotal} stages.`;
 }
 
 function showProblem(error) {

@@ -42,7 +42,7 @@ test("an easy sentence is answered before the last stage has arrived", async () 
   await page.getByLabel("A sentence from a film review").fill(EASY);
   await page.keyboard.press("Enter");
   await page.locator("#answer:not(.waiting)").waitFor();
-  const status = await page.getByRole("status").textContent();
+  const status = await page.locator("#arriving").textContent();
   assert.ok(state.sent < state.total, `${state.sent} of ${state.total} bytes had been sent`);
   const [, ready, total] = status.match(/(\d+) of (\d+) stages/).map(Number);
   assert.ok(ready < total, status);
