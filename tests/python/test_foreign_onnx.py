@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import load_file
@@ -12,8 +13,9 @@ import edge
 from onnx_bert import Bert
 
 # tract and ONNX Runtime quantize activations alike, but add in another order before; a value on
-# the edge between two integers may fall either way. Weights drawn wide magnify each such step.
-TOLERANCE = {"fp32": 1e-4, "int8": 5e-2}
+# the edge between two integers may fall either way, and so it does between ONNX Runtime with and
+# without its optimizations. Int8 may differ by three times as much as those two do.
+CLOSE = 1e-4
 
 
 def modern_names(weights):
@@ -37,8 +39,11 @@ def folder(request, bundles, tmp_path_factory):
     return folder, bundle
 
 
-def run_whole(path, rows):
-    session = edge.session(str(path))
+def run_whole(path, rows, optimized=True):
+    options = ort.SessionOptions()
+    if not optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     logits = []
     for row in rows:
         ids, mask = edge.pad([row])
@@ -51,10 +56,10 @@ def test_the_model_is_the_fixture(folder):
     """What was built by hand from the fixture's weights gives PyTorch's logits."""
     golden = json.loads((edge.GOLDENS / "bert-plain.json").read_text())
     logits = run_whole(folder[0] / "fp32.onnx", golden["ids"])
-    assert np.abs(logits - np.array(golden["logits"][0])).max() <= 1e-4
+    assert np.abs(logits - np.array(golden["logits"][0])).max() <= CLOSE
 
 
-@pytest.mark.parametrize("precision", list(TOLERANCE))
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_onnx_runtime_agrees(folder, precision, record):
     folder, bundle = folder
     texts = edge.lines(edge.SENTENCES)
@@ -65,8 +70,13 @@ def test_onnx_runtime_agrees(folder, precision, record):
     assert ours.shape[0] == 1
     theirs = run_whole(folder / f"{precision}.onnx", rows)
     difference = np.abs(ours[0] - theirs).max(axis=1)
+    unoptimized = run_whole(folder / f"{precision}.onnx", rows, optimized=False)
+    among_themselves = np.abs(unoptimized - theirs).max()
     median, worst = np.median(difference), difference.max()
-    record(f"foreign ONNX {precision}: difference to ONNX Runtime, median {median:.1e}, largest {worst:.1e}")
-    assert worst <= TOLERANCE[precision]
+    record(
+        f"foreign ONNX {precision}: difference to ONNX Runtime, median {median:.1e}, largest {worst:.1e}; "
+        f"ONNX Runtime with and without its optimizations {among_themselves:.1e}"
+    )
     # Where no activation fell the other way, which is most sentences, int8 is as close as fp32.
-    assert median <= TOLERANCE["fp32"]
+    assert median <= CLOSE
+    assert worst <= (CLOSE if precision == "fp32" else 3 * among_themselves)

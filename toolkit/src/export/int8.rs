@@ -55,10 +55,10 @@ mod tests {
 
     #[test]
     fn the_largest_of_each_row_or_column_becomes_the_largest_byte() {
-        let w = [1.0, -8.0, 0.0, -0.5, 4.0, 0.0];
-        assert_eq!(signed(&per_row(&w, 3)), [16, -127, 0, -16, 127, 0]);
+        let w = [1.0, -8.0, 0.0, -0.6, 4.2, 0.0];
+        assert_eq!(signed(&per_row(&w, 3)), [16, -127, 0, -18, 127, 0]);
         let q = per_column(&w, 3, 63);
-        assert_eq!(signed(&q), [63, -63, 0, -32, 32, 0]);
+        assert_eq!(signed(&q), [63, -63, 0, -38, 33, 0]);
         assert_eq!(q.scales, [1.0 / 63.0, 8.0 / 63.0, 1.0]);
     }
 
