@@ -4,6 +4,7 @@
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
@@ -17,7 +18,13 @@ const pkg = join(wasmDir, "pkg");
 const targetDir = join(root, "target", "wasm");
 
 // getrandom, which the tokenizer links, has to be told where randomness comes from on the web.
-const RUSTFLAGS = ["-Ctarget-feature=+simd128", '--cfg=getrandom_backend="wasm_js"'];
+const RUSTFLAGS = [
+  "-Ctarget-feature=+simd128",
+  '--cfg=getrandom_backend="wasm_js"',
+  // Panic messages name source files: relative to here, not to the machine that built them.
+  `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=cargo`,
+  `--remap-path-prefix=${root}=.`,
+];
 
 function main() {
   const wasm = compileRuntime();

@@ -140,19 +140,31 @@ impl<E: Engine> Classifier<E> {
     /// [`Error::NotFinite`] if the computation fails.
     pub fn classify(&self, texts: &[&str], policy: &ExitPolicy) -> Result<Vec<Prediction>, Error> {
         let mut predictions = Vec::with_capacity(texts.len());
-        let mut batch = Vec::new();
+        for batch in self.batches(texts)? {
+            predictions.extend(self.classify_tokens(batch, policy)?);
+        }
+        Ok(predictions)
+    }
+
+    /// The tokens of texts, in batches that bound the memory of computing them together.
+    ///
+    /// # Errors
+    /// As [`tokenize`](Self::tokenize).
+    pub fn batches(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<Encoded>>, Error> {
+        let mut batches: Vec<Vec<Encoded>> = Vec::new();
         let mut tokens = 0;
         for text in texts {
-            let encoded = self.tokenize(text)?;
-            if tokens + encoded.ids.len() > TOKENS_PER_BATCH && !batch.is_empty() {
-                predictions.extend(self.classify_tokens(std::mem::take(&mut batch), policy)?);
-                tokens = 0;
-            }
+            let encoded = self.tokenize(text.as_ref())?;
             tokens += encoded.ids.len();
-            batch.push(encoded);
+            match batches.last_mut() {
+                Some(batch) if tokens <= TOKENS_PER_BATCH => batch.push(encoded),
+                _ => {
+                    tokens = encoded.ids.len();
+                    batches.push(vec![encoded]);
+                }
+            }
         }
-        predictions.extend(self.classify_tokens(batch, policy)?);
-        Ok(predictions)
+        Ok(batches)
     }
 
     /// As [`classify`](Self::classify), for texts that are tokens already.

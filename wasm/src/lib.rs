@@ -27,3 +27,8 @@ pub use bundle::Limits;
 pub use classifier::{Classifier, Loader, Prediction, Walk};
 pub use error::Error;
 pub use exit::{ExitPolicy, Thresholds};
+
+/// The README's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

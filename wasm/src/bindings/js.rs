@@ -3,8 +3,7 @@
 //! A [`WasmClassifier`] reads its stream in the background. Calls wait until what they need has
 //! arrived, so that an answer comes from the first exits while later stages are on their way.
 
-use crate::tokenizer::Encoded;
-use crate::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction};
+use crate::{Error, ExitPolicy, Limits, Loader, Prediction};
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -13,9 +12,6 @@ use std::task::{Poll, Waker};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
 use web_sys::{ReadableStream, ReadableStreamDefaultReader};
-
-/// Texts of one call are computed together until they have this many tokens, to bound the memory.
-const TOKENS_PER_BATCH: usize = 4096;
 
 /// A classifier whose bundle is arriving, or has arrived.
 #[wasm_bindgen]
@@ -117,7 +113,7 @@ impl WasmClassifier {
             let (batches, policy) = until(&shared, |shared| {
                 let classifier = shared.loader.classifier()?;
                 let policy = policy.clone().unwrap_or_else(|| classifier.policy());
-                Some(batches(classifier, &texts).map(|b| (b, policy)).map_err(to_js))
+                Some(classifier.batches(&texts).map(|b| (b, policy)).map_err(to_js))
             })
             .await?;
             let answers = Array::new();
@@ -250,23 +246,6 @@ async fn until<T>(
         }
     })
     .await
-}
-
-fn batches(classifier: &Classifier, texts: &[String]) -> Result<Vec<Vec<Encoded>>, Error> {
-    let mut batches: Vec<Vec<Encoded>> = Vec::new();
-    let mut tokens = 0;
-    for text in texts {
-        let encoded = classifier.tokenize(text)?;
-        tokens += encoded.ids.len();
-        match batches.last_mut() {
-            Some(batch) if tokens <= TOKENS_PER_BATCH => batch.push(encoded),
-            _ => {
-                tokens = encoded.ids.len();
-                batches.push(vec![encoded]);
-            }
-        }
-    }
-    Ok(batches)
 }
 
 fn read_policy(policy: &JsValue) -> Result<ExitPolicy, JsValue> {

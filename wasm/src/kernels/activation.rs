@@ -15,16 +15,22 @@ pub fn bias_activation(x: &mut [f32], bias: &[f32], activation: Activation) {
 }
 
 /// Applies an activation to every element.
+#[inline(always)]
 pub fn activate(x: &mut [f32], activation: Activation) {
     match activation {
         Activation::Identity => {}
-        Activation::Gelu => x.iter_mut().for_each(|x| *x = gelu(*x)),
+        Activation::Gelu => {
+            for x in x {
+                *x = gelu(*x);
+            }
+        }
         Activation::GeluTanh => x.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
         Activation::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
         Activation::Tanh => x.iter_mut().for_each(|x| *x = libm::tanhf(*x)),
     }
 }
 
+#[inline(always)]
 fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }

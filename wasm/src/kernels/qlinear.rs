@@ -45,11 +45,15 @@ impl PackedWeights {
 /// Quantizes a row to −127…127 and gives the largest absolute value.
 ///
 /// `q = round(x · 127 / max|x|)`, ties to even; a row of zeros stays zero.
-pub fn quantize_row(x: &[f32], q: &mut [i8]) -> f32 {
-    let largest = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+#[inline(always)]
+pub fn quantize_row(x: &[f32], q: &mut [i16]) -> f32 {
+    let mut largest = 0.0f32;
+    for x in x {
+        largest = largest.max(x.abs());
+    }
     let inverse = 127.0 / largest.max(1e-30);
     for (q, x) in q.iter_mut().zip(x) {
-        *q = (x * inverse).round_ties_even() as i8;
+        *q = (x * inverse).round_ties_even() as i16;
     }
     largest
 }
@@ -58,80 +62,48 @@ pub fn quantize_row(x: &[f32], q: &mut [i8]) -> f32 {
 ///
 /// `x` is `[rows, inputs]`, `out` `[rows, outputs]`.
 pub fn qlinear(x: &[f32], weights: &PackedWeights, activation: Activation, out: &mut [f32]) {
-    let k = weights.inputs;
-    let mut q = vec![0i8; x.len()];
-    let scales: Vec<f32> = x
-        .chunks_exact(k)
-        .zip(q.chunks_exact_mut(k))
-        .map(|(x, q)| quantize_row(x, q) * (1.0 / 127.0))
-        .collect();
-    product(&q, &scales, weights, out);
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn avx2(x: &[f32], weights: &PackedWeights, activation: Activation, out: &mut [f32]) {
+            portable(x, weights, activation, out);
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, it was just asked.
+            return unsafe { avx2(x, weights, activation, out) };
+        }
+    }
+    portable(x, weights, activation, out);
+}
+
+/// Column by column: its weights are widened once and multiplied with every row. Compiled for
+/// whatever instruction set the caller is; loops rather than closures, for only what is inlined gets
+/// that instruction set.
+#[inline(always)]
+fn portable(x: &[f32], weights: &PackedWeights, activation: Activation, out: &mut [f32]) {
+    let (k, n) = (weights.inputs, weights.outputs);
+    let mut q = vec![0i16; x.len()];
+    let mut scales = vec![0.0f32; x.len() / k];
+    for ((x, q), scale) in x.chunks_exact(k).zip(q.chunks_exact_mut(k)).zip(&mut scales) {
+        *scale = quantize_row(x, q) * (1.0 / 127.0);
+    }
+    let mut column = vec![0i16; k];
+    for o in 0..n {
+        for (wide, w) in column.iter_mut().zip(&weights.columns[o * k..][..k]) {
+            *wide = i16::from(*w);
+        }
+        for (row, (q, scale)) in q.chunks_exact(k).zip(&scales).enumerate() {
+            out[row * n + o] = dot(q, &column) as f32 * weights.scales[o] * scale + weights.bias[o];
+        }
+    }
     activate(out, activation);
 }
 
-#[cfg(target_arch = "x86_64")]
-fn product(q: &[i8], scales: &[f32], weights: &PackedWeights, out: &mut [f32]) {
-    #[target_feature(enable = "avx2")]
-    fn avx2(q: &[i8], scales: &[f32], weights: &PackedWeights, out: &mut [f32]) {
-        product_blocked(q, scales, weights, out);
-    }
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, it was just asked.
-        unsafe { avx2(q, scales, weights, out) }
-    } else {
-        product_blocked(q, scales, weights, out);
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn product(q: &[i8], scales: &[f32], weights: &PackedWeights, out: &mut [f32]) {
-    product_blocked(q, scales, weights, out);
-}
-
-/// Four rows at a time, so that each column of weights is read once for all four. The compiler
-/// vectorizes the sums for whatever instruction set the caller was compiled for.
+/// A sum of products of 16-bit integers: compilers make one instruction of it that multiplies and
+/// adds pairs (`vpmaddwd`, `i32x4.dot_i16x8_s`).
 #[inline(always)]
-fn product_blocked(q: &[i8], scales: &[f32], weights: &PackedWeights, out: &mut [f32]) {
-    let (k, n) = (weights.inputs, weights.outputs);
-    let mut row = 0;
-    while row < scales.len() {
-        let block = (scales.len() - row).min(4);
-        for o in 0..n {
-            let w = &weights.columns[o * k..][..k];
-            let sums =
-                if block == 4 {
-                    let rows: [&[i8]; 4] = std::array::from_fn(|r| &q[(row + r) * k..][..k]);
-                    dot4(rows, w)
-                } else {
-                    std::array::from_fn(|r| {
-                        if r < block { dot1(&q[(row + r) * k..][..k], w) } else { 0 }
-                    })
-                };
-            for r in 0..block {
-                out[(row + r) * n + o] =
-                    sums[r] as f32 * weights.scales[o] * scales[row + r] + weights.bias[o];
-            }
-        }
-        row += block;
-    }
-}
-
-#[inline(always)]
-fn dot4(q: [&[i8]; 4], w: &[i8]) -> [i32; 4] {
-    let mut sums = [0i32; 4];
-    for (i, w) in w.iter().enumerate() {
-        let w = i32::from(*w);
-        sums[0] += i32::from(q[0][i]) * w;
-        sums[1] += i32::from(q[1][i]) * w;
-        sums[2] += i32::from(q[2][i]) * w;
-        sums[3] += i32::from(q[3][i]) * w;
-    }
-    sums
-}
-
-#[inline(always)]
-fn dot1(q: &[i8], w: &[i8]) -> i32 {
-    q.iter().zip(w).map(|(q, w)| i32::from(*q) * i32::from(*w)).sum()
+fn dot(a: &[i16], b: &[i16]) -> i32 {
+    a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
 }
 
 #[cfg(test)]
