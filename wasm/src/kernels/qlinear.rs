@@ -1,15 +1,34 @@
 //! The int8 linear layer: quantize each row, integer product, rescale, bias, activation.
+//!
+//! Weights stand in panels of [`LANES`] outputs. A panel holds, for every two inputs, both weights of
+//! each output side by side: what one multiply-and-add of 16-bit pairs takes (`vpmaddwd`,
+//! `i32x4.dot_i16x8_s`). One file per instruction set computes a tile of rows by one panel; all of
+//! them give the same integers.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 
 use super::activation::activate;
 use crate::graph::Activation;
+
+/// Outputs of a panel.
+const LANES: usize = 8;
+/// Rows that are computed together, so that a panel is read once for all of them.
+const ROWS: usize = 4;
+
+/// The sums of a tile.
+type Tile = [[i32; LANES]; ROWS];
 
 /// Int8 weights of a linear layer, packed for [`qlinear`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedWeights {
     inputs: usize,
     outputs: usize,
-    /// `[outputs, inputs]`, so that a product runs along memory.
-    columns: Vec<i8>,
+    /// `[panels][pairs of inputs][LANES][2]`; inputs and outputs that do not fill up are zeros.
+    panels: Vec<i8>,
     scales: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -22,13 +41,15 @@ impl PackedWeights {
     pub fn new(inputs: usize, outputs: usize, values: &[u8], scales: &[f32], bias: &[f32]) -> Self {
         assert_eq!(values.len(), inputs * outputs);
         assert_eq!((scales.len(), bias.len()), (outputs, outputs));
-        let mut columns = vec![0i8; values.len()];
+        let pairs = inputs.div_ceil(2);
+        let mut panels = vec![0i8; outputs.div_ceil(LANES) * pairs * LANES * 2];
         for (i, row) in values.chunks_exact(outputs).enumerate() {
             for (o, value) in row.iter().enumerate() {
-                columns[o * inputs + i] = *value as i8;
+                let pair = (o / LANES * pairs + i / 2) * LANES;
+                panels[(pair + o % LANES) * 2 + i % 2] = *value as i8;
             }
         }
-        PackedWeights { inputs, outputs, columns, scales: scales.to_vec(), bias: bias.to_vec() }
+        PackedWeights { inputs, outputs, panels, scales: scales.to_vec(), bias: bias.to_vec() }
     }
 
     /// Width of a row that goes in.
@@ -65,45 +86,58 @@ pub fn qlinear(x: &[f32], weights: &PackedWeights, activation: Activation, out: 
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2")]
-        fn avx2(x: &[f32], weights: &PackedWeights, activation: Activation, out: &mut [f32]) {
-            portable(x, weights, activation, out);
+        fn with_avx2(x: &[f32], w: &PackedWeights, activation: Activation, out: &mut [f32]) {
+            layer(x, w, activation, out, |q, panel| avx2::tile(q, panel));
         }
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2, it was just asked.
-            return unsafe { avx2(x, weights, activation, out) };
+            return unsafe { with_avx2(x, weights, activation, out) };
         }
     }
-    portable(x, weights, activation, out);
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    let tile = simd128::tile;
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    let tile = portable::tile;
+    layer(x, weights, activation, out, tile);
 }
 
-/// Column by column: its weights are widened once and multiplied with every row. Compiled for
-/// whatever instruction set the caller is; loops rather than closures, for only what is inlined gets
-/// that instruction set.
+/// The whole layer, given how a tile is computed. Loops rather than closures: only what is inlined
+/// is compiled for the caller's instruction set.
 #[inline(always)]
-fn portable(x: &[f32], weights: &PackedWeights, activation: Activation, out: &mut [f32]) {
+fn layer(
+    x: &[f32],
+    weights: &PackedWeights,
+    activation: Activation,
+    out: &mut [f32],
+    tile: impl Fn([&[i16]; ROWS], &[i8]) -> Tile,
+) {
     let (k, n) = (weights.inputs, weights.outputs);
-    let mut q = vec![0i16; x.len()];
-    let mut scales = vec![0.0f32; x.len() / k];
-    for ((x, q), scale) in x.chunks_exact(k).zip(q.chunks_exact_mut(k)).zip(&mut scales) {
-        *scale = quantize_row(x, q) * (1.0 / 127.0);
+    let rows = x.len() / k;
+    let padded = k.next_multiple_of(2);
+    // The last tile may have fewer rows: the others are zeros, and their sums are not used.
+    let mut q = vec![0i16; rows.next_multiple_of(ROWS) * padded];
+    let mut scales = vec![0.0f32; rows];
+    for ((x, q), scale) in x.chunks_exact(k).zip(q.chunks_exact_mut(padded)).zip(&mut scales) {
+        *scale = quantize_row(x, &mut q[..k]) * (1.0 / 127.0);
     }
-    let mut column = vec![0i16; k];
-    for o in 0..n {
-        for (wide, w) in column.iter_mut().zip(&weights.columns[o * k..][..k]) {
-            *wide = i16::from(*w);
-        }
-        for (row, (q, scale)) in q.chunks_exact(k).zip(&scales).enumerate() {
-            out[row * n + o] = dot(q, &column) as f32 * weights.scales[o] * scale + weights.bias[o];
+    for (p, panel) in weights.panels.chunks_exact(padded * LANES).enumerate() {
+        let first = p * LANES;
+        let lanes = LANES.min(n - first);
+        let column = &weights.scales[first..first + lanes];
+        let bias = &weights.bias[first..first + lanes];
+        for (t, scales) in scales.chunks(ROWS).enumerate() {
+            let q: [&[i16]; ROWS] =
+                std::array::from_fn(|r| &q[(t * ROWS + r) * padded..][..padded]);
+            let sums = tile(q, panel);
+            for (r, scale) in scales.iter().enumerate() {
+                let out = &mut out[(t * ROWS + r) * n + first..][..lanes];
+                for l in 0..lanes {
+                    out[l] = sums[r][l] as f32 * column[l] * scale + bias[l];
+                }
+            }
         }
     }
     activate(out, activation);
-}
-
-/// A sum of products of 16-bit integers: compilers make one instruction of it that multiplies and
-/// adds pairs (`vpmaddwd`, `i32x4.dot_i16x8_s`).
-#[inline(always)]
-fn dot(a: &[i16], b: &[i16]) -> i32 {
-    a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
 }
 
 #[cfg(test)]
@@ -142,7 +176,7 @@ mod tests {
     #[test]
     fn equals_the_definition_on_odd_shapes_and_extremes() {
         for (seed, (rows, k, n)) in
-            [(1, 1, 1), (2, 3, 5), (4, 32, 8), (5, 33, 7), (9, 384, 6), (3, 1536, 4)]
+            [(1, 1, 1), (2, 3, 5), (4, 32, 8), (6, 16, 19), (5, 33, 7), (9, 384, 6), (3, 1536, 4)]
                 .into_iter()
                 .enumerate()
         {
@@ -156,9 +190,13 @@ mod tests {
             let s: Vec<f32> = noise(n, seed + 99).map(|v| (v % 97 + 1) as f32 / 1e4).collect();
             let b: Vec<f32> = noise(n, seed + 7).map(|v| (v % 13) as f32 - 6.0).collect();
             let packed = PackedWeights::new(k, n, &w, &s, &b);
+            let expected = reference(&x, k, n, &w, &s, &b);
             let mut out = vec![f32::NAN; rows * n];
             qlinear(&x, &packed, Activation::Identity, &mut out);
-            assert_eq!(out, reference(&x, k, n, &w, &s, &b), "{rows} x {k} x {n}");
+            assert_eq!(out, expected, "{rows} x {k} x {n}");
+            let mut out = vec![f32::NAN; rows * n];
+            layer(&x, &packed, Activation::Identity, &mut out, portable::tile);
+            assert_eq!(out, expected, "{rows} x {k} x {n}, portable");
         }
     }
 
