@@ -20,12 +20,16 @@ pub use manifest::{
 use crate::Error;
 use bytes::{Bytes, BytesMut};
 
-/// The most that a bundle may ask for. Reading one takes at most [`Limits::total`] bytes and one
-/// piece of the stream.
+/// The most that a bundle may ask for.
+///
+/// Reading takes memory for what has arrived, and at most as much again or 16 MiB, whichever is more,
+/// ahead of it: what a header claims is not allocated before it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Size of the manifest, in bytes; 1 MiB unless told.
     pub manifest: u64,
+    /// Size of the tokenizer, in bytes; 64 MiB unless told.
+    pub tokenizer: u64,
     /// Size of all entries together, in bytes; 2 GiB unless told, 1 GiB in WebAssembly.
     pub total: u64,
 }
@@ -33,9 +37,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let total = if cfg!(target_family = "wasm") { 1 << 30 } else { 2 << 30 };
-        Limits { manifest: 1 << 20, total }
+        Limits { manifest: 1 << 20, tokenizer: 64 << 20, total }
     }
 }
+
+/// How much is allocated ahead of what has arrived.
+const AHEAD: usize = 16 << 20;
 
 /// A verified entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,11 +184,12 @@ impl BundleReader {
         if self.pending.is_empty() && piece.len() >= wanted {
             return Some(piece.split_to(wanted));
         }
-        if self.pending.capacity() < wanted {
-            self.pending.reserve(wanted - self.pending.len());
-        }
         let missing = wanted - self.pending.len();
-        self.pending.extend_from_slice(&piece.split_to(missing.min(piece.len())));
+        let more = piece.split_to(missing.min(piece.len()));
+        if self.pending.capacity() - self.pending.len() < more.len() {
+            self.pending.reserve(missing.min(AHEAD.max(more.len())));
+        }
+        self.pending.extend_from_slice(&more);
         (self.pending.len() == wanted).then(|| std::mem::take(&mut self.pending).freeze())
     }
 
@@ -224,6 +232,13 @@ impl BundleReader {
     fn body(&mut self, bytes: Bytes) -> Result<Part, Error> {
         let Some(manifest) = &self.manifest else {
             let manifest = Manifest::from_json(&bytes)?;
+            let tokenizer = manifest.entries[0].bytes;
+            if tokenizer > self.limits.tokenizer {
+                return Err(Error::bundle(
+                    TOKENIZER,
+                    format!("{tokenizer} bytes, more than the limit of {}", self.limits.tokenizer),
+                ));
+            }
             let total = manifest.entries.iter().try_fold(0u64, |sum, e| sum.checked_add(e.bytes));
             if total.is_none_or(|total| total > self.limits.total) {
                 return Err(Error::bundle(

@@ -5,7 +5,8 @@
 //! graph uses are left out: protobuf readers skip what they do not know. `raw_data` decodes
 //! without a copy from a [`Bytes`], so that weights exist once while they are loaded.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use prost::encoding::{WireType, decode_key, decode_varint};
 
 /// A whole ONNX file.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -241,4 +242,46 @@ pub mod attribute_type {
     pub const TENSOR: i32 = 4;
     /// List of 64-bit integers, in `ints`.
     pub const INTS: i32 = 7;
+}
+
+/// The size of a file without the data of its weights: what decoding it allocates in many small
+/// pieces. `None` if it is no protobuf message.
+///
+/// ```
+/// use edge_runtime::onnx::{GraphProto, ModelProto, TensorProto, structure_bytes};
+/// use prost::Message;
+/// let weights = TensorProto { raw_data: vec![0; 1000].into(), ..Default::default() };
+/// let graph = GraphProto { initializer: vec![weights], ..Default::default() };
+/// let file = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
+/// assert_eq!(structure_bytes(&file), Some(file.len() - 1000));
+/// ```
+pub fn structure_bytes(file: &[u8]) -> Option<usize> {
+    /// From the file to its graph, to a weight, to the weight's data.
+    const PATH: [u32; 3] = [7, 5, 9];
+    fn data(mut message: &[u8], path: &[u32]) -> Option<usize> {
+        let Some((field, rest)) = path.split_first() else { return Some(message.len()) };
+        let mut sum = 0;
+        while message.has_remaining() {
+            let (tag, kind) = decode_key(&mut message).ok()?;
+            let length = match kind {
+                WireType::LengthDelimited => {
+                    usize::try_from(decode_varint(&mut message).ok()?).ok()?
+                }
+                WireType::Varint => {
+                    decode_varint(&mut message).ok()?;
+                    0
+                }
+                WireType::SixtyFourBit => 8,
+                WireType::ThirtyTwoBit => 4,
+                WireType::StartGroup | WireType::EndGroup => return None,
+            };
+            let inside = message.get(..length)?;
+            if tag == *field && kind == WireType::LengthDelimited {
+                sum += data(inside, rest)?;
+            }
+            message = &message[length..];
+        }
+        Some(sum)
+    }
+    Some(file.len() - data(file, &PATH)?)
 }

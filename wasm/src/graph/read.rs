@@ -5,10 +5,23 @@ use super::{
     Matrix, NEXT_HIDDEN, Norm, Op, StageGraph,
 };
 use crate::Error;
-use crate::onnx::{Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type};
-use bytes::Bytes;
+use crate::onnx::{
+    Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type, structure_bytes,
+};
+use bytes::{Buf, Bytes};
 use prost::Message;
-use std::collections::HashMap;
+use prost::encoding::{WireType, decode_key, decode_varint};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+
+/// Small pieces of a protobuf message take many times their size in memory: a file of nothing but
+/// empty nodes would take a hundredfold.
+const STRUCTURE_LIMIT: usize = 1 << 20;
+
+/// The most that a stage graph may hold besides the elements of its weights. An empty message of two
+/// bytes becomes a struct a hundred times as large, so this and not the size of the file bounds the
+/// memory that decoding takes.
+const LIMIT_BESIDES_WEIGHTS: usize = 1 << 20;
 
 /// What a value is while a graph is checked.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,6 +47,28 @@ impl StageGraph {
     /// # Errors
     /// [`Error::Graph`] naming the node that cannot be run, what it met and what it takes.
     pub fn decode(name: &str, file: Bytes) -> Result<Self, Error> {
+        match structure_bytes(&file) {
+            Some(bytes) if bytes > STRUCTURE_LIMIT => {
+                let problem = format!(
+                    "{bytes} bytes besides the data of its weights, more than the limit of \
+                     {STRUCTURE_LIMIT}"
+                );
+                return Err(Error::graph(name, "file", problem));
+            }
+            Some(_) => {}
+            None => return Err(Error::graph(name, "file", "not an ONNX file")),
+        }
+        let besides = bytes_besides_weights(&file);
+        if besides > LIMIT_BESIDES_WEIGHTS {
+            return Err(Error::graph(
+                name,
+                "file",
+                format!(
+                    "{besides} bytes besides its weights, more than the limit of \
+                     {LIMIT_BESIDES_WEIGHTS}"
+                ),
+            ));
+        }
         let model = ModelProto::decode(file)
             .map_err(|e| Error::graph(name, "file", format!("not an ONNX file: {e}")))?;
         let wrong = |problem: String| Error::graph(name, "graph", problem);
@@ -54,6 +89,7 @@ impl StageGraph {
         let mut reader = Reader {
             graph: name,
             weights: graph.initializer.into_iter().map(|t| (t.name.clone(), t)).collect(),
+            taken: RefCell::default(),
             values: HashMap::new(),
             kinds: Vec::new(),
         };
@@ -102,6 +138,8 @@ impl StageGraph {
 struct Reader<'a> {
     graph: &'a str,
     weights: HashMap<String, TensorProto>,
+    /// The weights that a call before has taken.
+    taken: RefCell<HashSet<String>>,
     values: HashMap<String, usize>,
     kinds: Vec<Kind>,
 }
@@ -156,7 +194,7 @@ impl Reader<'_> {
                 let (value, width) = self.rows(node, 0)?;
                 let heads = int_attribute(node, "heads").unwrap_or(0);
                 let heads = usize::try_from(heads).unwrap_or(0);
-                if heads == 0 || width % (3 * heads) != 0 {
+                if heads == 0 || width % 3 != 0 || (width / 3) % heads != 0 {
                     return Err(wrong(format!(
                         "{heads} heads do not divide a width of {width} into queries, keys and \
                          values"
@@ -300,6 +338,10 @@ impl Reader<'_> {
         let wrong =
             |problem: String| Error::graph(self.graph, &node.name, format!("`{name}` {problem}"));
         let tensor = self.weights.get(name).ok_or_else(|| wrong("is no weight".into()))?;
+        // Engines copy weights: a small file whose calls share a large one would take any memory.
+        if !self.taken.borrow_mut().insert(name.clone()) {
+            return Err(wrong("is used a second time; each weight is for one input".into()));
+        }
         if tensor.data_type != data_type {
             return Err(wrong(format!(
                 "has the ONNX element type {}, {data_type} is needed",
@@ -369,6 +411,39 @@ impl Reader<'_> {
         };
         Ok(Matrix { rows, columns, elements })
     }
+}
+
+/// The size of a file less the `raw_data` of its initializers. A file that is not protobuf counts
+/// whole from the first byte that is none; decoding says what is wrong with it.
+fn bytes_besides_weights(file: &[u8]) -> usize {
+    /// The fields to enter, outermost first: graph, initializer, raw_data.
+    const PATH: [u32; 3] = [7, 5, 9];
+    fn inside(mut message: &[u8], path: &[u32]) -> usize {
+        let mut weights = 0;
+        while let Ok((tag, wire)) = decode_key(&mut message) {
+            let length = match wire {
+                WireType::Varint => decode_varint(&mut message).map(|_| 0),
+                WireType::ThirtyTwoBit => Ok(4),
+                WireType::SixtyFourBit => Ok(8),
+                WireType::LengthDelimited => decode_varint(&mut message),
+                // Groups are obsolete, no ONNX file has one.
+                WireType::StartGroup | WireType::EndGroup => return weights,
+            };
+            let length = length.ok().and_then(|n| usize::try_from(n).ok());
+            let Some(length) = length.filter(|n| *n <= message.len()) else {
+                return weights;
+            };
+            if wire == WireType::LengthDelimited && path.first() == Some(&tag) {
+                weights += match &path[1..] {
+                    [] => length,
+                    rest => inside(&message[..length], rest),
+                };
+            }
+            message.advance(length);
+        }
+        weights
+    }
+    file.len() - inside(file, &PATH)
 }
 
 #[derive(Clone, Copy)]
