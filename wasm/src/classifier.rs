@@ -1,9 +1,9 @@
 //! From text to labels, leaving early.
 
-use crate::bundle::{BundleReader, Limits, Manifest, Part};
+use crate::bundle::{Architecture, BundleReader, Limits, Manifest, Part};
 use crate::engine::{Engine, Tokens, TractEngine};
 use crate::exit::{argmax, softmax};
-use crate::graph::StageGraph;
+use crate::graph::{Call, Op, StageGraph};
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, ExitPolicy};
 use bytes::Bytes;
@@ -372,7 +372,24 @@ fn check_stage(manifest: &Manifest, index: usize, graph: &StageGraph) -> Result<
     } else if !last && graph.next_hidden.is_none() {
         "it gives no hidden states for the next stage".into()
     } else {
-        return Ok(());
+        return graph.calls.iter().try_for_each(|call| check_tables(manifest, graph, call));
     };
     Err(Error::graph(&graph.name, "graph", problem))
+}
+
+/// Every token that the manifest permits must have a row in the tables.
+fn check_tables(manifest: &Manifest, graph: &StageGraph, call: &Call) -> Result<(), Error> {
+    let Op::Embed { words, positions, .. } = &call.op else {
+        return Ok(());
+    };
+    let Architecture { vocabulary, max_tokens, .. } = manifest.architecture;
+    if words.rows >= vocabulary && positions.rows >= max_tokens {
+        return Ok(());
+    }
+    let problem = format!(
+        "it has {} word pieces and {} positions, by the manifest it has {vocabulary} and \
+         {max_tokens}",
+        words.rows, positions.rows
+    );
+    Err(Error::graph(&graph.name, &call.name, problem))
 }

@@ -1,7 +1,7 @@
 //! Text to token ids: Hugging Face `tokenizers`, the same in every build.
 
 use crate::Error;
-use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
 
 /// Turns texts into token ids, special tokens included.
 #[derive(Debug)]
@@ -28,6 +28,13 @@ impl Tokenizer {
         let wrong = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(wrong)?;
         inner.with_padding(None);
+        // `tokenizers` subtracts the one from the other without a look.
+        let added = inner.get_post_processor().map_or(0, |p| p.added_tokens(false));
+        if added > max_tokens {
+            return Err(Error::Tokenizer(format!(
+                "its post-processor adds {added} tokens to a text, the model takes {max_tokens}"
+            )));
+        }
         inner
             .with_truncation(Some(TruncationParams {
                 max_length: max_tokens,

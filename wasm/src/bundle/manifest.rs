@@ -163,6 +163,13 @@ impl Manifest {
         if !last.exit {
             return Err("the last stage has no exit".into());
         }
+        let layers = self.stages.iter().try_fold(0usize, |sum, s| sum.checked_add(s.layers));
+        if layers != Some(self.architecture.layers) {
+            return Err(format!(
+                "the stages do not have {} layers together, as the architecture says",
+                self.architecture.layers
+            ));
+        }
         if self.labels.len() < 2 {
             return Err(format!("{} labels; a classifier has 2 or more", self.labels.len()));
         }

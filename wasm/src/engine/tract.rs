@@ -63,6 +63,10 @@ impl Engine for TractEngine {
     }
 
     fn begin(&self, tokens: Tokens) -> Result<TractBatch, Error> {
+        if let Some(empty) = tokens.offsets().windows(2).position(|w| w[0] == w[1]) {
+            let problem = format!("sentence {empty} of the batch has no tokens");
+            return Err(Error::Engine { stage: 0, problem });
+        }
         let ids: Vec<i64> = tokens.ids().iter().map(|id| i64::from(*id)).collect();
         Ok(TractBatch { offsets: tokens.offsets().to_vec(), state: tensor1(&ids) })
     }

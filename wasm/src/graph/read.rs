@@ -8,20 +8,14 @@ use crate::Error;
 use crate::onnx::{
     Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type, structure_bytes,
 };
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 /// Small pieces of a protobuf message take many times their size in memory: a file of nothing but
 /// empty nodes would take a hundredfold.
 const STRUCTURE_LIMIT: usize = 1 << 20;
-
-/// The most that a stage graph may hold besides the elements of its weights. An empty message of two
-/// bytes becomes a struct a hundred times as large, so this and not the size of the file bounds the
-/// memory that decoding takes.
-const LIMIT_BESIDES_WEIGHTS: usize = 1 << 20;
 
 /// What a value is while a graph is checked.
 #[derive(Clone, Copy, PartialEq)]
@@ -57,17 +51,6 @@ impl StageGraph {
             }
             Some(_) => {}
             None => return Err(Error::graph(name, "file", "not an ONNX file")),
-        }
-        let besides = bytes_besides_weights(&file);
-        if besides > LIMIT_BESIDES_WEIGHTS {
-            return Err(Error::graph(
-                name,
-                "file",
-                format!(
-                    "{besides} bytes besides its weights, more than the limit of \
-                     {LIMIT_BESIDES_WEIGHTS}"
-                ),
-            ));
         }
         let model = ModelProto::decode(file)
             .map_err(|e| Error::graph(name, "file", format!("not an ONNX file: {e}")))?;
@@ -411,39 +394,6 @@ impl Reader<'_> {
         };
         Ok(Matrix { rows, columns, elements })
     }
-}
-
-/// The size of a file less the `raw_data` of its initializers. A file that is not protobuf counts
-/// whole from the first byte that is none; decoding says what is wrong with it.
-fn bytes_besides_weights(file: &[u8]) -> usize {
-    /// The fields to enter, outermost first: graph, initializer, raw_data.
-    const PATH: [u32; 3] = [7, 5, 9];
-    fn inside(mut message: &[u8], path: &[u32]) -> usize {
-        let mut weights = 0;
-        while let Ok((tag, wire)) = decode_key(&mut message) {
-            let length = match wire {
-                WireType::Varint => decode_varint(&mut message).map(|_| 0),
-                WireType::ThirtyTwoBit => Ok(4),
-                WireType::SixtyFourBit => Ok(8),
-                WireType::LengthDelimited => decode_varint(&mut message),
-                // Groups are obsolete, no ONNX file has one.
-                WireType::StartGroup | WireType::EndGroup => return weights,
-            };
-            let length = length.ok().and_then(|n| usize::try_from(n).ok());
-            let Some(length) = length.filter(|n| *n <= message.len()) else {
-                return weights;
-            };
-            if wire == WireType::LengthDelimited && path.first() == Some(&tag) {
-                weights += match &path[1..] {
-                    [] => length,
-                    rest => inside(&message[..length], rest),
-                };
-            }
-            message.advance(length);
-        }
-        weights
-    }
-    file.len() - inside(file, &PATH)
 }
 
 #[derive(Clone, Copy)]
