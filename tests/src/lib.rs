@@ -1,1 +1,87 @@
 //! Shared helpers of the cross-crate tests.
+
+use anyhow::{Context, Result};
+use edge_toolkit::checkpoint::Checkpoint;
+use edge_toolkit::export::{Precision, WeightBits, export};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// The checkpoints of `models/fixtures`.
+pub const FIXTURES: [&str; 4] =
+    ["bert-exits", "bert-plain", "distilbert-exits", "distilbert-plain"];
+
+/// Every way to store weights.
+pub const PRECISIONS: [Precision; 3] =
+    [Precision::Fp32, Precision::Int8(WeightBits::Eight), Precision::Int8(WeightBits::Seven)];
+
+/// A path from the root of the project.
+pub fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the project").join(path)
+}
+
+/// The folder of a fixture.
+pub fn fixture(name: &str) -> PathBuf {
+    project("models/fixtures").join(name)
+}
+
+/// The bytes of a bundle exported from the checkpoint in `folder`.
+pub fn bundle_of(folder: &Path, precision: Precision) -> Result<Vec<u8>> {
+    let scratch = tempfile::tempdir()?;
+    let target = scratch.path().join("model.edge");
+    export(&Checkpoint::open(folder)?, precision, &target, |_, _, _| {})?;
+    Ok(std::fs::read(target)?)
+}
+
+/// The bytes of a bundle exported from a fixture.
+pub fn bundle(name: &str, precision: Precision) -> Result<Vec<u8>> {
+    bundle_of(&fixture(name), precision)
+}
+
+/// What PyTorch says of a fixture.
+#[derive(Deserialize)]
+pub struct Golden {
+    /// The texts.
+    pub texts: Vec<String>,
+    /// Their token ids.
+    pub ids: Vec<Vec<u32>>,
+    /// `[exit][text][class]`.
+    pub logits: Vec<Vec<Vec<f32>>>,
+}
+
+impl Golden {
+    /// Reads the goldens of a fixture.
+    pub fn of(fixture: &str) -> Result<Self> {
+        let path = project("tests/goldens").join(format!("{fixture}.json"));
+        let file = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        Ok(serde_json::from_slice(&file)?)
+    }
+
+    /// The texts.
+    pub fn texts(&self) -> Vec<&str> {
+        self.texts.iter().map(String::as_str).collect()
+    }
+}
+
+/// The largest difference of two rows, which must be of one length.
+pub fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Random numbers that are the same on every run (xorshift64*).
+pub struct Random(u64);
+
+impl Random {
+    /// A sequence of its own for every seed.
+    pub fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// The next number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
+    }
+}

@@ -1,0 +1,84 @@
+//! Exports answer as PyTorch does with the same weights.
+
+use anyhow::Result;
+use edge_runtime::exit::argmax;
+use edge_runtime::{Classifier, ExitPolicy};
+use edge_tests::{FIXTURES, Golden, PRECISIONS, bundle, difference};
+use edge_toolkit::export::Precision;
+
+/// Of the fixtures' labels, at every exit, int8 must give this share as PyTorch does. The weights are
+/// random, so that many texts lie close to the border between two labels.
+const SAME_LABEL: f64 = 0.9;
+
+#[test]
+fn fp32_gives_the_ids_and_the_logits_of_pytorch() -> Result<()> {
+    for name in FIXTURES {
+        let golden = Golden::of(name)?;
+        let classifier = Classifier::from_bytes(bundle(name, Precision::Fp32)?)?;
+        for (text, ids) in golden.texts.iter().zip(&golden.ids) {
+            assert_eq!(&classifier.tokenize(text)?.ids, ids, "{name}: {text:?}");
+        }
+        let answers = classifier.classify(&golden.texts(), &ExitPolicy::Never)?;
+        assert_eq!(answers.len(), golden.texts.len());
+        for (i, answer) in answers.iter().enumerate() {
+            assert_eq!(answer.tokens, golden.ids[i].len());
+            assert_eq!(answer.exits.len(), golden.logits.len(), "{name}: number of exits");
+            for (exit, logits) in answer.exits.iter().enumerate() {
+                let off = difference(logits, &golden.logits[exit][i]);
+                assert!(off <= 1e-4, "{name}, exit {exit}, {:?}: off by {off}", golden.texts[i]);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn int8_gives_nearly_all_labels_of_pytorch() -> Result<()> {
+    for name in FIXTURES {
+        let golden = Golden::of(name)?;
+        for precision in &PRECISIONS[1..] {
+            let classifier = Classifier::from_bytes(bundle(name, *precision)?)?;
+            let answers = classifier.classify(&golden.texts(), &ExitPolicy::Never)?;
+            let (mut same, mut all) = (0, 0);
+            for (exit, expected) in golden.logits.iter().enumerate() {
+                for (answer, expected) in answers.iter().zip(expected) {
+                    same += usize::from(argmax(&answer.exits[exit]) == argmax(expected));
+                    all += 1;
+                }
+            }
+            let share = same as f64 / all as f64;
+            assert!(share >= SAME_LABEL, "{name}, {precision:?}: {same} of {all} labels");
+        }
+    }
+    Ok(())
+}
+
+/// Sentences of a batch must not see one another.
+#[test]
+fn a_batch_answers_as_each_text_alone() -> Result<()> {
+    for name in FIXTURES {
+        let golden = Golden::of(name)?;
+        for precision in PRECISIONS {
+            let classifier = Classifier::from_bytes(bundle(name, precision)?)?;
+            let together = classifier.classify(&golden.texts(), &ExitPolicy::Never)?;
+            for (text, batched) in golden.texts().into_iter().zip(together) {
+                let alone = classifier.classify(&[text], &ExitPolicy::Never)?.remove(0);
+                for (a, b) in alone.exits.iter().zip(&batched.exits) {
+                    assert!(
+                        difference(a, b) <= 1e-6,
+                        "{name}, {precision:?}, {text:?}: {a:?} {b:?}"
+                    );
+                }
+                assert_eq!((alone.label, alone.tokens), (batched.label, batched.tokens));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_texts_no_answers() -> Result<()> {
+    let classifier = Classifier::from_bytes(bundle("bert-exits", Precision::Fp32)?)?;
+    assert_eq!(classifier.classify(&[], &ExitPolicy::confidence(0.5))?, []);
+    Ok(())
+}
