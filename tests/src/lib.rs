@@ -1,8 +1,13 @@
 //! Shared helpers of the cross-crate tests.
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
+use edge_runtime::Limits;
+use edge_runtime::bundle::{self, BundleReader, Manifest, Part, tar};
+use edge_runtime::onnx::ModelProto;
 use edge_toolkit::checkpoint::Checkpoint;
 use edge_toolkit::export::{Precision, WeightBits, export};
+use prost::Message;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +40,62 @@ pub fn bundle_of(folder: &Path, precision: Precision) -> Result<Vec<u8>> {
 /// The bytes of a bundle exported from a fixture.
 pub fn bundle(name: &str, precision: Precision) -> Result<Vec<u8>> {
     bundle_of(&fixture(name), precision)
+}
+
+/// A bundle taken apart, to be put together again with right digests, as an attacker would.
+#[derive(Clone)]
+pub struct Parts {
+    /// The manifest; its entries are made anew by [`pack`](Self::pack).
+    pub manifest: Manifest,
+    /// The bytes of `tokenizer.json`.
+    pub tokenizer: Vec<u8>,
+    /// The graphs.
+    pub stages: Vec<Vec<u8>>,
+}
+
+impl Parts {
+    /// The parts of a good bundle.
+    pub fn of(bundle: &[u8]) -> Result<Self> {
+        let (mut manifest, mut tokenizer, mut stages) = (None, Vec::new(), Vec::new());
+        let mut reader = BundleReader::new(Limits::default());
+        reader.push(Bytes::copy_from_slice(bundle), |part| {
+            match part {
+                Part::Manifest(m) => manifest = Some(*m),
+                Part::Tokenizer(json) => tokenizer = json.to_vec(),
+                Part::Stage(_, graph) => stages.push(graph.to_vec()),
+            }
+            Ok(())
+        })?;
+        reader.finish()?;
+        Ok(Parts { manifest: manifest.context("a manifest")?, tokenizer, stages })
+    }
+
+    /// Changes the graph of a stage.
+    pub fn edit(&mut self, stage: usize, change: impl FnOnce(&mut ModelProto)) {
+        let mut model = ModelProto::decode(self.stages[stage].as_slice()).expect("a good graph");
+        change(&mut model);
+        self.stages[stage] = model.encode_to_vec();
+    }
+
+    /// The bundle of these parts.
+    pub fn pack(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        bundle::write(self.manifest, &self.tokenizer, &self.stages, &mut out)
+            .expect("memory takes everything");
+        out
+    }
+}
+
+/// A bundle of any entries in any order, with right headers and the end that belongs to it.
+pub fn tar_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, bytes) in entries {
+        out.extend(tar::header(name, bytes.len() as u64).expect("a name and a size that fit"));
+        out.extend_from_slice(bytes);
+        out.resize(out.len() + tar::padding(bytes.len() as u64), 0);
+    }
+    out.resize(out.len() + 2 * tar::BLOCK, 0);
+    out
 }
 
 /// What PyTorch says of a fixture.
