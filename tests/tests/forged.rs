@@ -1,0 +1,380 @@
+//! Bundles whose digests are right and whose contents are not: an attacker computes SHA-256 too.
+//!
+//! Each is an error at load, or at the first text at the latest, and never a panic.
+
+use anyhow::Result;
+use edge_runtime::onnx::{
+    AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+};
+use edge_runtime::{Classifier, Error, ExitPolicy};
+use edge_tests::{Parts, bundle};
+use edge_toolkit::export::{Precision, WeightBits};
+use serde_json::{Value, json};
+
+fn parts(precision: Precision) -> Result<Parts> {
+    Parts::of(&bundle("bert-exits", precision)?)
+}
+
+/// Opens the bundle and asks it for answers, a long one among them.
+fn answer(parts: Parts) -> Result<(), Error> {
+    let long = "good film ".repeat(300);
+    let classifier = Classifier::from_bytes(parts.pack())?;
+    classifier.classify(&["good film", "", &long], &ExitPolicy::Never)?;
+    Ok(())
+}
+
+fn graph(model: &mut ModelProto) -> &mut GraphProto {
+    model.graph.as_mut().expect("a good file")
+}
+
+/// The first node whose operator's name begins so.
+fn node<'a>(model: &'a mut ModelProto, op: &str) -> &'a mut NodeProto {
+    let found = graph(model).node.iter_mut().find(|n| n.op_type.starts_with(op));
+    found.unwrap_or_else(|| panic!("no {op}"))
+}
+
+/// The weight that is input `input` of that node.
+fn weight<'a>(model: &'a mut ModelProto, op: &str, input: usize) -> &'a mut TensorProto {
+    let name = node(model, op).input[input].clone();
+    let found = graph(model).initializer.iter_mut().find(|t| t.name == name);
+    found.unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn attribute<'a>(model: &'a mut ModelProto, op: &str) -> &'a mut AttributeProto {
+    &mut node(model, op).attribute[0]
+}
+
+/// Gives a float weight another length, with as much data.
+fn resize(tensor: &mut TensorProto, dims: &[i64]) {
+    let elements: i64 = dims.iter().product();
+    tensor.dims = dims.to_vec();
+    tensor.raw_data = vec![0; elements as usize * 4].into();
+}
+
+type Edit = fn(&mut ModelProto);
+
+fn refused(precision: Precision, stage: usize, edit: Edit, parts_of_the_message: &[&str]) {
+    let mut parts = parts(precision).expect("the fixture exports");
+    parts.edit(stage, edit);
+    let error = answer(parts).expect_err(parts_of_the_message[0]);
+    let message = error.to_string();
+    assert!(matches!(error, Error::Graph { .. }), "{message}");
+    assert!(message.starts_with(&format!("stage-{stage}.onnx, node `")), "{message}");
+    for part in parts_of_the_message {
+        assert!(message.contains(part), "{message} (not {part})");
+    }
+}
+
+#[test]
+fn wrong_weights_are_named() {
+    let cases: &[(usize, Edit, &[&str])] = &[
+        (1, |m| weight(m, "Linear", 1).dims.reverse(), &["has 96 values, not 32"]),
+        (1, |m| weight(m, "Linear", 1).dims[0] += 1, &["has the shape [33, 96]", "12288 bytes"]),
+        (1, |m| weight(m, "Linear", 1).dims = vec![32 * 96], &["2 dimensions"]),
+        (1, |m| weight(m, "Linear", 1).dims.clear(), &["2 dimensions"]),
+        (1, |m| weight(m, "Linear", 1).dims = vec![0, 96], &["[0, 96]", "1 or more"]),
+        (1, |m| weight(m, "Linear", 1).dims = vec![-32, -96], &["[-32, -96]"]),
+        (1, |m| weight(m, "Linear", 1).dims = vec![1 << 62, 1 << 62], &["bytes of data"]),
+        (1, |m| weight(m, "Linear", 1).dims = vec![i64::MAX, 2], &["bytes of data"]),
+        (1, |m| weight(m, "Linear", 1).raw_data.clear(), &["0 bytes of data"]),
+        (1, |m| weight(m, "Linear", 1).data_type = 10, &["element type 10, 1 is needed"]),
+        (1, |m| weight(m, "Linear", 1).data_type = i32::MIN, &["element type"]),
+        (1, |m| resize(weight(m, "Linear", 2), &[95]), &["has 95 values, not 96"]),
+        (1, |m| resize(weight(m, "AddNorm", 2), &[31]), &["has 31 values, not 32"]),
+        (0, |m| resize(weight(m, "Embed", 2), &[128, 31]), &["width 32, positions 31"]),
+        (1, |m| weight(m, "AddNorm", 3).name.push('x'), &["is no weight"]),
+        (1, |m| graph(m).initializer.clear(), &["is no weight"]),
+        (
+            1,
+            |m| {
+                let twin = node(m, "AddNorm").input[2].clone();
+                node(m, "AddNorm").input[3] = twin;
+            },
+            &["is used a second time"],
+        ),
+    ];
+    for (stage, edit, message) in cases {
+        refused(Precision::Fp32, *stage, *edit, message);
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named_with_their_place() {
+    fn put(tensor: &mut TensorProto, index: usize, value: f32) {
+        let mut data = tensor.raw_data.to_vec();
+        data[index * 4..index * 4 + 4].copy_from_slice(&value.to_le_bytes());
+        tensor.raw_data = data.into();
+    }
+    let int8 = Precision::Int8(WeightBits::Seven);
+    refused(Precision::Fp32, 1, |m| put(weight(m, "Linear", 1), 5, f32::NAN), &["NaN at 5"]);
+    refused(Precision::Fp32, 2, |m| put(weight(m, "Linear", 2), 0, f32::INFINITY), &["inf at 0"]);
+    refused(Precision::Fp32, 0, |m| put(weight(m, "Embed", 1), 9, -f32::NAN), &["NaN at 9"]);
+    refused(int8, 1, |m| put(weight(m, "QLinear", 2), 1, f32::NEG_INFINITY), &["-inf at 1"]);
+    refused(int8, 0, |m| put(weight(m, "QEmbed", 2), 1, f32::NAN), &["NaN at 1"]);
+    refused(int8, 1, |m| resize(weight(m, "QLinear", 2), &[97]), &["has 97 values, not 96"]);
+    refused(int8, 0, |m| resize(weight(m, "QEmbed", 2), &[2]), &["has 2 values, not 1006"]);
+}
+
+#[test]
+fn finite_weights_whose_answer_is_not_are_an_error() -> Result<()> {
+    let mut parts = parts(Precision::Fp32)?;
+    parts.edit(1, |m| {
+        let huge = weight(m, "LinearTanh", 2);
+        huge.raw_data = f32::MAX.to_le_bytes().repeat(huge.dims[0] as usize).into();
+        for name in ["exit.classifier.weight", "exit.classifier.bias"] {
+            let tensor = graph(m).initializer.iter_mut().find(|t| t.name == name).expect(name);
+            tensor.raw_data = f32::MAX.to_le_bytes().repeat(tensor.raw_data.len() / 4).into();
+        }
+    });
+    let error = answer(parts).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { stage: 1, .. }), "{error}");
+    Ok(())
+}
+
+#[test]
+fn wrong_calls_are_named() {
+    let cases: &[(usize, Edit, &[&str])] = &[
+        (1, |m| node(m, "Linear").op_type = "Conv".into(), &["`edge.distil.Conv`", "AddNorm"]),
+        (1, |m| node(m, "Linear").op_type = "LinearSwish".into(), &["`edge.distil.LinearSwish`"]),
+        (1, |m| node(m, "Linear").op_type.clear(), &["operator"]),
+        (1, |m| node(m, "Linear").domain.clear(), &["operator `.Linear`", "edge.distil"]),
+        (1, |m| drop(node(m, "Linear").input.pop()), &["2 inputs", "takes x, weight, bias"]),
+        (1, |m| node(m, "AddNorm").input.clear(), &["0 inputs"]),
+        (1, |m| node(m, "AddNorm").output.clear(), &["0 outputs"]),
+        (1, |m| node(m, "AddNorm").input[0] = "elsewhere".into(), &["`elsewhere`", "no node"]),
+        (1, |m| graph(m).node.reverse(), &["is given by no node before it"]),
+        (1, |m| attribute(m, "SelfAttention").i = Some(0), &["0 heads"]),
+        (1, |m| attribute(m, "SelfAttention").i = Some(-4), &["0 heads"]),
+        (1, |m| attribute(m, "SelfAttention").i = Some(5), &["5 heads do not divide"]),
+        (1, |m| attribute(m, "SelfAttention").i = Some(i64::MAX), &["heads do not divide"]),
+        // Three times this is 2 in 64 bits.
+        (1, |m| attribute(m, "SelfAttention").i = Some(0x5555_5555_5555_5556), &["do not divide"]),
+        (1, |m| attribute(m, "SelfAttention").i = None, &["0 heads"]),
+        (1, |m| node(m, "SelfAttention").attribute.clear(), &["0 heads"]),
+        (1, |m| attribute(m, "AddNorm").f = Some(f32::NAN), &["`epsilon` is Some(NaN)"]),
+        (1, |m| attribute(m, "AddNorm").f = Some(-1.0), &["`epsilon`"]),
+        (1, |m| attribute(m, "AddNorm").f = None, &["`epsilon` is None"]),
+        (1, |m| node(m, "MeanPool").input[1] = "hidden".into(), &["mask is `hidden`"]),
+        (1, |m| node(m, "MeanPool").output[0] = "hidden".into(), &["`hidden` is given twice"]),
+        (
+            1,
+            |m| {
+                let pooled = node(m, "MeanPool").output[0].clone();
+                node(m, "LinearTanh").op_type = "FirstPool".into();
+                node(m, "FirstPool").input = vec![pooled];
+            },
+            &["takes hidden states, it is given one row of width 32"],
+        ),
+        (0, |m| node(m, "Embed").input[0] = "attention_mask".into(), &["attention_mask"]),
+        (1, |m| node(m, "LinearTanh").input[0] = "hidden".into(), &["hidden states of width 2"]),
+    ];
+    for (stage, edit, message) in cases {
+        refused(Precision::Fp32, *stage, *edit, message);
+    }
+}
+
+#[test]
+fn wrong_graphs_are_named() {
+    fn width(m: &mut ModelProto, to: Option<Dimension>) {
+        let hidden = graph(m).input.iter_mut().find(|i| i.name == "hidden").expect("an input");
+        let tensor = hidden.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()).expect("a type");
+        tensor.shape.as_mut().expect("a shape").dim.last_mut().expect("a width").value = to;
+    }
+    let cases: &[(usize, Edit, &[&str])] = &[
+        (1, |m| m.graph = None, &["holds no graph"]),
+        (1, |m| m.graph = Some(GraphProto::default()), &["inputs must be"]),
+        (1, |m| m.opset_import.clear(), &["version None", "has version 1"]),
+        (
+            1,
+            |m| {
+                m.opset_import =
+                    vec![OperatorSetIdProto { domain: "edge.distil".into(), version: 2 }]
+            },
+            &["version Some(2)"],
+        ),
+        (1, |m| graph(m).input.clear(), &["inputs must be"]),
+        (1, |m| graph(m).output.clear(), &["gives neither"]),
+        (1, |m| graph(m).output[0].name = "other".into(), &["no hidden states for the next"]),
+        (1, |m| drop(graph(m).output.pop()), &["gives None logits", "Some(2)"]),
+        (1, |m| graph(m).node.clear(), &["no node gives the output"]),
+        (1, |m| width(m, None), &["is not a number"]),
+        (1, |m| width(m, Some(Dimension::DimValue(0))), &["is not a number"]),
+        (1, |m| width(m, Some(Dimension::DimValue(-1))), &["is not a number"]),
+        (1, |m| width(m, Some(Dimension::DimParam("n".into()))), &["is not a number"]),
+        (
+            1,
+            |m| {
+                let (hidden, logits) = (0, 1);
+                let name = std::mem::take(&mut graph(m).output[hidden].name);
+                graph(m).output[hidden].name = std::mem::take(&mut graph(m).output[logits].name);
+                graph(m).output[logits].name = name;
+                for node in &mut graph(m).node {
+                    for output in &mut node.output {
+                        match output.as_str() {
+                            "logits" => *output = "next_hidden".into(),
+                            "next_hidden" => *output = "logits".into(),
+                            _ => {}
+                        }
+                    }
+                    for input in &mut node.input {
+                        if input == "next_hidden" {
+                            *input = "logits".into();
+                        }
+                    }
+                }
+            },
+            &["`next_hidden` is one row of width 2 per sentence"],
+        ),
+        (
+            4,
+            |m| {
+                resize(weight(m, "LinearTanh", 1), &[32, 16]);
+                resize(weight(m, "LinearTanh", 2), &[16]);
+            },
+            &["its weight takes a width of 32"],
+        ),
+    ];
+    for (stage, edit, message) in cases {
+        refused(Precision::Fp32, *stage, *edit, message);
+    }
+}
+
+#[test]
+fn stages_that_do_not_follow_one_another_are_refused() -> Result<()> {
+    let mut swapped = parts(Precision::Fp32)?;
+    swapped.stages.swap(0, 1);
+    let error = answer(swapped).unwrap_err().to_string();
+    assert!(error.contains("stage-0.onnx"), "{error}");
+
+    let other = Parts::of(&bundle("distilbert-exits", Precision::Fp32)?)?;
+    let mut mixed = parts(Precision::Fp32)?;
+    mixed.stages[2] = other.stages[2].clone();
+    let error = answer(mixed).unwrap_err().to_string();
+    assert!(error.contains("stage-2.onnx"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn the_graphs_must_fit_the_manifest() -> Result<()> {
+    type Change = fn(&mut Parts);
+    let cases: &[(Change, &str)] = &[
+        (|p| p.manifest.labels.push("MIXED".into()), "gives Some(2) logits"),
+        (
+            |p| p.manifest.stages[1].exit = false,
+            "gives Some(2) logits, by the manifest it gives None",
+        ),
+        (|p| p.manifest.stages[0].exit = true, "gives None logits"),
+        (|p| p.manifest.architecture.vocabulary += 1, "1006 word pieces and 128 positions"),
+        (|p| p.manifest.architecture.max_tokens = 129, "1006 word pieces and 128 positions"),
+        (|p| p.manifest.architecture.max_tokens = usize::MAX, "128 positions"),
+        (|p| p.edit(0, |m| resize(weight(m, "Embed", 2), &[7, 32])), "and 7 positions"),
+        (|p| p.edit(0, |m| resize(weight(m, "Embed", 1), &[50, 32])), "50 word pieces"),
+    ];
+    for (change, problem) in cases {
+        let mut forged = parts(Precision::Fp32)?;
+        change(&mut forged);
+        let error = answer(forged).expect_err(problem).to_string();
+        assert!(error.contains(problem), "{error} (not {problem})");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_no_graph_is_refused() -> Result<()> {
+    let nested = |field: u8, depth: usize| {
+        (0..depth).fold(Vec::new(), |inner: Vec<u8>, _| {
+            let mut outer = vec![field << 3 | 2];
+            let mut length = inner.len();
+            while length > 127 {
+                outer.push(length as u8 | 128);
+                length >>= 7;
+            }
+            outer.push(length as u8);
+            outer.extend(inner);
+            outer
+        })
+    };
+    let groups = vec![0x0b; 100_000];
+    let endless_varint = vec![0xff; 64];
+    let length_beyond_the_end = vec![0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f];
+    for file in [
+        vec![],
+        b"<!doctype html>".to_vec(),
+        nested(7, 3000),
+        nested(25, 3000),
+        groups,
+        endless_varint,
+        length_beyond_the_end,
+        [0x0a, 0x00].repeat(400_000),
+        [0x3a, 0x02, 0x0a, 0x00].repeat(200_000),
+    ] {
+        let mut forged = parts(Precision::Fp32)?;
+        forged.stages[1] = file;
+        let error = answer(forged).unwrap_err();
+        assert!(error.to_string().starts_with("stage-1.onnx"), "{error}");
+    }
+    Ok(())
+}
+
+fn with_tokenizer(change: impl FnOnce(&mut Value)) -> Result<Parts> {
+    let mut forged = parts(Precision::Fp32)?;
+    let mut json: Value = serde_json::from_slice(&forged.tokenizer)?;
+    change(&mut json);
+    forged.tokenizer = serde_json::to_vec(&json)?;
+    Ok(forged)
+}
+
+#[test]
+fn a_tokenizer_that_does_not_fit_is_refused() -> Result<()> {
+    let larger = with_tokenizer(|t| {
+        t["model"]["vocab"]["good"] = json!(5_000_000);
+    })?;
+    let error = answer(larger).unwrap_err().to_string();
+    assert!(error.contains("token id 5000000, the model has 1006"), "{error}");
+
+    let adding = with_tokenizer(|t| {
+        let cls = json!({"SpecialToken": {"id": "[CLS]", "type_id": 0}});
+        let mut single = vec![cls; 200];
+        single.push(json!({"Sequence": {"id": "A", "type_id": 0}}));
+        t["post_processor"] = json!({
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": single,
+            "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}},
+        });
+    })?;
+    let error = answer(adding).unwrap_err().to_string();
+    assert!(error.contains("adds 200 tokens to a text, the model takes 128"), "{error}");
+
+    let bare = with_tokenizer(|t| t["post_processor"] = Value::Null)?;
+    let error = answer(bare).unwrap_err().to_string();
+    assert!(error.contains("no token for a text"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_tokenizer_that_is_none_is_refused() -> Result<()> {
+    let mut files = vec![
+        vec![],
+        b"not json".to_vec(),
+        b"\xff\xfe\x00".to_vec(),
+        b"{}".to_vec(),
+        b"[]".to_vec(),
+        b"[".repeat(200_000),
+        b"{\"model\":".repeat(100_000),
+        br#"{"model": {"type": "WordPiece", "vocab": {"a": -1}}}"#.to_vec(),
+        br#"{"model": {"type": "WordPiece", "vocab": {"a": 99999999999999999999}}}"#.to_vec(),
+        br#"{"model": {"type": "Unheard"}}"#.to_vec(),
+    ];
+    let good = parts(Precision::Fp32)?.tokenizer;
+    files.extend((0..good.len()).step_by(997).map(|n| good[..n].to_vec()));
+    for file in files {
+        let mut forged = parts(Precision::Fp32)?;
+        let shown = String::from_utf8_lossy(&file[..file.len().min(60)]).into_owned();
+        forged.tokenizer = file;
+        let error = answer(forged).expect_err(&shown);
+        assert!(matches!(error, Error::Tokenizer(_)), "{shown}: {error}");
+        assert!(error.to_string().starts_with("tokenizer.json"), "{shown}: {error}");
+    }
+    Ok(())
+}
