@@ -22,8 +22,9 @@ use bytes::{Bytes, BytesMut};
 
 /// The most that a bundle may ask for.
 ///
-/// Reading takes memory for what has arrived, and at most as much again or 16 MiB, whichever is more,
-/// ahead of it: what a header claims is not allocated before it comes.
+/// What a header claims is not allocated before it comes. Reading takes memory for what has arrived of
+/// an entry, and at most as much again or 16 MiB, whichever is more, ahead of it; while that grows, the
+/// old and the new lie side by side. An entry that lies whole in one piece is not copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Size of the manifest, in bytes; 1 MiB unless told.
