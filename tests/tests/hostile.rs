@@ -123,12 +123,12 @@ fn no_bit_of_the_manifest_can_be_flipped() -> Result<()> {
 fn entries_must_be_those_of_the_manifest_in_its_order() -> Result<()> {
     let parts = Parts::of(&good()?)?;
     let all = entries(&parts);
-    let changed = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    type Change<'a> = &'a dyn Fn(&mut Vec<(String, Vec<u8>)>);
+    let changed = |change: Change| {
         let mut entries = all.clone();
         change(&mut entries);
         tar(&entries)
     };
-    type Change<'a> = &'a dyn Fn(&mut Vec<(String, Vec<u8>)>);
     let cases: [(&str, Change, &str, &str); 10] = [
         ("duplicate", &|e| e.insert(2, e[1].clone()), "stage-0.onnx", "`tokenizer.json` stands"),
         ("duplicate stage", &|e| e.insert(3, e[2].clone()), "stage-1.onnx", "`stage-0.onnx`"),

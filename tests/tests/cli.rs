@@ -1,0 +1,283 @@
+//! The `edge-run` command line, as a person or a script meets it.
+
+use anyhow::{Context, Result, ensure};
+use edge_tests::{bundle, fixture};
+use edge_toolkit::export::{Precision, WeightBits};
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The longest line that is read.
+const LINE_LIMIT: usize = 1 << 20;
+
+/// The program, built in the profile of this test. It is always built: one that lies there already
+/// may be of yesterday.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build().expect("edge-run builds"))
+}
+
+fn build() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("target/PROFILE/deps/TEST")?;
+    let profile = match folder.file_name().and_then(|n| n.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    // All of the workspace, so that its dependencies have the features that they have already.
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "edge-run", "--profile"])
+        .arg(profile)
+        .arg("--target-dir")
+        .arg(folder.parent().context("target/PROFILE")?)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()?;
+    ensure!(status.success(), "cargo build: {status}");
+    Ok(folder.join("edge-run").with_extension(std::env::consts::EXE_EXTENSION))
+}
+
+/// A folder with a small model in it.
+struct Scene {
+    folder: tempfile::TempDir,
+    model: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let model = folder.path().join("model.edge");
+        std::fs::write(&model, bundle("bert-exits", Precision::Int8(WeightBits::Seven))?)?;
+        Ok(Scene { folder, model })
+    }
+
+    /// Runs `edge-run MODEL ARGUMENTS` on this standard input.
+    fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Answer> {
+        let model = self.model.to_str().context("a path in UTF-8")?;
+        run(&[&[model], arguments].concat(), input)
+    }
+}
+
+struct Answer {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Answer {
+    fn json(&self) -> Vec<Value> {
+        self.out.lines().map(|l| serde_json::from_str(l).expect(l)).collect()
+    }
+
+    #[track_caller]
+    fn refused(&self, said: &[&str]) {
+        assert_eq!(self.status, 2, "{}", self.err);
+        assert_eq!(self.out, "", "a refusal prints no answers");
+        for part in said {
+            assert!(self.err.contains(part), "{} (not {part})", self.err);
+        }
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+    }
+}
+
+fn run(arguments: &[&str], input: &[u8]) -> Result<Answer> {
+    let mut child = Command::new(program())
+        .args(arguments)
+        .env_remove("EDGE_MODEL")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("piped")?;
+    let input = input.to_vec();
+    // A program that refuses its arguments does not read; that its input breaks off is no error.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let Output { status, stdout, stderr } = child.wait_with_output()?;
+    writer.join().expect("writing does not panic");
+    Ok(Answer {
+        status: status.code().context("ended by a signal")?,
+        out: String::from_utf8(stdout)?,
+        err: String::from_utf8_lossy(&stderr).into_owned(),
+    })
+}
+
+#[test]
+fn texts_as_arguments() -> Result<()> {
+    let answer = Scene::new()?.run(&["good film", "bad film"], b"")?;
+    assert_eq!((answer.status, answer.err.as_str()), (0, ""));
+    let lines: Vec<&str> = answer.out.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].ends_with("  good film") && lines[0].contains("of 4)"), "{}", lines[0]);
+    assert!(lines[1].ends_with("  bad film"), "{}", lines[1]);
+    Ok(())
+}
+
+#[test]
+fn json_is_one_line_a_text() -> Result<()> {
+    let answer =
+        Scene::new()?.run(&["--json", "--policy", "never", "good\nfilm", "\u{1f980}"], b"")?;
+    let lines = answer.json();
+    assert_eq!((answer.status, lines.len()), (0, 2));
+    assert_eq!(lines[0]["text"], "good\nfilm");
+    assert_eq!(lines[1]["text"], "\u{1f980}");
+    for line in lines {
+        assert_eq!((&line["stage"], &line["truncated"]), (&4.into(), &false.into()));
+        assert_eq!(line["exits"].as_array().map(Vec::len), Some(4));
+        let p = line["probabilities"].as_object().context("by label")?;
+        let label = line["label"].as_str().context("a label")?;
+        let p: Vec<(f64, &str)> =
+            p.iter().map(|(l, p)| (p.as_f64().unwrap(), l.as_str())).collect();
+        assert!((p.iter().map(|p| p.0).sum::<f64>() - 1.0).abs() < 1e-6);
+        assert_eq!(p.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map(|p| p.1), Some(label));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_reported_and_the_rest_is_answered() -> Result<()> {
+    let scene = Scene::new()?;
+    let input = b"good film\nbad \xff film\nnot bad\r\n\n\xc3";
+    let answer = scene.run(&["--json"], input)?;
+    assert_eq!(answer.status, 1);
+    for said in ["line 2: not UTF-8 at byte 5", "line 5: not UTF-8 at byte 1", "2 lines"] {
+        assert!(answer.err.contains(said), "{} (not {said})", answer.err);
+    }
+    let lines = answer.json();
+    let texts: Vec<&Value> = lines.iter().map(|l| &l["text"]).collect();
+    let none = &Value::Null;
+    assert_eq!(texts, [&"good film".into(), none, &"not bad".into(), &"".into(), none]);
+    assert_eq!((&lines[1]["line"], &lines[4]["line"]), (&2.into(), &5.into()));
+    assert!(lines[1]["error"].as_str().is_some_and(|e| e.contains("not UTF-8")));
+
+    let plain = scene.run(&[], input)?;
+    assert_eq!((plain.status, plain.out.lines().count()), (1, 3));
+    Ok(())
+}
+
+#[test]
+fn a_line_that_is_too_long_is_reported_and_the_rest_is_answered() -> Result<()> {
+    let mut input = vec![b'a'; LINE_LIMIT + 1];
+    input.extend(b"\ngood film\n");
+    input.extend(vec![b'b'; LINE_LIMIT]);
+    input.extend(b"\n");
+    input.extend(vec![b'c'; 3 * LINE_LIMIT]);
+    let answer = Scene::new()?.run(&["--json"], &input)?;
+    assert_eq!(answer.status, 1);
+    for said in ["line 1: 1048578 bytes, a line has at most 1048576", "line 4: 3145728 bytes"] {
+        assert!(answer.err.contains(said), "{} (not {said})", answer.err);
+    }
+    let lines = answer.json();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[1]["text"], "good film");
+    assert_eq!(lines[2]["text"].as_str().map(str::len), Some(LINE_LIMIT));
+    Ok(())
+}
+
+#[test]
+fn no_input_no_answers() -> Result<()> {
+    let scene = Scene::new()?;
+    let answer = scene.run(&[], b"")?;
+    assert_eq!((answer.status, answer.out.as_str(), answer.err.as_str()), (0, "", ""));
+    let answer = scene.run(&["--stats"], b"")?;
+    assert_eq!((answer.status, answer.out.as_str()), (0, ""));
+    assert!(answer.err.contains("no texts"), "{}", answer.err);
+    Ok(())
+}
+
+#[test]
+fn many_lines_are_answered_in_their_order() -> Result<()> {
+    let scene = Scene::new()?;
+    let lines: Vec<String> = (0..300).map(|i| format!("film {i} {}", "a ".repeat(i % 7))).collect();
+    let file = scene.folder.path().join("texts");
+    std::fs::write(&file, lines.join("\n"))?;
+    let answer = scene.run(&["--json", "--stats", "--file", file.to_str().unwrap()], b"")?;
+    assert_eq!(answer.status, 0, "{}", answer.err);
+    let texts: Vec<Value> = answer.json().into_iter().map(|l| l["text"].clone()).collect();
+    assert_eq!(texts, lines);
+    for said in ["300 texts", "of the layers computed", "sentences per second", "stage  4"] {
+        assert!(answer.err.contains(said), "{} (not {said})", answer.err);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_text_with_a_dash_stands_after_two() -> Result<()> {
+    let scene = Scene::new()?;
+    let answer = scene.run(&["--json", "--", "--dull", "-x", "--"], b"")?;
+    let texts: Vec<Value> = answer.json().into_iter().map(|l| l["text"].clone()).collect();
+    assert_eq!((answer.status, texts), (0, vec!["--dull".into(), "-x".into(), "--".into()]));
+    scene.run(&["--dull"], b"")?.refused(&["--dull"]);
+    Ok(())
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() -> Result<()> {
+    let scene = Scene::new()?;
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--threshold", "0.5", "x"], &["--policy"]),
+        (&["--policy", "confidence", "--threshold", "NaN", "x"], &["NaN"]),
+        (&["--policy", "entropy", "--threshold", "inf", "x"], &["inf"]),
+        (&["--policy", "margin", "--threshold=-inf", "x"], &["-inf"]),
+        (&["--policy", "margin", "--threshold", "1.5", "x"], &["1.5", "between 0 and 1"]),
+        (&["--policy", "margin", "--threshold=-0.1", "x"], &["-0.1", "between 0 and 1"]),
+        (&["--policy", "patience", "--threshold", "NaN", "x"], &["whole number", "NaN"]),
+        (&["--policy", "patience", "--threshold", "1.5", "x"], &["whole number", "1.5"]),
+        (&["--policy", "patience", "--threshold", "0", "x"], &["1 or more", "0"]),
+        (&["--policy", "patience", "--threshold", "inf", "x"], &["whole number", "inf"]),
+        (&["--policy", "never", "--threshold", "0.5", "x"], &["never takes no threshold"]),
+        (&["--policy", "mood", "x"], &["mood", "confidence"]),
+        (&["--policy", "confidence", "--threshold", "much", "x"], &["much"]),
+        (&["--file", "/no/such/file"], &["cannot open /no/such/file"]),
+        (&["--file", "/no/such/file", "x"], &["texts or --file, not both"]),
+    ];
+    for (arguments, said) in cases {
+        scene.run(arguments, b"never read\n")?.refused(said);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_refused_threshold_answers_no_line_of_the_input() -> Result<()> {
+    let answer = Scene::new()?.run(&["--policy", "confidence", "--threshold", "NaN"], b"a\nb\n")?;
+    answer.refused(&["threshold NaN is not between 0 and 1"]);
+    Ok(())
+}
+
+#[test]
+fn a_model_that_is_not_there_or_none_is_named() -> Result<()> {
+    run(&["no/such/model.edge", "x"], b"")?.refused(&["cannot read no/such/model.edge"]);
+    let scene = Scene::new()?;
+    std::fs::write(&scene.model, b"<!doctype html>")?;
+    scene.run(&["x"], b"")?.refused(&["bundle entry `manifest.json`", "breaks off"]);
+    Ok(())
+}
+
+#[test]
+fn the_model_of_the_environment_is_used() -> Result<()> {
+    let scene = Scene::new()?;
+    let with =
+        |model: &Path| Command::new(program()).arg("good film").env("EDGE_MODEL", model).output();
+    let answer = with(&scene.model)?;
+    assert!(answer.status.success() && String::from_utf8(answer.stdout)?.ends_with("good film\n"));
+    let answer = with(&scene.folder.path().join("none.edge"))?;
+    assert_eq!(answer.status.code(), Some(2));
+    assert!(String::from_utf8(answer.stderr)?.contains("none.edge"));
+    Ok(())
+}
+
+#[test]
+fn an_onnx_file_needs_its_configuration_and_its_tokenizer() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let model = folder.path().join("model.onnx");
+    let model = model.to_str().context("a path in UTF-8")?;
+    std::fs::write(model, b"no graph")?;
+    run(&[model, "x"], b"")?.refused(&["cannot read", "config.json"]);
+    for (file, next) in [("config.json", "tokenizer.json"), ("tokenizer.json", "model.onnx")] {
+        std::fs::copy(fixture("bert-exits").join(file), folder.path().join(file))?;
+        run(&[model, "x"], b"")?.refused(&[next]);
+    }
+    std::fs::write(folder.path().join("config.json"), b"{")?;
+    run(&[model, "x"], b"")?.refused(&["config.json"]);
+    Ok(())
+}
