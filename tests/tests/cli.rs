@@ -1,42 +1,17 @@
 //! The `edge-run` command line, as a person or a script meets it.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use edge_tests::{bundle, fixture};
 use edge_toolkit::export::{Precision, WeightBits};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
 /// The longest line that is read.
 const LINE_LIMIT: usize = 1 << 20;
 
-/// The program, built in the profile of this test. It is always built: one that lies there already
-/// may be of yesterday.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build().expect("edge-run builds"))
-}
-
-fn build() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("target/PROFILE/deps/TEST")?;
-    let profile = match folder.file_name().and_then(|n| n.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    // All of the workspace, so that its dependencies have the features that they have already.
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "edge-run", "--profile"])
-        .arg(profile)
-        .arg("--target-dir")
-        .arg(folder.parent().context("target/PROFILE")?)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()?;
-    ensure!(status.success(), "cargo build: {status}");
-    Ok(folder.join("edge-run").with_extension(std::env::consts::EXE_EXTENSION))
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-run-tested");
 
 /// A folder with a small model in it.
 struct Scene {
@@ -82,7 +57,7 @@ impl Answer {
 }
 
 fn run(arguments: &[&str], input: &[u8]) -> Result<Answer> {
-    let mut child = Command::new(program())
+    let mut child = Command::new(PROGRAM)
         .args(arguments)
         .env_remove("EDGE_MODEL")
         .stdin(Stdio::piped())
@@ -257,7 +232,7 @@ fn a_model_that_is_not_there_or_none_is_named() -> Result<()> {
 fn the_model_of_the_environment_is_used() -> Result<()> {
     let scene = Scene::new()?;
     let with =
-        |model: &Path| Command::new(program()).arg("good film").env("EDGE_MODEL", model).output();
+        |model: &Path| Command::new(PROGRAM).arg("good film").env("EDGE_MODEL", model).output();
     let answer = with(&scene.model)?;
     assert!(answer.status.success() && String::from_utf8(answer.stdout)?.ends_with("good film\n"));
     let answer = with(&scene.folder.path().join("none.edge"))?;
