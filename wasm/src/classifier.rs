@@ -311,7 +311,8 @@ impl<E: Engine + Default> Loader<E> {
                 Part::Manifest(m) => *manifest = Some(*m),
                 Part::Tokenizer(json) => {
                     let manifest = manifest.take().expect("the manifest is the first entry");
-                    let tokenizer = Tokenizer::from_json(&json, manifest.architecture.max_tokens)?;
+                    let tokenizer =
+                        Tokenizer::from_bundle(&json, manifest.architecture.max_tokens)?;
                     *classifier = Some(Classifier::from_parts(manifest, tokenizer, E::default()));
                 }
                 Part::Stage(index, file) => {

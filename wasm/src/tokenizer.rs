@@ -1,6 +1,9 @@
 //! Text to token ids: Hugging Face `tokenizers`, the same in every build.
 
 use crate::Error;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::HashMap;
 use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
 
 /// Turns texts into token ids, special tokens included.
@@ -19,6 +22,18 @@ pub struct Encoded {
 }
 
 impl Tokenizer {
+    /// As [`from_json`](Self::from_json), for a file from a stranger: `tokenizers` panics on some
+    /// files that parse, so only the parts of a BERT tokenizer are taken.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`], naming the part that is not taken.
+    pub fn from_bundle(json: &[u8], max_tokens: usize) -> Result<Self, Error> {
+        let file: File =
+            serde_json::from_slice(json).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        file.check().map_err(Error::Tokenizer)?;
+        Self::from_json(json, max_tokens)
+    }
+
     /// Reads `tokenizer.json`. Truncation is to `max_tokens`, whatever the file says; its padding is
     /// ignored, for the runtime does not pad.
     ///
@@ -63,4 +78,102 @@ impl Tokenizer {
             truncated: !encoding.get_overflowing().is_empty(),
         })
     }
+}
+
+/// The parts of `tokenizer.json`, as far as they are looked at before `tokenizers` reads the file.
+#[derive(Deserialize)]
+struct File {
+    normalizer: Option<Part>,
+    pre_tokenizer: Option<Part>,
+    post_processor: Option<Part>,
+    decoder: Option<Part>,
+    model: Part,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    r#type: String,
+    /// Of a model of byte pairs.
+    merges: Option<IgnoredAny>,
+    /// Of a sequence of normalizers.
+    #[serde(default)]
+    normalizers: Vec<Part>,
+    /// Of a sequence of pre-tokenizers.
+    #[serde(default)]
+    pretokenizers: Vec<Part>,
+    /// Of a template: what is put together for one text, and for two.
+    #[serde(default)]
+    single: Vec<Piece>,
+    #[serde(default)]
+    pair: Vec<Piece>,
+    #[serde(default)]
+    special_tokens: HashMap<String, IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+enum Piece {
+    Sequence { id: String },
+    SpecialToken { id: String },
+}
+
+impl File {
+    fn check(&self) -> Result<(), String> {
+        const NORMALIZERS: &[&str] = &[
+            "BertNormalizer",
+            "Lowercase",
+            "NFC",
+            "NFD",
+            "NFKC",
+            "NFKD",
+            "Sequence",
+            "Strip",
+            "StripAccents",
+        ];
+        const PRE_TOKENIZERS: &[&str] = &[
+            "BertPreTokenizer",
+            "Digits",
+            "Punctuation",
+            "Sequence",
+            "Whitespace",
+            "WhitespaceSplit",
+        ];
+        // Files of old do not name the model; without merges it is not byte pairs.
+        if !(self.model.r#type.is_empty() && self.model.merges.is_none()) {
+            check_part("model", Some(&self.model), &["WordPiece"])?;
+        }
+        check_part("normalizer", self.normalizer.as_ref(), NORMALIZERS)?;
+        check_part("pre_tokenizer", self.pre_tokenizer.as_ref(), PRE_TOKENIZERS)?;
+        let post_processors = &["BertProcessing", "TemplateProcessing"];
+        check_part("post_processor", self.post_processor.as_ref(), post_processors)?;
+        check_part("decoder", self.decoder.as_ref(), &["WordPiece"])?;
+        let Some(template) = &self.post_processor else { return Ok(()) };
+        let wrong = template.single.iter().chain(&template.pair).find(|piece| match piece {
+            Piece::Sequence { id } => id != "A" && id != "B",
+            Piece::SpecialToken { id } => !template.special_tokens.contains_key(id),
+        });
+        if let Some(Piece::Sequence { id } | Piece::SpecialToken { id }) = wrong {
+            return Err(format!("its post_processor uses `{id}`, which it does not define"));
+        }
+        let second = |piece: &Piece| matches!(piece, Piece::Sequence { id } if id == "B");
+        if template.single.iter().any(second) {
+            return Err("its post_processor takes a second text where there is one".into());
+        }
+        Ok(())
+    }
+}
+
+fn check_part(name: &str, part: Option<&Part>, taken: &[&str]) -> Result<(), String> {
+    let Some(part) = part else { return Ok(()) };
+    if !taken.contains(&part.r#type.as_str()) {
+        return Err(format!(
+            "its {name} is `{}`; a bundle may have {}",
+            part.r#type,
+            taken.join(", ")
+        ));
+    }
+    part.normalizers
+        .iter()
+        .chain(&part.pretokenizers)
+        .try_for_each(|inner| check_part(name, Some(inner), taken))
 }
