@@ -1,6 +1,6 @@
 //! The int8 linear layer: quantize each row, integer product, rescale, bias, activation.
 //!
-//! Weights stand in panels of [`LANES`] outputs. A panel holds, for every two inputs, both weights of
+//! Weights stand in panels of 8 outputs. A panel holds, for every two inputs, both weights of
 //! each output side by side: what one multiply-and-add of 16-bit pairs takes (`vpmaddwd`,
 //! `i32x4.dot_i16x8_s`). One file per instruction set computes a tile of rows by one panel; all of
 //! them give the same integers.
