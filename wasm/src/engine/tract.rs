@@ -30,6 +30,8 @@ pub struct TractBatch {
     offsets: Vec<usize>,
     /// Token ids before stage 0, hidden states after it: `[rows, width]`.
     state: Tensor,
+    /// The stage that was run last, for messages.
+    stage: usize,
 }
 
 impl Engine for TractEngine {
@@ -68,13 +70,14 @@ impl Engine for TractEngine {
             return Err(Error::Engine { stage: 0, problem });
         }
         let ids: Vec<i64> = tokens.ids().iter().map(|id| i64::from(*id)).collect();
-        Ok(TractBatch { offsets: tokens.offsets().to_vec(), state: tensor1(&ids) })
+        Ok(TractBatch { offsets: tokens.offsets().to_vec(), state: tensor1(&ids), stage: 0 })
     }
 
     fn run(&self, stage: usize, batch: &mut TractBatch) -> Result<Option<Logits>, Error> {
         let Stage { plan, next_hidden, labels } = &self.stages[stage];
         let problem = |e: TractError| Error::Engine { stage, problem: format!("{e:#}") };
         let offsets: Vec<i64> = batch.offsets.iter().map(|o| *o as i64).collect();
+        batch.stage = stage;
         let state = std::mem::take(&mut batch.state);
         let mut outputs = plan
             .run(tvec![state.into_tvalue(), tensor1(&offsets).into_tvalue()])
@@ -102,7 +105,8 @@ impl Engine for TractEngine {
         }
         // Without hidden states (after the last stage) there is nothing to compact.
         if let &[_, width] = batch.state.shape() {
-            let problem = |e: TractError| Error::Engine { stage: 0, problem: format!("{e:#}") };
+            let stage = batch.stage;
+            let problem = |e: TractError| Error::Engine { stage, problem: format!("{e:#}") };
             let mut rows = Vec::with_capacity(offsets[stay.len()] * width);
             let state = call::floats(&batch.state).map_err(problem)?;
             for s in stay {
