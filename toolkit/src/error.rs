@@ -32,6 +32,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file of data is not what it should be.
+    #[error("{path}{}: {problem}", line.map_or_else(String::new, |l| format!(", line {l}")))]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1, where the format has lines.
+        line: Option<usize>,
+        /// What is wrong with it, and what is accepted.
+        problem: String,
+    },
     /// What was exported does not run.
     #[error("the exported bundle does not run, nothing was written: {0}")]
     Unusable(edge_runtime::Error),

@@ -4,8 +4,9 @@ mod functions;
 mod int8;
 mod stage;
 
+use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
-use crate::{Error, model};
+use crate::model::weights;
 use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
 use edge_runtime::{Classifier, ExitPolicy};
 use std::io::Write;
@@ -79,13 +80,13 @@ pub fn export(
     progress("exporting the embeddings", 1, steps);
     let mut stages = Vec::new();
     let mut graphs = Vec::new();
-    let head = model::head(checkpoint, 0)?;
+    let head = weights::head(checkpoint, 0)?;
     stages.push(Stage { layers: 0, exit: head.is_some() });
-    graphs.push(stage::embeddings(model::embeddings(checkpoint)?, head, config, precision));
+    graphs.push(stage::embeddings(weights::embeddings(checkpoint)?, head, config, precision));
     for index in 0..config.layers {
         progress(&format!("exporting layer {}", index + 1), index + 2, steps);
-        let layer = model::layer(checkpoint, index)?;
-        let head = model::head(checkpoint, index + 1)?;
+        let layer = weights::layer(checkpoint, index)?;
+        let head = weights::head(checkpoint, index + 1)?;
         stages.push(Stage { layers: 1, exit: head.is_some() });
         graphs.push(stage::layer(layer, head, index + 1, config, precision));
     }

@@ -1,14 +1,18 @@
 //! Distils, compresses and exports BERT classifiers as small early-exit models.
 //!
-//! The way of the data: [`checkpoint`] (Hugging Face layout) → [`model`] (the same weights for
-//! every architecture) → [`export`] (int8, ONNX stage graphs, the bundle).
+//! The way of the data: [`data`] and a [`checkpoint`] (Hugging Face layout) → [`train`] →
+//! a checkpoint with exit heads → [`report`] (figures, calibrated exits) → [`export`] (int8, ONNX
+//! stage graphs, the bundle). [`model`] holds the networks.
 
 #![deny(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
 pub mod checkpoint;
+pub mod data;
 mod error;
 pub mod export;
 pub mod model;
+pub mod report;
+pub mod train;
 
 pub use error::Error;

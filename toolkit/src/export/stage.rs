@@ -3,7 +3,7 @@
 use super::functions::{self, OPSET};
 use super::{Precision, int8};
 use crate::checkpoint::{Config, Pooling};
-use crate::model::{Embeddings, Head, Layer, Linear};
+use crate::model::weights::{Embeddings, Head, Layer, Linear};
 use edge_runtime::graph::{
     ATTENTION_MASK, Activation, DOMAIN, DOMAIN_VERSION, HIDDEN, INPUT_IDS, LOGITS, NEXT_HIDDEN,
     Norm,

@@ -1,0 +1,1 @@
+//! Measuring a classifier, calibrating its exits, and showing both.

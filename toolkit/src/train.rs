@@ -1,0 +1,1 @@
+//! Training: recipes, losses, the optimizer, the loop and its checkpoints.
