@@ -42,6 +42,9 @@ pub enum Error {
         /// What is wrong with it, and what is accepted.
         problem: String,
     },
+    /// A tensor operation failed; out of memory, or a fault of ours.
+    #[error("the computation failed: {0}")]
+    Compute(#[from] candle_core::Error),
     /// What was exported does not run.
     #[error("the exported bundle does not run, nothing was written: {0}")]
     Unusable(edge_runtime::Error),

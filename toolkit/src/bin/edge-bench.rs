@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use edge_runtime::tokenizer::Encoded;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Measures a model.
 #[derive(Parser)]
@@ -25,14 +25,29 @@ enum Command {
         /// The bundle
         model: PathBuf,
     },
+    /// Trains for one step, with an exit after every layer, for every line of standard input that
+    /// holds the lengths of a batch's sentences, and answers with the nanoseconds it took
+    TrainStep {
+        /// The checkpoint
+        #[arg(long, default_value = "models/sst2-minilm")]
+        model: PathBuf,
+        /// The number of threads
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
-    let Command::Serve { model } = Arguments::parse().command;
+    match Arguments::parse().command {
+        Command::Serve { model } => serve(&model),
+        Command::TrainStep { model, threads } => train_step(&model, threads),
+    }
+}
+
+fn serve(model: &Path) -> anyhow::Result<()> {
     let classifier = Classifier::open(model)?;
     let architecture = &classifier.manifest().architecture;
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
+    answer(|line| {
         let tokens: usize =
             line.trim().parse().with_context(|| format!("`{line}` is not a number of tokens"))?;
         ensure!(
@@ -45,7 +60,30 @@ fn main() -> anyhow::Result<()> {
         let sentence = vec![Encoded { ids, truncated: false }];
         let start = Instant::now();
         classifier.classify_tokens(sentence, &ExitPolicy::Never)?;
-        println!("{}", start.elapsed().as_nanos());
+        Ok(start.elapsed())
+    })
+}
+
+fn train_step(model: &Path, threads: usize) -> anyhow::Result<()> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let mut step = edge_toolkit::train::StepBench::new(model)?;
+    answer(|line| {
+        let lengths: Vec<usize> = line
+            .split_whitespace()
+            .map(|n| n.parse().with_context(|| format!("`{n}` is not a number of tokens")))
+            .collect::<anyhow::Result<_>>()?;
+        ensure!(
+            !lengths.is_empty() && !lengths.contains(&0),
+            "`{line}`: a sentence without tokens"
+        );
+        Ok(step.run(&lengths)?)
+    })
+}
+
+/// Answers every line of standard input with the nanoseconds that `measure` says.
+fn answer(mut measure: impl FnMut(&str) -> anyhow::Result<Duration>) -> anyhow::Result<()> {
+    for line in std::io::stdin().lock().lines() {
+        println!("{}", measure(&line?)?.as_nanos());
         std::io::stdout().flush()?;
     }
     Ok(())

@@ -4,7 +4,8 @@ use super::read_file;
 use crate::Error;
 use edge_runtime::ExitPolicy;
 use edge_runtime::graph::Activation;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -140,6 +141,54 @@ impl Config {
     }
 }
 
+impl Config {
+    /// As `config.json` has it, for transformers' own classifiers too.
+    pub fn to_json(&self) -> Value {
+        let labels = || self.labels.iter().enumerate();
+        let activation = match self.activation {
+            Activation::GeluTanh => "gelu_new",
+            Activation::Relu => "relu",
+            _ => "gelu",
+        };
+        let mut json = match self.model_type {
+            ModelType::Bert => json!({
+                "architectures": ["BertForSequenceClassification"],
+                "model_type": "bert",
+                "hidden_size": self.hidden,
+                "num_hidden_layers": self.layers,
+                "num_attention_heads": self.heads,
+                "intermediate_size": self.intermediate,
+                "hidden_act": activation,
+                "type_vocab_size": self.token_types,
+                "layer_norm_eps": self.epsilon,
+            }),
+            ModelType::DistilBert => json!({
+                "architectures": ["DistilBertForSequenceClassification"],
+                "model_type": "distilbert",
+                "dim": self.hidden,
+                "n_layers": self.layers,
+                "n_heads": self.heads,
+                "hidden_dim": self.intermediate,
+                "activation": activation,
+                "sinusoidal_pos_embds": false,
+            }),
+        };
+        let Value::Object(fields) = &mut json else { unreachable!("an object was just made") };
+        fields.insert("vocab_size".into(), self.vocabulary.into());
+        fields.insert("max_position_embeddings".into(), self.max_tokens.into());
+        fields.insert("pad_token_id".into(), 0.into());
+        fields.insert(
+            "id2label".into(),
+            labels().map(|(i, l)| (i.to_string(), Value::from(l.as_str()))).collect(),
+        );
+        fields.insert(
+            "label2id".into(),
+            labels().map(|(i, l)| (l.clone(), Value::from(i))).collect(),
+        );
+        json
+    }
+}
+
 /// The labels in order. Where none are named, the names are those that transformers makes up.
 fn labels(
     named: Option<BTreeMap<String, String>>,
@@ -159,7 +208,7 @@ fn labels(
 }
 
 /// How the rows of a sentence become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// The mean of all rows.
@@ -170,7 +219,7 @@ pub enum Pooling {
 
 /// `exits.json`: the exit heads of a checkpoint. The tensors of the head after `layers[i]` are
 /// `exits.{i}.dense` and `exits.{i}.classifier`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Exits {
     /// How the rows of a sentence become one.
     pub pooling: Pooling,
@@ -181,7 +230,7 @@ pub struct Exits {
     /// The layers after which there is a head: 0 is the embeddings; the last layer is the last.
     pub layers: Vec<usize>,
     /// The calibrated exit policy.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ExitPolicy>,
 }
 

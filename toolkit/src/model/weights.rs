@@ -1,5 +1,6 @@
 //! The weights of a classifier, in one form for BERT and DistilBERT.
 
+use super::names;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Config, ModelType, Pooling};
 use edge_runtime::graph::{Activation, Norm};
@@ -92,11 +93,8 @@ fn norm(c: &Checkpoint, name: &str) -> Result<Norm, Error> {
 }
 
 /// Checkpoints of a classifier put the encoder behind its name, those of a bare encoder do not.
-fn prefix(c: &Checkpoint) -> &'static str {
-    let prefix = match c.config.model_type {
-        ModelType::Bert => "bert.",
-        ModelType::DistilBert => "distilbert.",
-    };
+pub(super) fn prefix(c: &Checkpoint) -> &'static str {
+    let prefix = names::prefix(c.config.model_type);
     if c.has(&format!("{prefix}embeddings.word_embeddings.weight")) { prefix } else { "" }
 }
 
@@ -126,36 +124,20 @@ pub fn embeddings(c: &Checkpoint) -> Result<Embeddings, Error> {
 /// [`Error::Tensor`].
 pub fn layer(c: &Checkpoint, index: usize) -> Result<Layer, Error> {
     let Config { hidden, intermediate, .. } = c.config;
-    let (stem, [query, key, value], output, attention_norm, first, second, output_norm) =
-        match c.config.model_type {
-            ModelType::Bert => (
-                "encoder.layer",
-                ["attention.self.query", "attention.self.key", "attention.self.value"],
-                "attention.output.dense",
-                "attention.output.LayerNorm",
-                "intermediate.dense",
-                "output.dense",
-                "output.LayerNorm",
-            ),
-            ModelType::DistilBert => (
-                "transformer.layer",
-                ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
-                "attention.out_lin",
-                "sa_layer_norm",
-                "ffn.lin1",
-                "ffn.lin2",
-                "output_layer_norm",
-            ),
-        };
-    let at = |name: &str| format!("{}{stem}.{index}.{name}", prefix(c));
+    let names = names::layer(c.config.model_type, index);
+    let at = |name: &str| format!("{}{name}", prefix(c));
     let square = |name: &str| Linear::read(c, &at(name), hidden, hidden);
     Ok(Layer {
-        qkv: Linear::side_by_side(&[square(query)?, square(key)?, square(value)?]),
-        attention_output: square(output)?,
-        attention_norm: norm(c, &at(attention_norm))?,
-        intermediate: Linear::read(c, &at(first), hidden, intermediate)?,
-        output: Linear::read(c, &at(second), intermediate, hidden)?,
-        output_norm: norm(c, &at(output_norm))?,
+        qkv: Linear::side_by_side(&[
+            square(&names.query)?,
+            square(&names.key)?,
+            square(&names.value)?,
+        ]),
+        attention_output: square(&names.attention_output)?,
+        attention_norm: norm(c, &at(&names.attention_norm))?,
+        intermediate: Linear::read(c, &at(&names.intermediate), hidden, intermediate)?,
+        output: Linear::read(c, &at(&names.output), intermediate, hidden)?,
+        output_norm: norm(c, &at(&names.output_norm))?,
     })
 }
 

@@ -43,7 +43,7 @@ fn gelu_tanh(x: f32) -> f32 {
 /// The error function, within 5e-7 of the exact one: the rational minimax approximation of
 /// Eigen's `erf` (13/8), free of branches so that the compiler vectorizes it.
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+pub fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let s = x * x;
     let mut p = -2.726_142e-10;

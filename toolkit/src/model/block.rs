@@ -1,0 +1,248 @@
+//! One encoder layer, trained: the fast form for the CPU and the composed one for every device.
+
+use super::attach::attach;
+use super::kernels::matmul::{Matrix, add_product, linear, product};
+use super::kernels::{add, attention, column_sums, gelu, norm};
+use super::parameter::{Parameter, Values};
+use super::{Batch, Mode, composed};
+use candle_core::{DType, Result, Tensor};
+use edge_runtime::graph::Activation;
+use std::sync::Arc;
+
+/// A linear layer's parameters.
+#[derive(Clone)]
+pub struct Linear {
+    /// `[outputs, inputs]`.
+    pub weight: Arc<Parameter>,
+    /// `[outputs]`.
+    pub bias: Arc<Parameter>,
+}
+
+/// A layer norm's parameters.
+#[derive(Clone)]
+pub struct Norm {
+    /// `[hidden]`.
+    pub gamma: Arc<Parameter>,
+    /// `[hidden]`.
+    pub beta: Arc<Parameter>,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// An encoder layer's parameters.
+#[derive(Clone)]
+pub struct Block {
+    /// `[hidden, hidden]`, as the next two.
+    pub query: Linear,
+    /// See [`query`](Self::query).
+    pub key: Linear,
+    /// See [`query`](Self::query).
+    pub value: Linear,
+    /// Applied to the heads side by side.
+    pub attention_output: Linear,
+    /// After the attention.
+    pub attention_norm: Norm,
+    /// `[intermediate, hidden]`.
+    pub intermediate: Linear,
+    /// `[hidden, intermediate]`.
+    pub output: Linear,
+    /// After the feed-forward network.
+    pub output_norm: Norm,
+    /// The number of attention heads.
+    pub heads: usize,
+    /// Between the two linear layers of the feed-forward network.
+    pub activation: Activation,
+}
+
+impl Linear {
+    /// `x · weightᵀ + bias`, `[rows, inputs]` to `[rows, outputs]`.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn forward(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
+        if !mode.fused || mode.precision != DType::F32 {
+            return composed::linear(x, self, mode);
+        }
+        let rows = x.dim(0)?;
+        let out = linear(&Values::of(x)?, &self.weight.read()?, &self.bias.read()?);
+        let (this, input) = (self.clone(), x.detach());
+        attach("linear", x, out, (rows, self.bias.var().elem_count()), move |gradient| {
+            let inputs = input.dim(1)?;
+            let d_x = this.backward(&Values::of(&input)?, &Values::of(gradient)?)?;
+            Tensor::from_vec(d_x, (rows, inputs), input.device()).map(Some)
+        })
+    }
+
+    /// Hands the parameters their gradients and returns that of `x`.
+    fn backward(&self, x: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
+        self.parameters_backward(x, gradient)?;
+        let (inputs, outputs) = self.weight.var().dims2().map(|(o, i)| (i, o))?;
+        let weight = self.weight.read()?;
+        Ok(product(Matrix::new(gradient, outputs), Matrix::new(&weight, inputs)))
+    }
+
+    fn parameters_backward(&self, x: &[f32], gradient: &[f32]) -> Result<()> {
+        let (outputs, inputs) = self.weight.var().dims2()?;
+        let d_weight = product(Matrix::new(gradient, outputs).t(), Matrix::new(x, inputs));
+        self.weight.add_gradient(d_weight)?;
+        self.bias.add_gradient(column_sums(gradient, outputs))
+    }
+
+    fn apply(&self, x: &[f32]) -> Result<Vec<f32>> {
+        Ok(linear(x, &self.weight.read()?, &self.bias.read()?))
+    }
+}
+
+impl Norm {
+    /// Hands the parameters their gradients and returns that of the sum before the norm.
+    pub(super) fn backward(&self, gradient: Vec<f32>, saved: &norm::Saved) -> Result<Vec<f32>> {
+        let gradients = norm::backward(gradient, saved, &self.gamma.read()?);
+        self.gamma.add_gradient(gradients.gamma)?;
+        self.beta.add_gradient(gradients.beta)?;
+        Ok(gradients.x)
+    }
+}
+
+/// What the backward pass of a block needs.
+struct Saved {
+    x: Tensor,
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    context: Vec<f32>,
+    attention_norm: norm::Saved,
+    middle: Vec<f32>,
+    before_gelu: Vec<f32>,
+    after_gelu: Vec<f32>,
+    output_norm: norm::Saved,
+}
+
+impl Block {
+    /// The next hidden states, `[rows, hidden]`; and, where `mode` asks for them, the attention
+    /// probabilities, `[sentences, heads, tokens, tokens]` with zeros for the padding.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        batch: &Batch,
+        mode: &Mode,
+        site: u64,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let fused = mode.fused && mode.precision == DType::F32 && !mode.attention;
+        if !fused || self.activation != Activation::Gelu {
+            return composed::block(x, self, batch, mode, site);
+        }
+        let (rows, width) = x.dims2()?;
+        let (out, saved) = self.forward_values(x, batch, mode, site)?;
+        let (this, batch, mode) = (self.clone(), batch.clone(), *mode);
+        let out = attach("encoder layer", x, out, (rows, width), move |gradient| {
+            let d_x = this.backward_values(&saved, &batch, &mode, site, gradient)?;
+            Tensor::from_vec(d_x, (rows, width), gradient.device()).map(Some)
+        })?;
+        Ok((out, None))
+    }
+
+    fn sentences<'a>(&self, batch: &'a Batch, mode: &Mode, site: u64) -> attention::Sentences<'a> {
+        attention::Sentences {
+            starts: &batch.starts,
+            heads: self.heads,
+            dropout: mode.dropout(site),
+        }
+    }
+
+    fn forward_values(
+        &self,
+        x: &Tensor,
+        batch: &Batch,
+        mode: &Mode,
+        site: u64,
+    ) -> Result<(Vec<f32>, Saved)> {
+        let width = x.dim(1)?;
+        let input = Values::of(x)?;
+        let query = self.query.apply(&input)?;
+        let key = self.key.apply(&input)?;
+        let value = self.value.apply(&input)?;
+        let sentences = self.sentences(batch, mode, site);
+        let context = attention::forward(&sentences, &query, &key, &value, width);
+        let attended = self.attention_output.apply(&context)?;
+        let (middle, attention_norm) =
+            self.attention_norm.forward(attended, &input, mode, site + 1)?;
+        let before_gelu = self.intermediate.apply(&middle)?;
+        let after_gelu = gelu::forward(&before_gelu);
+        let fed = self.output.apply(&after_gelu)?;
+        let (out, output_norm) = self.output_norm.forward(fed, &middle, mode, site + 2)?;
+        let x = x.detach();
+        let saved = Saved {
+            x,
+            query,
+            key,
+            value,
+            context,
+            attention_norm,
+            middle,
+            before_gelu,
+            after_gelu,
+            output_norm,
+        };
+        Ok((out, saved))
+    }
+
+    fn backward_values(
+        &self,
+        saved: &Saved,
+        batch: &Batch,
+        mode: &Mode,
+        site: u64,
+        gradient: &Tensor,
+    ) -> Result<Vec<f32>> {
+        let width = gradient.dim(1)?;
+        let d_sum =
+            self.output_norm.backward(Values::of(gradient)?.to_vec(), &saved.output_norm)?;
+        let mut d_fed = d_sum.clone();
+        mode.drop(&mut d_fed, site + 2);
+        let mut d_inner = self.output.backward(&saved.after_gelu, &d_fed)?;
+        gelu::backward(&mut d_inner, &saved.before_gelu);
+        let mut d_middle = self.intermediate.backward(&saved.middle, &d_inner)?;
+        add(&mut d_middle, &d_sum);
+
+        let mut d_x = self.attention_norm.backward(d_middle, &saved.attention_norm)?;
+        let mut d_attended = d_x.clone();
+        mode.drop(&mut d_attended, site + 1);
+        let d_context = self.attention_output.backward(&saved.context, &d_attended)?;
+        let sentences = self.sentences(batch, mode, site);
+        let parts = attention::backward(
+            &sentences,
+            &saved.query,
+            &saved.key,
+            &saved.value,
+            &d_context,
+            width,
+        );
+        let x = Values::of(&saved.x)?;
+        for (linear, d) in [&self.query, &self.key, &self.value].into_iter().zip(&parts) {
+            linear.parameters_backward(&x, d)?;
+            add_product(
+                &mut d_x,
+                Matrix::new(d, width),
+                Matrix::new(&linear.weight.read()?, width),
+            );
+        }
+        Ok(d_x)
+    }
+}
+
+impl Norm {
+    /// `norm(residual + dropout(x))`, and what the backward pass needs.
+    pub(super) fn forward(
+        &self,
+        x: Vec<f32>,
+        residual: &[f32],
+        mode: &Mode,
+        site: u64,
+    ) -> Result<(Vec<f32>, norm::Saved)> {
+        let (gamma, beta) = (self.gamma.read()?, self.beta.read()?);
+        Ok(norm::forward(x, residual, mode.dropout(site).as_ref(), (&gamma, &beta, self.epsilon)))
+    }
+}

@@ -1,0 +1,129 @@
+//! The layers composed of candle's operators, with candle's own backward pass: for every device,
+//! for bf16, and where the attention probabilities are asked for. The fast forms of the CPU are
+//! held to these.
+
+use super::block::{Block, Linear, Norm};
+use super::{Batch, Mode};
+use candle_core::{D, DType, Result, Tensor};
+use edge_runtime::graph::Activation;
+
+/// `x · weightᵀ + bias`.
+pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
+    let weight = linear.weight.var().as_tensor();
+    let product = if mode.precision == DType::F32 {
+        x.matmul(&weight.t()?)?
+    } else {
+        let (x, weight) = (x.to_dtype(mode.precision)?, weight.to_dtype(mode.precision)?);
+        x.matmul(&weight.t()?)?.to_dtype(DType::F32)?
+    };
+    product.broadcast_add(linear.bias.var().as_tensor())
+}
+
+/// `norm(x)`.
+pub fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    centred
+        .broadcast_div(&(variance + f64::from(norm.epsilon))?.sqrt()?)?
+        .broadcast_mul(norm.gamma.var().as_tensor())?
+        .broadcast_add(norm.beta.var().as_tensor())
+}
+
+/// `x` with the dropout of this place.
+pub fn dropout(x: &Tensor, mode: &Mode, site: u64) -> Result<Tensor> {
+    match mode.dropout(site) {
+        None => Ok(x.clone()),
+        Some(dropout) => {
+            let mask = Tensor::from_vec(dropout.mask(x.elem_count()), x.shape(), x.device())?;
+            x.mul(&mask)
+        }
+    }
+}
+
+/// Probabilities over the last dimension.
+pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    e.broadcast_div(&e.sum_keepdim(D::Minus1)?)
+}
+
+/// Logarithms of the probabilities over the last dimension.
+pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
+    let x = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
+    x.broadcast_sub(&x.exp()?.sum_keepdim(D::Minus1)?.log()?)
+}
+
+/// An encoder layer; see [`Block::forward`].
+pub fn block(
+    x: &Tensor,
+    b: &Block,
+    batch: &Batch,
+    mode: &Mode,
+    site: u64,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (context, probabilities) = attention(x, b, batch, mode, site)?;
+    let attended = b.attention_output.forward(&context, mode)?;
+    let middle = norm(&(dropout(&attended, mode, site + 1)? + x)?, &b.attention_norm)?;
+    let inner = b.intermediate.forward(&middle, mode)?;
+    let inner = match b.activation {
+        Activation::Gelu => inner.gelu_erf()?,
+        Activation::GeluTanh => inner.gelu()?,
+        Activation::Relu => inner.relu()?,
+        Activation::Tanh => inner.tanh()?,
+        Activation::Identity => inner,
+        other => candle_core::bail!("the activation {other:?} is not trained"),
+    };
+    let fed = b.output.forward(&inner, mode)?;
+    let out = norm(&(dropout(&fed, mode, site + 2)? + middle)?, &b.output_norm)?;
+    Ok((out, mode.attention.then_some(probabilities)))
+}
+
+fn attention(
+    x: &Tensor,
+    b: &Block,
+    batch: &Batch,
+    mode: &Mode,
+    site: u64,
+) -> Result<(Tensor, Tensor)> {
+    let width = x.dim(1)?;
+    let (sentences, longest) = (batch.sentences(), batch.longest());
+    let size = width / b.heads;
+    let device = x.device();
+    // Row of the batch for every place of the padded form, and back.
+    let mut rows = vec![0u32; sentences * longest];
+    let mut places = Vec::with_capacity(batch.rows());
+    let mut hidden = vec![f32::NEG_INFINITY; sentences * longest];
+    for (s, span) in batch.starts.windows(2).enumerate() {
+        for (i, row) in (span[0]..span[1]).enumerate() {
+            rows[s * longest + i] = row as u32;
+            hidden[s * longest + i] = 0.0;
+            places.push((s * longest + i) as u32);
+        }
+    }
+    let rows = Tensor::from_vec(rows, sentences * longest, device)?;
+    let places = Tensor::from_vec(places, batch.rows(), device)?;
+    let hidden = Tensor::from_vec(hidden, (sentences, 1, 1, longest), device)?;
+    let by_head = |linear: &Linear| -> Result<Tensor> {
+        linear
+            .forward(x, mode)?
+            .index_select(&rows, 0)?
+            .reshape((sentences, longest, b.heads, size))?
+            .transpose(1, 2)?
+            .contiguous()
+    };
+    let scores = by_head(&b.query)?.matmul(&by_head(&b.key)?.t()?)?;
+    let scores = (scores / (size as f64).sqrt())?.broadcast_add(&hidden)?;
+    let probabilities = softmax(&scores)?;
+    let dropped = match mode.dropout(site) {
+        None => probabilities.clone(),
+        Some(dropout) => {
+            let mask = super::attention_mask(&dropout, batch, b.heads);
+            probabilities.mul(&Tensor::from_vec(mask, probabilities.shape(), device)?)?
+        }
+    };
+    let context = dropped
+        .matmul(&by_head(&b.value)?)?
+        .transpose(1, 2)?
+        .reshape((sentences * longest, width))?
+        .index_select(&places, 0)?;
+    Ok((context, probabilities))
+}

@@ -1,0 +1,267 @@
+//! The whole network: embeddings, encoder layers, exit heads.
+
+use super::attach::attach;
+use super::block::{Block, Linear, Norm};
+use super::parameter::{Parameter, Values};
+use super::{Batch, Mode, composed, kernels};
+use crate::checkpoint::{Config, Pooling};
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Result, Tensor, Var};
+use edge_runtime::graph::Activation;
+use std::sync::Arc;
+
+/// The parameters of the embeddings.
+#[derive(Clone)]
+pub struct Embeddings {
+    /// `[vocabulary, hidden]`.
+    pub words: Arc<Parameter>,
+    /// `[max_tokens, hidden]`.
+    pub positions: Arc<Parameter>,
+    /// `[token_types, hidden]`, BERT only. Single texts have type 0.
+    pub types: Option<Arc<Parameter>>,
+    /// Applied to the sum.
+    pub norm: Norm,
+}
+
+/// An exit head.
+#[derive(Clone)]
+pub struct Head {
+    /// The number of encoder layers before it.
+    pub layers: usize,
+    /// How the rows of a sentence become one.
+    pub pooling: Pooling,
+    /// `[dense, hidden]`.
+    pub dense: Linear,
+    /// After the dense layer: `Tanh` or `Relu`.
+    pub activation: Activation,
+    /// `[labels, dense]`.
+    pub classifier: Linear,
+}
+
+/// A BERT or DistilBERT with exit heads.
+pub struct Network {
+    /// Its shape.
+    pub config: Config,
+    /// Whether the one head is the one that transformers' own classifiers have; otherwise the
+    /// heads are listed in `exits.json`.
+    pub own_head: bool,
+    /// The embeddings.
+    pub embeddings: Embeddings,
+    /// The encoder layers.
+    pub blocks: Vec<Block>,
+    /// The exit heads, in the order of their layers.
+    pub heads: Vec<Head>,
+    /// Where the parameters are.
+    pub device: Device,
+    /// What makes candle call the backward pass of the embeddings, which have no other input.
+    anchor: Var,
+}
+
+/// What a forward pass gives.
+pub struct Output {
+    /// Of every exit, `[sentences, labels]`.
+    pub logits: Vec<Tensor>,
+    /// After the embeddings and after every layer, `[rows, hidden]`.
+    pub hidden: Vec<Tensor>,
+    /// Of every layer, `[sentences, heads, tokens, tokens]`; empty unless asked for.
+    pub attention: Vec<Tensor>,
+}
+
+/// Places of dropout between one layer's first and the next one's.
+const SITES: u64 = 4;
+
+impl Network {
+    pub(super) fn new(
+        (config, own_head): (Config, bool),
+        embeddings: Embeddings,
+        blocks: Vec<Block>,
+        heads: Vec<Head>,
+        device: Device,
+    ) -> Result<Self> {
+        let anchor = Var::zeros(1, candle_core::DType::F32, &device)?;
+        Ok(Network { config, own_head, embeddings, blocks, heads, device, anchor })
+    }
+
+    /// Every parameter, in a fixed order.
+    pub fn parameters(&self) -> Vec<Arc<Parameter>> {
+        let e = &self.embeddings;
+        let mut all = vec![e.words.clone(), e.positions.clone()];
+        all.extend(e.types.clone());
+        let norm = |n: &Norm| [n.gamma.clone(), n.beta.clone()];
+        let linear = |l: &Linear| [l.weight.clone(), l.bias.clone()];
+        all.extend(norm(&e.norm));
+        for b in &self.blocks {
+            for l in [&b.query, &b.key, &b.value, &b.attention_output] {
+                all.extend(linear(l));
+            }
+            all.extend(norm(&b.attention_norm));
+            all.extend(linear(&b.intermediate));
+            all.extend(linear(&b.output));
+            all.extend(norm(&b.output_norm));
+        }
+        for h in &self.heads {
+            all.extend(linear(&h.dense));
+            all.extend(linear(&h.classifier));
+        }
+        all
+    }
+
+    /// The forward pass. With `mode.training`, candle's backward pass over the result hands every
+    /// parameter its gradient; follow it with [`absorb`](Self::absorb).
+    ///
+    /// # Errors
+    /// candle's.
+    ///
+    /// # Panics
+    /// If the batch holds an id outside of the vocabulary or a sentence that is too long.
+    pub fn forward(&self, batch: &Batch, mode: &Mode) -> Result<Output> {
+        let mut out = Output { logits: Vec::new(), hidden: Vec::new(), attention: Vec::new() };
+        let mut hidden = self.embed(batch, mode)?;
+        for layers in 0..=self.blocks.len() {
+            let site = layers as u64 * SITES;
+            if layers > 0 {
+                let (next, attention) =
+                    self.blocks[layers - 1].forward(&hidden, batch, mode, site)?;
+                hidden = next;
+                out.attention.extend(attention);
+            }
+            for head in self.heads.iter().filter(|h| h.layers == layers) {
+                out.logits.push(head.forward(&hidden, batch, mode, site + 3)?);
+            }
+            out.hidden.push(hidden.clone());
+        }
+        if mode.training.is_none() {
+            for t in out.logits.iter_mut().chain(&mut out.hidden).chain(&mut out.attention) {
+                *t = t.detach();
+            }
+        }
+        Ok(out)
+    }
+
+    /// Takes over the gradients that candle's backward pass left for parameters of composed layers.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn absorb(&self, gradients: &mut GradStore) -> Result<()> {
+        self.parameters().iter().try_for_each(|p| p.absorb(gradients))
+    }
+
+    fn embed(&self, batch: &Batch, mode: &Mode) -> Result<Tensor> {
+        let positions = batch.positions();
+        assert!(
+            batch.longest() <= self.config.max_tokens,
+            "{} tokens; the network has {} positions",
+            batch.longest(),
+            self.config.max_tokens
+        );
+        if mode.fused {
+            self.embed_fused(batch, positions, mode)
+        } else {
+            self.embed_composed(batch, positions, mode)
+        }
+    }
+
+    fn embed_composed(&self, batch: &Batch, positions: Vec<u32>, mode: &Mode) -> Result<Tensor> {
+        let e = &self.embeddings;
+        let ids = Tensor::new(&*batch.ids, &self.device)?;
+        let positions = Tensor::new(positions, &self.device)?;
+        let mut sum = (e.words.var().index_select(&ids, 0)?
+            + e.positions.var().index_select(&positions, 0)?)?;
+        if let Some(types) = &e.types {
+            sum = sum.broadcast_add(&types.var().narrow(0, 0, 1)?)?;
+        }
+        composed::dropout(&composed::norm(&sum, &e.norm)?, mode, 0)
+    }
+
+    fn embed_fused(&self, batch: &Batch, positions: Vec<u32>, mode: &Mode) -> Result<Tensor> {
+        let e = self.embeddings.clone();
+        let width = self.config.hidden;
+        let (words, places) = (e.words.read()?, e.positions.read()?);
+        let kind = e.types.as_ref().map(|t| t.read()).transpose()?;
+        let row =
+            |table: &[f32], id: u32| -> Vec<f32> { table[id as usize * width..][..width].to_vec() };
+        let mut sum = Vec::with_capacity(batch.rows() * width);
+        let mut place = Vec::with_capacity(batch.rows() * width);
+        for (id, position) in batch.ids.iter().zip(&positions) {
+            sum.extend(row(&words, *id));
+            place.extend(row(&places, *position));
+            if let Some(kind) = &kind {
+                let last = place.len() - width;
+                kernels::add(&mut place[last..], &kind[..width]);
+            }
+        }
+        let quiet = Mode { training: None, ..*mode };
+        let (mut out, saved) = e.norm.forward(sum, &place, &quiet, 0)?;
+        mode.drop(&mut out, 0);
+        drop((words, places, kind));
+        let rows = batch.rows();
+        let anchor = if mode.training.is_some() {
+            self.anchor.as_tensor().clone()
+        } else {
+            self.anchor.as_detached_tensor()
+        };
+        let (ids, mode) = (batch.ids.clone(), *mode);
+        attach("embeddings", &anchor, out, (rows, width), move |gradient| {
+            let mut d_out = Values::of(gradient)?.to_vec();
+            mode.drop(&mut d_out, 0);
+            let d_sum = e.norm.backward(d_out, &saved)?;
+            e.words.add_rows(&ids, &d_sum)?;
+            e.positions.add_rows(&positions, &d_sum)?;
+            if let Some(types) = &e.types {
+                types.add_rows(&[0], &kernels::column_sums(&d_sum, width))?;
+            }
+            Ok(None)
+        })
+    }
+}
+
+impl Head {
+    fn forward(&self, hidden: &Tensor, batch: &Batch, mode: &Mode, site: u64) -> Result<Tensor> {
+        let f32_mode = Mode { precision: candle_core::DType::F32, ..*mode };
+        let pooled = pool(hidden, batch, self.pooling, mode)?;
+        let dense = self.dense.forward(&pooled, &f32_mode)?;
+        let dense =
+            if self.activation == Activation::Relu { dense.relu()? } else { dense.tanh()? };
+        self.classifier.forward(&composed::dropout(&dense, mode, site)?, &f32_mode)
+    }
+}
+
+/// One row per sentence, `[sentences, hidden]`.
+fn pool(hidden: &Tensor, batch: &Batch, pooling: Pooling, mode: &Mode) -> Result<Tensor> {
+    let rows = batch.rows();
+    // What row `row` of a sentence counts.
+    let share = move |span: &[usize], row: usize| match pooling {
+        Pooling::Mean => 1.0 / (span[1] - span[0]) as f32,
+        Pooling::Cls => f32::from(row == span[0]),
+    };
+    if !mode.fused {
+        let mut matrix = vec![0.0; batch.sentences() * rows];
+        for (s, span) in batch.starts.windows(2).enumerate() {
+            (span[0]..span[1]).for_each(|row| matrix[s * rows + row] = share(span, row));
+        }
+        return Tensor::from_vec(matrix, (batch.sentences(), rows), hidden.device())?
+            .matmul(hidden);
+    }
+    let width = hidden.dim(1)?;
+    let values = Values::of(hidden)?;
+    let mut out = vec![0.0; batch.sentences() * width];
+    for (out, span) in out.chunks_exact_mut(width).zip(batch.starts.windows(2)) {
+        for row in span[0]..span[1] {
+            let share = share(span, row);
+            out.iter_mut().zip(&values[row * width..]).for_each(|(o, h)| *o += share * h);
+        }
+    }
+    drop(values);
+    let starts = batch.starts.clone();
+    attach("pooling", hidden, out, (batch.sentences(), width), move |gradient| {
+        let gradient = Values::of(gradient)?;
+        let mut d_hidden = Vec::with_capacity(rows * width);
+        for (g, span) in gradient.chunks_exact(width).zip(starts.windows(2)) {
+            for row in span[0]..span[1] {
+                let share = share(span, row);
+                d_hidden.extend(g.iter().map(|g| share * g));
+            }
+        }
+        Tensor::from_vec(d_hidden, (rows, width), &Device::Cpu).map(Some)
+    })
+}

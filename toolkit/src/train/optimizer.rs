@@ -1,0 +1,265 @@
+//! AdamW, the learning rate's schedule, and clipping.
+
+use crate::Error;
+use crate::model::{Gradient, Parameter, adamw};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// How the learning rate falls after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// To 0 in a straight line.
+    Linear,
+    /// To 0 along half a cosine (Loshchilov and Hutter 2017).
+    Cosine,
+    /// Not at all.
+    Constant,
+}
+
+impl Schedule {
+    /// What the learning rate is multiplied by at `step`, counted from 1, of `total`.
+    pub fn factor(self, step: usize, warmup: usize, total: usize) -> f64 {
+        if step < warmup {
+            return step as f64 / warmup as f64;
+        }
+        let left =
+            (total.saturating_sub(step)) as f64 / (total.saturating_sub(warmup).max(1)) as f64;
+        match self {
+            Schedule::Linear => left.min(1.0),
+            Schedule::Cosine => 0.5 * (1.0 - (std::f64::consts::PI * left.min(1.0)).cos()),
+            Schedule::Constant => 1.0,
+        }
+    }
+}
+
+/// AdamW (Loshchilov and Hutter 2019). Decay is decoupled and spares biases and norms. Embedding
+/// rows that got no gradient in a step are left alone, moments and decay included, as in
+/// `torch.optim.SparseAdam`.
+pub struct AdamW {
+    parameters: Vec<Arc<Parameter>>,
+    moments: Vec<Moments>,
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
+    decay: f64,
+    steps: usize,
+}
+
+/// The running means of the gradients and of their squares.
+enum Moments {
+    Cpu { m: Vec<f32>, v: Vec<f32> },
+    Device { m: Tensor, v: Tensor },
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug)]
+pub struct Stepped {
+    /// The norm of all gradients together, before clipping.
+    pub norm: f64,
+}
+
+impl AdamW {
+    /// An optimizer of these parameters, at its start.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] if there is no memory for the moments.
+    pub fn new(
+        parameters: Vec<Arc<Parameter>>,
+        (beta1, beta2): (f64, f64),
+        epsilon: f64,
+        decay: f64,
+    ) -> Result<Self, Error> {
+        let moments = parameters.iter().map(|p| {
+            let n = p.var().elem_count();
+            Ok(match p.var().device() {
+                Device::Cpu => Moments::Cpu { m: vec![0.0; n], v: vec![0.0; n] },
+                _ => Moments::Device { m: p.var().zeros_like()?, v: p.var().zeros_like()? },
+            })
+        });
+        let moments = moments.collect::<candle_core::Result<_>>()?;
+        Ok(AdamW { parameters, moments, beta1, beta2, epsilon, decay, steps: 0 })
+    }
+
+    /// One step with the gradients that the parameters hold, which are taken. They are first
+    /// divided by `divisor` (the number of batches that were summed), then scaled so that
+    /// their norm is at most `clip`, where one is given.
+    ///
+    /// If the norm is not finite, nothing is changed: that is for the caller to report.
+    ///
+    /// # Errors
+    /// [`Error::Compute`].
+    pub fn step(&mut self, rate: f64, divisor: f64, clip: Option<f64>) -> Result<Stepped, Error> {
+        let gradients: Vec<_> = self.parameters.iter().map(|p| p.take_gradient()).collect();
+        let mut squares = 0.0;
+        for gradient in gradients.iter().flatten() {
+            squares += match gradient {
+                Gradient::Rows { values, .. } => adamw::squares(values),
+                Gradient::Dense(g) if g.device().is_cpu() => {
+                    adamw::squares(&crate::model::Values::of(g)?)
+                }
+                Gradient::Dense(g) => f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?),
+            };
+        }
+        let norm = squares.sqrt() / divisor;
+        if !norm.is_finite() {
+            return Ok(Stepped { norm });
+        }
+        self.steps += 1;
+        let clipped = clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
+        let step = adamw::Step {
+            scale: (clipped / divisor) as f32,
+            rate: rate as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            correction1: (1.0 - self.beta1.powi(self.steps as i32)) as f32,
+            correction2: (1.0 - self.beta2.powi(self.steps as i32)) as f32,
+            epsilon: self.epsilon as f32,
+            decay: 0.0,
+        };
+        for ((p, moments), gradient) in self.parameters.iter().zip(&mut self.moments).zip(gradients)
+        {
+            let Some(gradient) = gradient else { continue };
+            let decay = if p.decays() { self.decay as f32 } else { 0.0 };
+            update(p, moments, gradient, &adamw::Step { decay, ..step })?;
+        }
+        Ok(Stepped { norm })
+    }
+
+    /// The moments by name, to be stored; with the values of the parameters they are the whole
+    /// state, but for the number of steps.
+    ///
+    /// # Errors
+    /// [`Error::Compute`].
+    pub fn state(&self) -> Result<HashMap<String, Tensor>, Error> {
+        let mut state = HashMap::new();
+        for (p, moments) in self.parameters.iter().zip(&self.moments) {
+            let (m, v) = match moments {
+                Moments::Cpu { m, v } => (
+                    Tensor::from_slice(m, p.var().shape(), &Device::Cpu)?,
+                    Tensor::from_slice(v, p.var().shape(), &Device::Cpu)?,
+                ),
+                Moments::Device { m, v } => {
+                    (m.to_device(&Device::Cpu)?, v.to_device(&Device::Cpu)?)
+                }
+            };
+            state.insert(format!("m.{}", p.name()), m);
+            state.insert(format!("v.{}", p.name()), v);
+            state.insert(
+                format!("w.{}", p.name()),
+                p.var().as_detached_tensor().to_device(&Device::Cpu)?,
+            );
+        }
+        Ok(state)
+    }
+
+    /// Puts back what [`state`](Self::state) gave after `steps` steps.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] if a tensor is missing or of another shape.
+    pub fn restore(&mut self, state: &HashMap<String, Tensor>, steps: usize) -> Result<(), Error> {
+        for (p, moments) in self.parameters.iter().zip(&mut self.moments) {
+            let stored = |kind: &str| -> Result<Tensor, Error> {
+                let name = format!("{kind}.{}", p.name());
+                let tensor = state
+                    .get(&name)
+                    .ok_or_else(|| candle_core::Error::Msg(format!("`{name}` is missing")))?;
+                Ok(tensor.reshape(p.var().shape())?.to_device(p.var().device())?)
+            };
+            p.var().set(&stored("w")?)?;
+            match moments {
+                Moments::Cpu { m, v } => {
+                    *m = stored("m")?.flatten_all()?.to_vec1()?;
+                    *v = stored("v")?.flatten_all()?.to_vec1()?;
+                }
+                Moments::Device { m, v } => (*m, *v) = (stored("m")?, stored("v")?),
+            }
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+fn update(
+    p: &Parameter,
+    moments: &mut Moments,
+    gradient: Gradient,
+    step: &adamw::Step,
+) -> Result<(), Error> {
+    match moments {
+        Moments::Cpu { m, v } => {
+            let op = InPlace {
+                step,
+                gradient: &gradient,
+                moments: Mutex::new((m, v)),
+                width: p.var().dims().last().copied().unwrap_or(1),
+            };
+            Ok(p.var().as_tensor().inplace_op1(&op)?)
+        }
+        Moments::Device { m, v } => {
+            let Gradient::Dense(g) = gradient else {
+                return Err(candle_core::Error::Msg("a gradient of rows on a device".into()).into());
+            };
+            let f = f64::from;
+            let g = (g * f(step.scale))?;
+            *m = ((&*m * f(step.beta1))? + (&g * f(1.0 - step.beta1))?)?;
+            *v = ((&*v * f(step.beta2))? + (g.sqr()? * f(1.0 - step.beta2))?)?;
+            let root = ((&*v / f(step.correction2))?.sqrt()? + f(step.epsilon))?;
+            let change = ((&*m * f(step.rate / step.correction1))? / root)?;
+            let value = (p.var().as_detached_tensor() * f(1.0 - step.rate * step.decay))?;
+            Ok(p.var().set(&(value - change)?)?)
+        }
+    }
+}
+
+struct InPlace<'a> {
+    step: &'a adamw::Step,
+    gradient: &'a Gradient,
+    moments: Mutex<(&'a mut Vec<f32>, &'a mut Vec<f32>)>,
+    width: usize,
+}
+
+impl InplaceOp1 for InPlace<'_> {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let CpuStorage::F32(value) = storage else {
+            candle_core::bail!("a parameter that is not f32")
+        };
+        let Some((from, to)) = layout.contiguous_offsets() else {
+            candle_core::bail!("a parameter with gaps")
+        };
+        let value = &mut value[from..to];
+        let mut moments = self.moments.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (m, v) = &mut *moments;
+        match self.gradient {
+            Gradient::Dense(g) => {
+                adamw::dense(self.step, value, &crate::model::Values::of(g)?, m, v)
+            }
+            Gradient::Rows { rows, values } => {
+                adamw::rows(self.step, value, (rows, values), m, v, self.width)
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_and_falls() {
+        let factor = |schedule: Schedule, step| schedule.factor(step, 10, 110);
+        assert_eq!(factor(Schedule::Linear, 5), 0.5);
+        assert_eq!(factor(Schedule::Linear, 10), 1.0);
+        assert_eq!(factor(Schedule::Linear, 60), 0.5);
+        assert_eq!(factor(Schedule::Linear, 110), 0.0);
+        assert!((factor(Schedule::Cosine, 60) - 0.5).abs() < 1e-12);
+        assert_eq!(factor(Schedule::Constant, 110), 1.0);
+    }
+}

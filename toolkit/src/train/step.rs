@@ -1,0 +1,63 @@
+//! One training step, for benchmarks.
+
+use super::loss::{Losses, Targets};
+use super::optimizer::AdamW;
+use crate::Error;
+use crate::checkpoint::{Checkpoint, ModelType, Pooling};
+use crate::model::network::Network;
+use crate::model::{Batch, Heads, Mode, Start, start};
+use crate::rng::Rng;
+use candle_core::Device;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A DistilBERT with an exit after every layer that is trained on made-up batches.
+pub struct StepBench {
+    network: Network,
+    optimizer: AdamW,
+    steps: u64,
+}
+
+impl StepBench {
+    /// Starts from a checkpoint.
+    ///
+    /// # Errors
+    /// See [`start`].
+    pub fn new(checkpoint: &Path) -> Result<Self, Error> {
+        let from = Checkpoint::open(checkpoint)?;
+        let mut config = from.config.clone();
+        config.model_type = ModelType::DistilBert;
+        let layers = (0..config.layers).collect();
+        let heads = Heads::Exits((1..=config.layers).collect(), Pooling::Mean);
+        let network =
+            start(&Start { from: &from, config, layers, heads, seed: 1, device: Device::Cpu })?;
+        let optimizer = AdamW::new(network.parameters(), (0.9, 0.999), 1e-8, 0.01)?;
+        Ok(StepBench { network, optimizer, steps: 0 })
+    }
+
+    /// Forward, backward, clipping and AdamW for sentences of these lengths, with dropout.
+    ///
+    /// # Errors
+    /// [`Error::Compute`].
+    pub fn run(&mut self, lengths: &[usize]) -> Result<Duration, Error> {
+        let mut rng = Rng::new(&[self.steps]);
+        let vocabulary = self.network.config.vocabulary;
+        let batch = Batch::new(
+            lengths
+                .iter()
+                .map(|n| (0..*n).map(|_| rng.below(vocabulary) as u32).collect::<Vec<_>>()),
+        );
+        let labels: Vec<_> = lengths.iter().map(|_| Some(rng.below(2) as u32)).collect();
+        let targets =
+            Targets { labels: &labels, teacher_logits: None, teacher: None, projections: &[] };
+        let begun = Instant::now();
+        let mode = Mode { training: Some((0.1, self.steps)), ..Mode::predict() };
+        let output = self.network.forward(&batch, &mode)?;
+        let loss = Losses::default().of(&output, &batch, &targets)?;
+        let mut gradients = loss.total.backward()?;
+        self.network.absorb(&mut gradients)?;
+        self.optimizer.step(1e-6, 1.0, Some(1.0))?;
+        self.steps += 1;
+        Ok(begun.elapsed())
+    }
+}
