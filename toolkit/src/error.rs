@@ -45,6 +45,26 @@ pub enum Error {
     /// A tensor operation failed; out of memory, or a fault of ours.
     #[error("the computation failed: {0}")]
     Compute(#[from] candle_core::Error),
+    /// The tokenizer of a checkpoint cannot be used.
+    #[error("{0}")]
+    Tokenizer(edge_runtime::Error),
+    /// The run was told to stop; what it has done is stored.
+    #[error("stopped{}; go on with --resume", step.map_or_else(String::new, |s| format!(" after step {s}")))]
+    Interrupted {
+        /// The steps that were made and stored, where training had begun.
+        step: Option<usize>,
+    },
+    /// Training went wrong.
+    #[error("at step {step} {problem}")]
+    Diverged {
+        /// The step, counted from 1.
+        step: usize,
+        /// What was seen, and what to try.
+        problem: String,
+    },
+    /// Two things do not go together.
+    #[error("{0}")]
+    Unfit(String),
     /// What was exported does not run.
     #[error("the exported bundle does not run, nothing was written: {0}")]
     Unusable(edge_runtime::Error),

@@ -8,7 +8,7 @@ use edge_runtime::ExitPolicy;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Writes a checkpoint in Hugging Face layout. It is written beside `folder` and renamed: `folder`
+/// Writes a checkpoint in Hugging Face layout, with `more` files by name. It is written beside `folder` and renamed: `folder`
 /// is never seen half written.
 ///
 /// # Errors
@@ -16,7 +16,7 @@ use std::path::Path;
 pub fn save(
     network: &Network,
     policy: Option<ExitPolicy>,
-    tokenizer: &[u8],
+    more: &[(&str, &[u8])],
     folder: &Path,
     precision: DType,
 ) -> Result<(), Error> {
@@ -26,7 +26,7 @@ pub fn save(
             std::fs::write(&path, bytes).map_err(|e| Error::io(path, e))
         };
         write("config.json", pretty(&network.config.to_json()).as_bytes())?;
-        write("tokenizer.json", tokenizer)?;
+        more.iter().try_for_each(|(name, bytes)| write(name, bytes))?;
         if let Some(exits) = exits(network, policy) {
             write("exits.json", pretty(&exits).as_bytes())?;
         }

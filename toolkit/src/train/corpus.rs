@@ -1,0 +1,94 @@
+//! The texts of a run: read, split, and turned into token ids.
+
+use super::recipe::Recipe;
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+use crate::data::{Columns, Dataset, Example, Split, hold_out, hub};
+use crate::model::Batch;
+use edge_runtime::tokenizer::Tokenizer;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+/// The texts of a run.
+pub struct Corpus {
+    /// The names of the labels.
+    pub labels: Vec<String>,
+    /// The rows of the training data, then the unlabelled ones.
+    pub examples: Vec<Example>,
+    /// The token ids of every row.
+    pub ids: Vec<Vec<u32>>,
+    /// The number of tokens of every row.
+    pub lengths: Vec<usize>,
+    /// Which rows are trained on, and which are held out.
+    pub split: Split,
+    /// The SHA-256 of the trimmed texts, joined by newlines.
+    pub digest: [u8; 32],
+}
+
+impl Corpus {
+    /// Reads what the recipe names; `note` is told what was guessed.
+    ///
+    /// # Errors
+    /// Those of reading, splitting and tokenizing.
+    pub fn read(recipe: &Recipe, tokenizer: &Tokenizer, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
+        let (dataset, examples) = read(recipe, note)?;
+        let labelled: Vec<&str> = dataset.texts();
+        let data = &recipe.data;
+        let mut split = if data.hold_out == 0 {
+            Split { train: (0..labelled.len()).collect(), held_out: Vec::new() }
+        } else {
+            hold_out(&labelled, data.hold_out, data.hold_out_seed, data.hold_out_words)?
+        };
+        split.train.extend(labelled.len()..examples.len());
+        let ids = examples
+            .par_iter()
+            .map(|e| Ok(tokenizer.encode(&e.text)?.ids))
+            .collect::<Result<Vec<_>, edge_runtime::Error>>()
+            .map_err(Error::Tokenizer)?;
+        let mut digest = Sha256::new();
+        for (i, example) in examples.iter().enumerate() {
+            digest.update(if i > 0 { "\n" } else { "" });
+            digest.update(example.text.trim());
+        }
+        Ok(Corpus {
+            labels: dataset.labels,
+            lengths: ids.iter().map(Vec::len).collect(),
+            examples,
+            ids,
+            split,
+            digest: digest.finalize().into(),
+        })
+    }
+
+    /// These rows side by side.
+    pub fn batch(&self, rows: &[usize]) -> Batch {
+        Batch::new(rows.iter().map(|r| &self.ids[*r]))
+    }
+}
+
+/// The labelled data set, and all rows.
+fn read(recipe: &Recipe, note: &mut dyn FnMut(String)) -> Result<(Dataset, Vec<Example>), Error> {
+    let data = &recipe.data;
+    let columns = Columns { text: data.text.clone(), label: data.label.clone() };
+    let labels = (!data.labels.is_empty()).then_some(data.labels.as_slice());
+    let files = hub::resolve_dataset(&data.train, "train")?;
+    let (dataset, guess) = Dataset::read_all(&files, &columns, labels)?;
+    note(format!("{}: {} rows, {guess}", data.train.display(), dataset.examples.len()));
+    let mut examples = dataset.examples.clone();
+    if let Some(path) = &data.unlabelled {
+        let columns = Columns { label: None, ..columns };
+        let (more, guess) = Dataset::read_unlabelled(path, &columns)?;
+        note(format!("{}: {} rows without labels, {guess}", path.display(), more.examples.len()));
+        examples.extend(more.examples);
+    }
+    Ok((dataset, examples))
+}
+
+/// The tokenizer of a checkpoint, cutting texts to `max_tokens` or to what the network takes.
+///
+/// # Errors
+/// Those of reading it.
+pub fn tokenizer(checkpoint: &Checkpoint, max_tokens: usize) -> Result<Tokenizer, Error> {
+    let max_tokens = max_tokens.min(checkpoint.config.max_tokens);
+    Tokenizer::from_json(&checkpoint.tokenizer()?, max_tokens).map_err(Error::Tokenizer)
+}

@@ -1,0 +1,237 @@
+//! What a run needs, made ready: texts, networks, the teacher's answers.
+
+use super::corpus::{Corpus, tokenizer};
+use super::loss::Losses;
+use super::recipe::{Exits, NamedExits, Recipe};
+use super::run::{Event, Options};
+use super::teacher;
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+use crate::data::hub;
+use crate::model::block::Linear;
+use crate::model::network::{Network, Output};
+use crate::model::{Batch, Heads, Mode, Parameter, Start, start};
+use crate::rng::Rng;
+use candle_core::Device;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What a run needs.
+pub(super) struct Plan {
+    pub corpus: Corpus,
+    /// The bytes of `tokenizer.json`.
+    pub tokenizer: Vec<u8>,
+    pub network: Network,
+    pub teacher: Option<TeacherAnswers>,
+    /// From the student's hidden states to the teacher's, where their widths differ.
+    pub projections: Vec<Linear>,
+    /// Those of the recipe, with the layer map filled in.
+    pub losses: Losses,
+    pub steps_per_epoch: usize,
+    pub steps: usize,
+}
+
+/// What the teacher says.
+pub(super) struct TeacherAnswers {
+    /// For every row of the corpus, row major.
+    pub logits: Vec<f32>,
+    /// The teacher, where its layers are asked too.
+    network: Option<Network>,
+}
+
+impl Plan {
+    pub fn make(
+        recipe: &Recipe,
+        options: &Options,
+        work: &Path,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(Event),
+    ) -> Result<Self, Error> {
+        let from = Checkpoint::open(hub::resolve_checkpoint(&recipe.model.start)?)?;
+        let max_tokens = recipe.data.max_tokens;
+        let corpus = Corpus::read(recipe, &tokenizer(&from, max_tokens)?, &mut |n| observe(Event::Note(n)))?;
+        let network = student(recipe, &from, &corpus.labels, options.device.clone())?;
+        let mut losses = recipe.losses.clone();
+        let exits = network.heads.len();
+        if !losses.exit_weights.is_empty() && losses.exit_weights.len() != exits {
+            return Err(Error::Unfit(format!(
+                "losses.exit_weights has {} weights for {exits} exits", losses.exit_weights.len()
+            )));
+        }
+        let teacher = ask(recipe, &from, &corpus, options, work, stop, observe)?;
+        let mut projections = Vec::new();
+        if let Some(network_t) = teacher.as_ref().and_then(|t| t.network.as_ref()) {
+            if losses.layer_map.is_empty() {
+                losses.layer_map = chosen_layers(recipe, &from).iter().map(|l| l + 1).collect();
+            }
+            fits(&losses, &network, network_t)?;
+            if losses.hidden > 0.0 && network_t.config.hidden != network.config.hidden {
+                projections = make_projections(&losses, &network, network_t, recipe.train.seed)?;
+            }
+        }
+        let batches = corpus.split.train.len().div_ceil(recipe.train.batch);
+        let steps_per_epoch = batches.div_ceil(recipe.train.accumulate);
+        let steps = steps_per_epoch * recipe.train.epochs;
+        observe(Event::Note(format!(
+            "{} rows to train on, {} held out; {} layers, exits after {:?}; {steps} steps",
+            corpus.split.train.len(),
+            corpus.split.held_out.len(),
+            network.blocks.len(),
+            network.heads.iter().map(|h| h.layers).collect::<Vec<_>>(),
+        )));
+        let tokenizer = from.tokenizer()?;
+        Ok(Plan { corpus, tokenizer, network, teacher, projections, losses, steps_per_epoch, steps })
+    }
+
+    /// Everything that is trained.
+    pub fn parameters(&self) -> Vec<Arc<Parameter>> {
+        let mut all = self.network.parameters();
+        // They have no bias: that of the pair is not trained.
+        all.extend(self.projections.iter().map(|p| p.weight.clone()));
+        all
+    }
+
+    /// The teacher's hidden states and attention probabilities, where a loss asks for them.
+    pub fn teacher_output(&self, batch: &Batch, mode: &Mode, losses: &Losses) -> Result<Option<Output>, Error> {
+        let Some(network) = self.teacher.as_ref().and_then(|t| t.network.as_ref()) else {
+            return Ok(None);
+        };
+        let mode = Mode { training: None, attention: losses.attention > 0.0, ..*mode };
+        Ok(Some(network.forward(batch, &mode)?))
+    }
+}
+
+/// The layers of `from` that the student starts from.
+fn chosen_layers(recipe: &Recipe, from: &Checkpoint) -> Vec<usize> {
+    if recipe.model.layers.is_empty() { (0..from.config.layers).collect() } else { recipe.model.layers.clone() }
+}
+
+fn student(recipe: &Recipe, from: &Checkpoint, labels: &[String], device: Device) -> Result<Network, Error> {
+    let model = &recipe.model;
+    let layers = chosen_layers(recipe, from);
+    let mut config = from.config.clone();
+    config.layers = layers.len();
+    config.labels = labels.to_vec();
+    if let Some(architecture) = model.architecture {
+        config.model_type = architecture.into();
+    }
+    if let Some(hidden) = model.hidden {
+        config.hidden = hidden;
+        config.heads = model.heads.unwrap_or(hidden / 32);
+        config.intermediate = model.intermediate.unwrap_or(4 * hidden);
+        if config.heads == 0 || hidden % config.heads != 0 {
+            return Err(Error::Unfit(format!("{} heads do not divide a width of {hidden}", config.heads)));
+        }
+    }
+    let heads = match &model.exits {
+        Exits::Named(NamedExits::All) => Heads::Exits((1..=config.layers).collect(), model.pooling),
+        Exits::Named(NamedExits::Last) => Heads::Exits(vec![config.layers], model.pooling),
+        Exits::Named(NamedExits::Own) => Heads::Own,
+        Exits::After(layers) => Heads::Exits(layers.clone(), model.pooling),
+    };
+    start(&Start { from, config, layers, heads, seed: recipe.train.seed, device })
+}
+
+fn ask(
+    recipe: &Recipe,
+    from: &Checkpoint,
+    corpus: &Corpus,
+    options: &Options,
+    work: &Path,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Option<TeacherAnswers>, Error> {
+    let Some(teacher) = &recipe.teacher else { return Ok(None) };
+    let Some(model) = &teacher.model else {
+        let path = teacher.outputs.as_ref().expect("checked when the recipe was read");
+        return Ok(Some(TeacherAnswers { logits: teacher::read_outputs(path, corpus)?, network: None }));
+    };
+    let checkpoint = Checkpoint::open(hub::resolve_checkpoint(model)?)?;
+    if checkpoint.config.labels != corpus.labels {
+        return Err(Error::Unfit(format!(
+            "the teacher's labels are {:?}, those of the data {:?}", checkpoint.config.labels, corpus.labels
+        )));
+    }
+    if checkpoint.tokenizer()? != from.tokenizer()? && checkpoint.config.vocabulary != from.config.vocabulary {
+        return Err(Error::Unfit("the teacher has another vocabulary than the student".into()));
+    }
+    let network = load(&checkpoint, options.device.clone())?;
+    let logits = match &teacher.outputs {
+        Some(path) => teacher::read_outputs(path, corpus)?,
+        None => {
+            let cache = work.join("teacher.safetensors");
+            let progress = &mut |done, of| observe(Event::Teacher(done, of));
+            teacher::cached(&checkpoint, &network, corpus, &cache, stop, progress)?
+        }
+    };
+    let network = recipe.losses.needs_layers().then_some(network);
+    Ok(Some(TeacherAnswers { logits, network }))
+}
+
+/// A checkpoint as it is.
+///
+/// # Errors
+/// See [`start`].
+pub fn load(checkpoint: &Checkpoint, device: Device) -> Result<Network, Error> {
+    let config = checkpoint.config.clone();
+    let heads = match &checkpoint.exits {
+        Some(exits) => Heads::Exits(exits.layers.clone(), exits.pooling),
+        None => Heads::Own,
+    };
+    for name in missing_heads(checkpoint) {
+        return Err(Error::Tensor {
+            path: checkpoint.weights_path(),
+            tensor: name,
+            problem: "is missing; a classifier has it. Train one with `edge-distill finetune`".into(),
+        });
+    }
+    let layers = (0..config.layers).collect();
+    start(&Start { from: checkpoint, config, layers, heads, seed: 0, device })
+}
+
+/// The first tensor of the heads that a checkpoint lacks.
+fn missing_heads(checkpoint: &Checkpoint) -> Option<String> {
+    let names: Vec<String> = match &checkpoint.exits {
+        Some(exits) => (0..exits.layers.len()).map(|i| format!("exits.{i}.classifier.weight")).collect(),
+        None => vec!["classifier.weight".into()],
+    };
+    names.into_iter().find(|name| !checkpoint.has(name))
+}
+
+fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Error> {
+    let (layers, teacher_layers) = (student.blocks.len(), teacher.blocks.len());
+    let map = &losses.layer_map;
+    if map.len() != layers || map.iter().any(|l| !(1..=teacher_layers).contains(l)) {
+        return Err(Error::Unfit(format!(
+            "losses.layer_map is {map:?}; it has one of the teacher's layers, 1 to {teacher_layers}, \
+             for each of the student's {layers}"
+        )));
+    }
+    if losses.attention > 0.0 && student.config.heads != teacher.config.heads {
+        return Err(Error::Unfit(format!(
+            "losses.attention needs as many attention heads in both; the student has {}, the \
+             teacher {}",
+            student.config.heads, teacher.config.heads
+        )));
+    }
+    Ok(())
+}
+
+fn make_projections(losses: &Losses, student: &Network, teacher: &Network, seed: u64) -> Result<Vec<Linear>, Error> {
+    let (inputs, outputs) = (student.config.hidden, teacher.config.hidden);
+    let deviation = (1.0 / inputs as f32).sqrt();
+    (0..losses.layer_map.len())
+        .map(|i| {
+            let mut rng = Rng::new(&[seed, 0x70726f6a, i as u64]);
+            let values = (0..inputs * outputs).map(|_| deviation * rng.normal()).collect();
+            let parameter = |name: &str, values, shape: &[usize]| {
+                Parameter::new(format!("projection.{i}.{name}"), values, shape, &student.device)
+            };
+            Ok(Linear {
+                weight: parameter("weight", values, &[outputs, inputs])?,
+                bias: parameter("bias", vec![0.0; outputs], &[outputs])?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,340 @@
+//! Every setting of a run, in one TOML file.
+
+use super::loss::Losses;
+use super::optimizer::Schedule;
+use crate::Error;
+use crate::checkpoint::{ModelType, Pooling};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A recipe. Relative paths in the file are relative to the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What it is trained on.
+    pub data: Data,
+    /// What is trained.
+    pub model: Model,
+    /// What it learns from, besides the labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Teacher>,
+    /// What it is trained to.
+    #[serde(default)]
+    pub losses: Losses,
+    /// How.
+    #[serde(default)]
+    pub train: Train,
+}
+
+/// What a model is trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The training data: a file (`.tsv`, `.csv`, `.jsonl`, `.parquet`), or a data set of the
+    /// Hugging Face hub by name, of which the split `train` is taken.
+    pub train: PathBuf,
+    /// Text without labels, labelled by the teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlabelled: Option<PathBuf>,
+    /// The column of the text; guessed if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The column of the label; guessed if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The names of the labels; by default those of the data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// How many rows of the training data are held out, for choices and calibration.
+    #[serde(default)]
+    pub hold_out: usize,
+    /// The least words of a row that is held out.
+    #[serde(default = "six")]
+    pub hold_out_words: usize,
+    /// Fixes which rows are held out.
+    #[serde(default = "one")]
+    pub hold_out_seed: u64,
+    /// Longer texts are cut to so many tokens.
+    #[serde(default = "tokens")]
+    pub max_tokens: usize,
+}
+
+fn six() -> usize {
+    6
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn tokens() -> usize {
+    128
+}
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Where it starts: a checkpoint, or the name of one on the Hugging Face hub.
+    pub start: PathBuf,
+    /// Its architecture; by default that of `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
+    /// The encoder layers of `start` that it takes, counted from 0; by default all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<usize>,
+    /// Its exits.
+    #[serde(default)]
+    pub exits: Exits,
+    /// How the rows of a sentence become one, in the exit heads.
+    #[serde(default = "mean")]
+    pub pooling: Pooling,
+    /// Its width, if it is not that of `start`; then every value is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
+    /// Its attention heads, where `hidden` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<usize>,
+    /// The width inside its feed-forward network, where `hidden` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intermediate: Option<usize>,
+}
+
+fn mean() -> Pooling {
+    Pooling::Mean
+}
+
+/// An architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// BERT.
+    Bert,
+    /// DistilBERT.
+    DistilBert,
+}
+
+impl From<Architecture> for ModelType {
+    fn from(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::Bert => ModelType::Bert,
+            Architecture::DistilBert => ModelType::DistilBert,
+        }
+    }
+}
+
+/// After which layers there are exits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Exits {
+    /// By a word.
+    Named(NamedExits),
+    /// After these; 0 is the embeddings, and the last must be the last layer.
+    After(Vec<usize>),
+}
+
+impl Default for Exits {
+    fn default() -> Self {
+        Exits::Named(NamedExits::All)
+    }
+}
+
+/// After which layers there are exits, by a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamedExits {
+    /// After every layer.
+    All,
+    /// After the last layer only.
+    Last,
+    /// The head that transformers' own classifiers have; no `exits.json`.
+    Own,
+}
+
+/// What a student learns from: a checkpoint, or what a teacher said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teacher {
+    /// A checkpoint, or the name of one on the Hugging Face hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+    /// A safetensors file with `logits`, f32 `[rows, labels]`, one row for every row of the
+    /// training data and then of the unlabelled text, in their order, and `texts`, the 32 bytes of
+    /// the SHA-256 of the trimmed texts, joined by newlines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<PathBuf>,
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Train {
+    /// Passes over the data.
+    pub epochs: usize,
+    /// Sentences of a batch.
+    pub batch: usize,
+    /// Batches whose gradients make one step.
+    pub accumulate: usize,
+    /// The largest learning rate.
+    pub learning_rate: f64,
+    /// How it falls.
+    pub schedule: Schedule,
+    /// The share of all steps in which it rises.
+    pub warmup: f64,
+    /// The weight decay of AdamW.
+    pub weight_decay: f64,
+    /// The decays of AdamW's moments.
+    pub betas: (f64, f64),
+    /// AdamW's epsilon.
+    pub epsilon: f64,
+    /// The largest norm of the gradients; 0 for no limit.
+    pub clip: f64,
+    /// The probability of dropout.
+    pub dropout: f32,
+    /// Fixes the run.
+    pub seed: u64,
+    /// Steps from one stored state to the next.
+    pub save_every: usize,
+    /// Steps from one logged line to the next.
+    pub log_every: usize,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Train {
+            epochs: 3,
+            batch: 32,
+            accumulate: 1,
+            learning_rate: 5e-5,
+            schedule: Schedule::Linear,
+            warmup: 0.06,
+            weight_decay: 0.01,
+            betas: (0.9, 0.999),
+            epsilon: 1e-8,
+            clip: 1.0,
+            dropout: 0.1,
+            seed: 1,
+            save_every: 500,
+            log_every: 20,
+        }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe and makes its paths relative to nothing.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with the line that is wrong.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let mut recipe: Recipe = toml::from_str(&text).map_err(|e| Error::Data {
+            path: path.into(),
+            line: e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1)),
+            problem: e.message().into(),
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let from_file = |p: &mut PathBuf| {
+            // A name of the hub looks like a relative path, and is none.
+            let beside = folder.join(&*p);
+            if beside.exists() || p.starts_with(".") || p.starts_with("..") {
+                *p = beside;
+            }
+        };
+        from_file(&mut recipe.data.train);
+        from_file(&mut recipe.model.start);
+        recipe.data.unlabelled.as_mut().map(from_file);
+        if let Some(teacher) = &mut recipe.teacher {
+            teacher.model.as_mut().map(from_file);
+            teacher.outputs.as_mut().map(from_file);
+        }
+        recipe.check().map_err(|problem| Error::Data { path: path.into(), line: None, problem })?;
+        Ok(recipe)
+    }
+
+    /// As TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a recipe is plain TOML")
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let t = &self.train;
+        let positive = |name: &str, ok: bool| {
+            if ok { Ok(()) } else { Err(format!("{name} must be greater than 0")) }
+        };
+        positive("train.epochs", t.epochs > 0)?;
+        positive("train.batch", t.batch > 0)?;
+        positive("train.accumulate", t.accumulate > 0)?;
+        positive("train.learning_rate", t.learning_rate > 0.0)?;
+        positive("train.save_every", t.save_every > 0)?;
+        positive("train.log_every", t.log_every > 0)?;
+        positive("losses.temperature", self.losses.temperature > 0.0)?;
+        if self.data.max_tokens < 3 {
+            return Err(format!("data.max_tokens is {}; a text has 3 tokens or more", self.data.max_tokens));
+        }
+        if !(0.0..1.0).contains(&t.dropout) {
+            return Err(format!("train.dropout is {}; it is at least 0 and less than 1", t.dropout));
+        }
+        if !(0.0..=1.0).contains(&t.warmup) {
+            return Err(format!("train.warmup is {}; it is a share of all steps, 0 to 1", t.warmup));
+        }
+        let l = &self.losses;
+        let weights = [l.hard, l.soft, l.itself, l.hidden, l.attention];
+        if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().all(|w| *w == 0.0) {
+            return Err("the weights in [losses] must be 0 or more, one of them more".into());
+        }
+        match &self.teacher {
+            None if l.soft > 0.0 || l.needs_layers() => {
+                Err("[losses] asks for a teacher: add [teacher] with `model` or `outputs`, or set \
+                     soft, hidden and attention to 0".into())
+            }
+            None if self.data.unlabelled.is_some() => {
+                Err("data.unlabelled needs a teacher to label it: add [teacher]".into())
+            }
+            Some(Teacher { model: None, outputs: None }) => {
+                Err("[teacher] has neither `model` nor `outputs`".into())
+            }
+            Some(Teacher { model: None, .. }) if l.needs_layers() => {
+                Err("the losses `hidden` and `attention` need teacher.model: outputs hold logits only".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Recipe, String> {
+        let recipe: Recipe = toml::from_str(text).map_err(|e| e.to_string())?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    const LEAST: &str = "[data]\ntrain = 'a.tsv'\n[model]\nstart = 'm'\n";
+
+    #[test]
+    fn a_recipe_reads_what_it_writes() {
+        let mut recipe = parse(LEAST).unwrap();
+        assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
+        recipe.model.exits = Exits::After(vec![0, 3]);
+        recipe.losses.exit_weights = vec![1.0, 2.0];
+        assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
+        recipe.model.exits = Exits::Named(NamedExits::Last);
+        assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_said() {
+        for (extra, message) in [
+            ("[losses]\nsoft = 1", "add [teacher]"),
+            ("[losses]\nhard = 0", "one of them more"),
+            ("[train]\nbatch = 0", "train.batch"),
+            ("[train]\nbacth = 1", "bacth"),
+            ("[teacher]\noutputs = 'x'\n[losses]\nhidden = 1", "teacher.model"),
+        ] {
+            let error = parse(&format!("{LEAST}{extra}")).unwrap_err();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The loop.
+
+use super::corpus::{Corpus, tokenizer};
+use super::loss::Targets;
+use super::metrics::{Metrics, Record};
+use super::optimizer::AdamW;
+use super::plan::{Plan, TeacherAnswers};
+use super::recipe::Recipe;
+use super::state::{self, Position};
+use super::{check, teacher};
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+use crate::data::batches;
+use crate::model::network::Output;
+use crate::model::{Mode, save};
+use crate::rng::Rng;
+use candle_core::{DType, Device, Tensor};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// What a run is given besides its recipe.
+pub struct Options {
+    /// Where the checkpoint goes. What the run needs for itself goes beside it, into a folder of
+    /// the same name with `.work`.
+    pub output: PathBuf,
+    /// Where it is computed.
+    pub device: Device,
+    /// Of the large matrix products: f32 or bf16.
+    pub precision: DType,
+    /// Of the stored weights.
+    pub stored: DType,
+    /// Whether a run that was stopped goes on; otherwise it begins again.
+    pub resume: bool,
+}
+
+/// What happens in a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Something that the user is told.
+    Note(String),
+    /// So many texts of so many were answered by the teacher.
+    Teacher(usize, usize),
+    /// A step was made.
+    Step(&'a Record),
+    /// The accuracy on the held-out rows of every exit, 0 to 1.
+    HeldOut(&'a [f64]),
+}
+
+/// What a run gave.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Steps made in all.
+    pub steps: usize,
+    /// Accuracy on the held-out rows of every exit, 0 to 1; empty if none were held out.
+    pub held_out: Vec<f64>,
+}
+
+/// The smoothing of the loss by which divergence is seen.
+const SMOOTHING: f64 = 0.98;
+
+/// Trains by a recipe and writes the checkpoint.
+///
+/// # Errors
+/// [`Error::Interrupted`] if `stop` was set, [`Error::Diverged`] if the loss is not finite or
+/// grows; and those of reading and writing.
+pub fn train(
+    recipe: &Recipe,
+    options: &Options,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Trained, Error> {
+    let work = work_folder(&options.output);
+    std::fs::create_dir_all(&work).map_err(|e| Error::io(&work, e))?;
+    let mut plan = Plan::make(recipe, options, &work, stop, observe)?;
+    let run = run_digest(recipe, &plan);
+    let mut position = Position { step: 0, steps: plan.steps, run: run.clone(), smoothed: None };
+    let t = &recipe.train;
+    let mut optimizer = AdamW::new(plan.parameters(), t.betas, t.epsilon, t.weight_decay)?;
+    if options.resume
+        && let Some(stored) = state::position(&work)?
+    {
+        if stored.run != run {
+            return Err(Error::Unfit(format!(
+                "{}: was stored by a run with another recipe or other data; leave --resume out to \
+                 begin again",
+                work.display()
+            )));
+        }
+        state::restore(&work, &mut optimizer, stored.step)?;
+        position = stored;
+        observe(Event::Note(format!("going on after step {} of {}", position.step, plan.steps)));
+    } else {
+        state::clear(&work, usize::MAX)?;
+    }
+    let mut metrics = Metrics::open(&work, position.step)?;
+    let mut batches_of = EpochBatches { epoch: usize::MAX, batches: Vec::new() };
+    let mut since = Instant::now();
+    let mut tokens = 0;
+    while position.step < plan.steps {
+        let step = position.step + 1;
+        let mut record = plan.step(recipe, options, step, &mut batches_of, &mut optimizer)?;
+        watch(&mut position, &record)?;
+        position.step = step;
+        tokens += record.tokens;
+        let stopping = check(stop).is_err();
+        if step % t.log_every == 0 || step == plan.steps {
+            record.tokens_per_second = tokens as f64 / since.elapsed().as_secs_f64();
+            (since, tokens) = (Instant::now(), 0);
+            metrics.log(&record)?;
+        }
+        observe(Event::Step(&record));
+        if stopping || (step % t.save_every == 0 && step < plan.steps) {
+            state::store(&work, &optimizer, &position)?;
+        }
+        if stopping {
+            return Err(Error::Interrupted { step: Some(step) });
+        }
+        if step % plan.steps_per_epoch == 0 || step == plan.steps {
+            let held_out = plan.held_out(stop)?;
+            if !held_out.is_empty() {
+                metrics.held_out(step, &held_out)?;
+                observe(Event::HeldOut(&held_out));
+            }
+        }
+    }
+    let held_out = plan.held_out(stop)?;
+    let recipe_toml = recipe.to_toml();
+    let files = [("tokenizer.json", plan.tokenizer.as_slice()), ("recipe.toml", recipe_toml.as_bytes())];
+    save(&plan.network, None, &files, &options.output, options.stored)?;
+    state::clear(&work, usize::MAX)?;
+    Ok(Trained { steps: plan.steps, held_out })
+}
+
+/// Where a run keeps its state, its metrics and the teacher's answers.
+pub fn work_folder(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".work");
+    output.with_file_name(name)
+}
+
+/// What the weights of a run depend on.
+fn run_digest(recipe: &Recipe, plan: &Plan) -> String {
+    let mut digest = Sha256::new();
+    // Where and how often a run is stored and logged changes nothing of it.
+    let mut recipe = recipe.clone();
+    (recipe.train.save_every, recipe.train.log_every) = (1, 1);
+    digest.update(recipe.to_toml());
+    digest.update(plan.corpus.digest);
+    for example in &plan.corpus.examples {
+        digest.update(example.label.map_or(u32::MAX, |l| l).to_le_bytes());
+    }
+    if let Some(TeacherAnswers { logits, .. }) = &plan.teacher {
+        logits.iter().for_each(|l| digest.update(l.to_le_bytes()));
+    }
+    digest.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Stops a run whose loss is not finite or has grown far above its least.
+fn watch(position: &mut Position, record: &Record) -> Result<(), Error> {
+    let step = record.step;
+    if !record.loss.is_finite() || !record.gradient_norm.is_finite() {
+        return Err(Error::Diverged {
+            step,
+            problem: format!(
+                "the loss is {} and the gradients' norm {}; try a lower train.learning_rate, a \
+                 longer train.warmup or a smaller train.clip, and look whether the data holds \
+                 empty or broken texts",
+                record.loss, record.gradient_norm
+            ),
+        });
+    }
+    let (smoothed, least) = position.smoothed.unwrap_or((record.loss, record.loss));
+    let smoothed = SMOOTHING * smoothed + (1.0 - SMOOTHING) * record.loss;
+    let least = if step > 100 { least.min(smoothed) } else { smoothed };
+    if step > 200 && smoothed > 3.0 * least + 1.0 {
+        return Err(Error::Diverged {
+            step,
+            problem: format!(
+                "the loss has grown to {smoothed:.3}, its least was {least:.3}; try a lower \
+                 train.learning_rate or a longer train.warmup"
+            ),
+        });
+    }
+    position.smoothed = Some((smoothed, least));
+    Ok(())
+}
+
+/// The batches of an epoch, made once.
+pub(super) struct EpochBatches {
+    epoch: usize,
+    batches: Vec<Vec<usize>>,
+}
+
+impl Plan {
+    /// One step: `accumulate` batches, clipping, AdamW.
+    fn step(
+        &mut self,
+        recipe: &Recipe,
+        options: &Options,
+        step: usize,
+        made: &mut EpochBatches,
+        optimizer: &mut AdamW,
+    ) -> Result<Record, Error> {
+        let t = &recipe.train;
+        let epoch = (step - 1) / self.steps_per_epoch;
+        if made.epoch != epoch {
+            let key = (t.seed, epoch as u64);
+            made.batches = batches(&self.corpus.lengths, &self.corpus.split.train, t.batch, key);
+            made.epoch = epoch;
+        }
+        let first = (step - 1) % self.steps_per_epoch * t.accumulate;
+        let chosen = &made.batches[first..(first + t.accumulate).min(made.batches.len())];
+        let warmup = (t.warmup * self.steps as f64).round() as usize;
+        let rate = t.learning_rate * t.schedule.factor(step, warmup, self.steps);
+        let mut record = Record { step, epoch, rate, ..Record::default() };
+        let (mut right, mut labelled) = (0, 0);
+        for (i, rows) in chosen.iter().enumerate() {
+            let key = Rng::new(&[t.seed, step as u64, i as u64]).next_u64();
+            let batch = self.corpus.batch(rows);
+            let mode = Mode {
+                training: Some((t.dropout, key)),
+                precision: options.precision,
+                attention: recipe.losses.attention > 0.0,
+                fused: options.device.is_cpu(),
+            };
+            let output = self.network.forward(&batch, &mode)?;
+            let teacher = self.teacher_output(&batch, &mode, &recipe.losses)?;
+            let labels: Vec<_> = rows.iter().map(|r| self.corpus.examples[*r].label).collect();
+            let targets = Targets {
+                labels: &labels,
+                teacher_logits: self.teacher_logits(rows, &options.device)?,
+                teacher: teacher.as_ref(),
+                projections: &self.projections,
+            };
+            let loss = self.losses.of(&output, &batch, &targets)?;
+            let value = f64::from(loss.total.to_scalar::<f32>()?);
+            record.add(value, &loss.parts, chosen.len())?;
+            if !value.is_finite() {
+                record.gradient_norm = f64::NAN;
+                return Ok(record);
+            }
+            let mut gradients = loss.total.backward()?;
+            self.parameters().iter().try_for_each(|p| p.absorb(&mut gradients))?;
+            record.tokens += batch.rows();
+            let (r, l) = score(&output, &labels)?;
+            (right, labelled) = (right + r, labelled + l);
+        }
+        record.accuracy = (labelled > 0).then(|| right as f64 / labelled as f64);
+        let clip = (t.clip > 0.0).then_some(t.clip);
+        record.gradient_norm = optimizer.step(rate, chosen.len() as f64, clip)?.norm;
+        Ok(record)
+    }
+
+    /// Accuracy on the held-out rows of every exit.
+    fn held_out(&self, stop: &AtomicBool) -> Result<Vec<f64>, Error> {
+        let rows = &self.corpus.split.held_out;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let logits = teacher::predict(&self.network, &self.corpus, rows, stop, &mut |_, _| {})?;
+        let exits = self.network.heads.len();
+        Ok((0..exits)
+            .map(|exit| {
+                let right = rows.iter().zip(&logits).filter(|(row, logits)| {
+                    let label = edge_runtime::exit::argmax(&logits[exit]) as u32;
+                    self.corpus.examples[**row].label == Some(label)
+                });
+                right.count() as f64 / rows.len() as f64
+            })
+            .collect())
+    }
+
+    fn teacher_logits(&self, rows: &[usize], device: &Device) -> Result<Option<Tensor>, Error> {
+        let Some(teacher) = &self.teacher else { return Ok(None) };
+        let classes = self.corpus.labels.len();
+        let logits: Vec<f32> =
+            rows.iter().flat_map(|r| &teacher.logits[r * classes..][..classes]).copied().collect();
+        Ok(Some(Tensor::from_vec(logits, (rows.len(), classes), device)?))
+    }
+}
+
+/// How many of the labelled sentences the last exit got right, and how many there are.
+fn score(output: &Output, labels: &[Option<u32>]) -> Result<(usize, usize), Error> {
+    let logits = output.logits.last().expect("an exit").detach().to_vec2::<f32>()?;
+    let labelled = logits.iter().zip(labels).filter_map(|(l, label)| Some((l, (*label)?)));
+    let right = labelled.clone().filter(|(l, label)| edge_runtime::exit::argmax(l) as u32 == *label);
+    Ok((right.count(), labelled.count()))
+}

@@ -1,0 +1,96 @@
+//! The state of a run between two steps, on disk.
+
+use super::optimizer::AdamW;
+use crate::Error;
+use crate::model::{replace_folder, write_tensors};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Where a run is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Steps that were made.
+    pub step: usize,
+    /// Of how many.
+    pub steps: usize,
+    /// The SHA-256 of what the run depends on: recipe, texts, labels, teacher.
+    pub run: String,
+    /// The smoothed loss, and the least that it has been.
+    pub smoothed: Option<(f64, f64)>,
+}
+
+const STEM: &str = "state-";
+
+/// The stored states, the latest last.
+fn folders(work: &Path) -> Result<Vec<(usize, PathBuf)>, Error> {
+    let io = |e| Error::io(work, e);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(work).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(step) = name.strip_prefix(STEM).and_then(|s| s.parse().ok()) {
+            found.push((step, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Stores a state. The one before is removed when this one is complete, so that there is one
+/// whenever the run is killed.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn store(work: &Path, optimizer: &AdamW, position: &Position) -> Result<(), Error> {
+    let tensors = optimizer.state()?;
+    replace_folder(&work.join(format!("{STEM}{}", position.step)), |folder| {
+        write_tensors(&tensors, &folder.join("tensors.safetensors"))?;
+        let path = folder.join("position.json");
+        std::fs::write(&path, serde_json::to_vec(position).expect("plain JSON"))
+            .map_err(|e| Error::io(path, e))
+    })?;
+    clear(work, position.step)
+}
+
+/// The latest stored position, if there is one.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Data`].
+pub fn position(work: &Path) -> Result<Option<Position>, Error> {
+    let Some((_, folder)) = folders(work)?.pop() else { return Ok(None) };
+    let path = folder.join("position.json");
+    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| Error::Data { path, line: None, problem: e.to_string() })
+}
+
+/// Puts the state of a position back.
+///
+/// # Errors
+/// [`Error::Data`] if the file is damaged, [`Error::Compute`] if it is of another network.
+pub fn restore(work: &Path, optimizer: &mut AdamW, step: usize) -> Result<(), Error> {
+    let path = work.join(format!("{STEM}{step}")).join("tensors.safetensors");
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
+        .map_err(|e| Error::Data { path, line: None, problem: e.to_string() })?;
+    optimizer.restore(&tensors, step)
+}
+
+/// Removes every stored state but that of `step`, and what a killed run left half written.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn clear(work: &Path, step: usize) -> Result<(), Error> {
+    for (stored, folder) in folders(work)? {
+        if stored != step {
+            std::fs::remove_dir_all(&folder).map_err(|e| Error::io(folder, e))?;
+        }
+    }
+    for entry in std::fs::read_dir(work).map_err(|e| Error::io(work, e))?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(".new-") {
+            std::fs::remove_dir_all(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
+        }
+    }
+    Ok(())
+}

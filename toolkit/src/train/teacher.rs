@@ -1,0 +1,123 @@
+//! What the teacher says of every text, asked once and kept on disk.
+
+use super::corpus::Corpus;
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+use crate::data::in_order;
+use crate::model::network::Network;
+use crate::model::{Mode, write_tensors};
+use candle_core::{DType, Device, Tensor};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// Sentences that are asked at once.
+const BATCH: usize = 64;
+
+/// The logits of a network for some rows, `[rows][exits][labels]`, in their order.
+///
+/// # Errors
+/// [`Error::Compute`]; [`Error::Interrupted`] if `stop` is set.
+pub fn predict(
+    network: &Network,
+    corpus: &Corpus,
+    rows: &[usize],
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+    let mode = Mode { fused: network.device.is_cpu(), ..Mode::predict() };
+    let lengths: Vec<usize> = rows.iter().map(|r| corpus.lengths[*r]).collect();
+    let mut logits = vec![Vec::new(); rows.len()];
+    let mut done = 0;
+    for chosen in in_order(&lengths, BATCH) {
+        super::check(stop)?;
+        let batch: Vec<usize> = chosen.iter().map(|i| rows[*i]).collect();
+        for exit in network.forward(&corpus.batch(&batch), &mode)?.logits {
+            for (i, row) in chosen.iter().zip(exit.to_vec2::<f32>()?) {
+                logits[*i].push(row);
+            }
+        }
+        done += chosen.len();
+        progress(done, rows.len());
+    }
+    Ok(logits)
+}
+
+/// The logits of the teacher's last exit for every row of the corpus, row major, from the cache
+/// where it is for the same teacher and the same texts.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Compute`], [`Error::Interrupted`].
+pub fn cached(
+    checkpoint: &Checkpoint,
+    network: &Network,
+    corpus: &Corpus,
+    cache: &Path,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<f32>, Error> {
+    let key = digest(checkpoint, corpus)?;
+    if let Ok(stored) = candle_core::safetensors::load(cache, &Device::Cpu)
+        && let (Some(k), Some(logits)) = (stored.get("key"), stored.get("logits"))
+        && k.to_vec1::<u8>().is_ok_and(|k| k == key)
+    {
+        return Ok(logits.flatten_all()?.to_vec1()?);
+    }
+    let rows: Vec<usize> = (0..corpus.ids.len()).collect();
+    let logits = predict(network, corpus, &rows, stop, progress)?;
+    let last: Vec<f32> = logits.into_iter().filter_map(|mut exits| exits.pop()).flatten().collect();
+    let classes = last.len() / rows.len().max(1);
+    let tensors = HashMap::from([
+        ("key".to_owned(), Tensor::new(key.as_slice(), &Device::Cpu)?),
+        ("texts".to_owned(), Tensor::new(corpus.digest.as_slice(), &Device::Cpu)?),
+        ("logits".to_owned(), Tensor::from_slice(&last, (rows.len(), classes), &Device::Cpu)?),
+    ]);
+    let folder = cache.parent().unwrap_or(Path::new("."));
+    let beside = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::io(cache, e))?;
+    write_tensors(&tensors, beside.path())?;
+    beside.persist(cache).map_err(|e| Error::io(cache, e.error))?;
+    Ok(last)
+}
+
+/// What the answers depend on: the weights, the tokens, and the length of the head's name list.
+fn digest(checkpoint: &Checkpoint, corpus: &Corpus) -> Result<[u8; 32], Error> {
+    let path = checkpoint.weights_path();
+    let mut digest = Sha256::new();
+    let mut file = std::fs::File::open(&path).map_err(|e| Error::io(&path, e))?;
+    std::io::copy(&mut file, &mut digest).map_err(|e| Error::io(&path, e))?;
+    digest.update(corpus.digest);
+    for ids in &corpus.ids {
+        digest.update((ids.len() as u64).to_le_bytes());
+        ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
+    }
+    Ok(digest.finalize().into())
+}
+
+/// Reads the logits that a teacher elsewhere gave; see [`super::recipe::Teacher::outputs`].
+///
+/// # Errors
+/// [`Error::Data`] if they are for other texts or other labels.
+pub fn read_outputs(path: &PathBuf, corpus: &Corpus) -> Result<Vec<f32>, Error> {
+    let wrong = |problem: String| Error::Data { path: path.clone(), line: None, problem };
+    let stored = candle_core::safetensors::load(path, &Device::Cpu)
+        .map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
+    let tensor = |name: &str| stored.get(name).ok_or_else(|| wrong(format!("tensor `{name}` is missing")));
+    let (logits, texts) = (tensor("logits")?, tensor("texts")?);
+    let shape = [corpus.ids.len(), corpus.labels.len()];
+    if logits.dims() != shape || logits.dtype() != DType::F32 {
+        return Err(wrong(format!(
+            "`logits` is {:?} {:?}; for this data it is F32 {shape:?}",
+            logits.dtype(),
+            logits.dims()
+        )));
+    }
+    if !texts.to_vec1::<u8>().is_ok_and(|t| t == corpus.digest) {
+        return Err(wrong("was made for other texts: `texts` is not the SHA-256 of these".into()));
+    }
+    let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
+    match logits.iter().position(|l| !l.is_finite()) {
+        Some(i) => Err(wrong(format!("`logits` holds {} in row {}", logits[i], i / shape[1]))),
+        None => Ok(logits),
+    }
+}
