@@ -13,6 +13,7 @@ mod error;
 pub mod export;
 pub mod model;
 pub mod report;
+pub mod rng;
 pub mod train;
 
 pub use error::Error;
