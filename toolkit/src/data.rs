@@ -1,1 +1,24 @@
-//! Data sets: reading, splitting, batching.
+//! Data sets: reading, splitting, batching, fetching.
+//!
+//! | file | |
+//! |---|---|
+//! | `.tsv` | a header, then one row a line; no quoting, as in GLUE |
+//! | `.csv` | a header, then rows as in RFC 4180 |
+//! | `.jsonl`, `.ndjson`, `.json` | one object a line |
+//! | `.parquet` | snappy, zstd or not compressed |
+//!
+//! A row has one text and, to learn from or to measure with, one label.
+
+mod batches;
+mod columns;
+mod dataset;
+mod delimited;
+pub mod hub;
+mod json_lines;
+mod parquet;
+mod split;
+
+pub use batches::{batches, in_order};
+pub use columns::Columns;
+pub use dataset::{Dataset, Example, Guess};
+pub use split::{Split, hold_out};

@@ -65,6 +65,30 @@ pub enum Error {
     /// Two things do not go together.
     #[error("{0}")]
     Unfit(String),
+    /// There are not enough rows to hold out.
+    #[error(
+        "cannot hold out {wanted} rows: only {whole} of the {rows} rows are whole ({min_words} \
+         words or more, and no part or repetition of another row); hold out fewer, or ask for \
+         fewer words"
+    )]
+    HoldOut {
+        /// How many were asked for.
+        wanted: usize,
+        /// How many there are.
+        whole: usize,
+        /// How many rows there are in all.
+        rows: usize,
+        /// How many words a row must have.
+        min_words: usize,
+    },
+    /// Something cannot be had from the Hugging Face hub.
+    #[error("{name}: {problem}")]
+    Hub {
+        /// The checkpoint or data set, and the file where it is about one.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// What was exported does not run.
     #[error("the exported bundle does not run, nothing was written: {0}")]
     Unusable(edge_runtime::Error),
@@ -77,6 +101,18 @@ impl Error {
 
     pub(crate) fn checkpoint(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
         Error::Checkpoint { path: path.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn data(
+        path: impl Into<PathBuf>,
+        line: Option<usize>,
+        problem: impl Into<String>,
+    ) -> Self {
+        Error::Data { path: path.into(), line, problem: problem.into() }
+    }
+
+    pub(crate) fn hub(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        Error::Hub { name: name.into(), problem: problem.into() }
     }
 }
 

@@ -1,41 +1,50 @@
-//! Random numbers that a key fixes: a run is a function of its seed, and needs no state to resume.
+//! Random numbers that are the same on every machine and in every version of our dependencies.
 
-/// SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
+/// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA
+/// 2014). A run can only be repeated if its numbers can; so the generator is ours, and small.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng {
+    state: u64,
+}
+
+/// The odd integer nearest to 2⁶⁴/φ.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Rng {
-    /// The generator of a key: equal keys give equal numbers.
+    /// A generator fixed by its key, for example a seed, an epoch and what the numbers are for.
+    /// Keys that differ in a part, in the order of the parts or in their number give unrelated
+    /// numbers.
     pub fn new(key: &[u64]) -> Self {
-        Rng(key.iter().fold(0, |state, part| mix(state ^ mix(part.wrapping_add(GAMMA)))))
+        let state =
+            key.iter().fold(key.len() as u64, |state, part| mix(state.wrapping_add(GAMMA)) ^ part);
+        Rng { state: mix(state) }
     }
 
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(GAMMA);
-        mix(self.0)
+        self.state = self.state.wrapping_add(GAMMA);
+        mix(self.state)
     }
 
-    /// A number below `n`, every one equally likely.
+    /// A number in `0..n`, each with the same probability.
     ///
     /// # Panics
     /// If `n` is 0.
-    pub fn below(&mut self, n: usize) -> usize {
-        assert!(n > 0, "no number is below 0");
-        let n = n as u64;
-        // The last, incomplete run of remainders would favour the small ones.
-        let limit = u64::MAX - u64::MAX % n;
+    pub fn below(&mut self, n: u64) -> u64 {
+        assert!(n > 0, "there is no number below 0");
+        // The first 2⁶⁴ mod n values would make small numbers likelier.
+        let unfair = n.wrapping_neg() % n;
         loop {
-            let bits = self.next_u64();
-            if bits < limit {
-                return (bits % n) as usize;
+            let value = self.next_u64();
+            if value >= unfair {
+                return value % n;
             }
         }
     }
 
-    /// A number from 0 to 1, 1 excluded.
+    /// A number in `[0, 1)`, a multiple of 2⁻²⁴ (all that an f32 can hold evenly).
     pub fn uniform(&mut self) -> f32 {
-        (self.next_u64() >> 40) as f32 / (1u64 << 24) as f32
+        (self.next_u64() >> 40) as f32 / (1u32 << 24) as f32
     }
 
     /// A normally distributed number, mean 0 and deviation 1 (Box and Muller 1958).
@@ -43,14 +52,20 @@ impl Rng {
         let radius = (-2.0 * f64::from(1.0 - self.uniform()).ln()).sqrt();
         (radius * (std::f64::consts::TAU * f64::from(self.uniform())).cos()) as f32
     }
+
+    /// Puts the items in a random order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            let j = self.below(i as u64 + 1) as usize;
+            items.swap(i, j);
+        }
+    }
 }
 
-const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -58,11 +73,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_fix_the_numbers() {
-        let draw = |key: &[u64]| Rng::new(key).next_u64();
-        assert_eq!(draw(&[1, 2]), draw(&[1, 2]));
-        assert_ne!(draw(&[1, 2]), draw(&[2, 1]));
-        assert_ne!(draw(&[0]), draw(&[0, 0]));
+    fn it_is_splitmix64() {
+        // The published sequence of the seed 1234567.
+        let mut rng = Rng { state: 1_234_567 };
+        assert_eq!(rng.next_u64(), 6_457_827_717_110_365_317);
+        assert_eq!(rng.next_u64(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn every_part_of_a_key_counts() {
+        let keys: [&[u64]; 7] = [&[], &[0], &[0, 0], &[1], &[1, 2], &[2, 1], &[1, 3]];
+        let first: std::collections::HashSet<u64> =
+            keys.iter().map(|k| Rng::new(k).next_u64()).collect();
+        assert_eq!(first.len(), keys.len());
+        assert_eq!(Rng::new(&[1, 2]).next_u64(), Rng::new(&[1, 2]).next_u64());
+    }
+
+    #[test]
+    fn numbers_stay_in_their_range_and_fill_it() {
+        let mut rng = Rng::new(&[1]);
+        let mut counts = [0; 3];
+        for _ in 0..30_000 {
+            counts[rng.below(3) as usize] += 1;
+            let u = rng.uniform();
+            assert!((0.0..1.0).contains(&u));
+        }
+        assert!(counts.iter().all(|c| (9_600..10_400).contains(c)), "{counts:?}");
+        assert_eq!(rng.below(1), 0);
     }
 
     #[test]
@@ -72,5 +109,14 @@ mod tests {
         let mean = x.iter().sum::<f32>() / 1e5;
         let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 1e5;
         assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+    }
+
+    #[test]
+    fn a_shuffle_loses_nothing() {
+        let mut items: Vec<u32> = (0..100).collect();
+        Rng::new(&[5]).shuffle(&mut items);
+        assert_ne!(items, (0..100).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
     }
 }

@@ -3,7 +3,7 @@
 use super::recipe::Recipe;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::data::{Columns, Dataset, Example, Split, hold_out, hub};
+use crate::data::{Columns, Dataset, Example, Split, hold_out};
 use crate::model::Batch;
 use edge_runtime::tokenizer::Tokenizer;
 use rayon::prelude::*;
@@ -30,7 +30,11 @@ impl Corpus {
     ///
     /// # Errors
     /// Those of reading, splitting and tokenizing.
-    pub fn read(recipe: &Recipe, tokenizer: &Tokenizer, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
+    pub fn read(
+        recipe: &Recipe,
+        tokenizer: &Tokenizer,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Self, Error> {
         let (dataset, examples) = read(recipe, note)?;
         let labelled: Vec<&str> = dataset.texts();
         let data = &recipe.data;
@@ -71,7 +75,7 @@ fn read(recipe: &Recipe, note: &mut dyn FnMut(String)) -> Result<(Dataset, Vec<E
     let data = &recipe.data;
     let columns = Columns { text: data.text.clone(), label: data.label.clone() };
     let labels = (!data.labels.is_empty()).then_some(data.labels.as_slice());
-    let files = hub::resolve_dataset(&data.train, "train")?;
+    let files = [&data.train];
     let (dataset, guess) = Dataset::read_all(&files, &columns, labels)?;
     note(format!("{}: {} rows, {guess}", data.train.display(), dataset.examples.len()));
     let mut examples = dataset.examples.clone();

@@ -25,7 +25,8 @@ pub struct Losses {
     pub hard: f64,
     /// Weight of the divergence from the teacher.
     pub soft: f64,
-    /// Weight of the divergence of the earlier exits from the last one.
+    /// Weight of the divergence of the earlier exits from the last one; `self` in a recipe.
+    #[serde(rename = "self")]
     pub itself: f64,
     /// Weight of the distance between hidden states.
     pub hidden: f64,

@@ -7,7 +7,6 @@ use super::run::{Event, Options};
 use super::teacher;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::data::hub;
 use crate::model::block::Linear;
 use crate::model::network::{Network, Output};
 use crate::model::{Batch, Heads, Mode, Parameter, Start, start};
@@ -48,15 +47,17 @@ impl Plan {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(Event),
     ) -> Result<Self, Error> {
-        let from = Checkpoint::open(hub::resolve_checkpoint(&recipe.model.start)?)?;
+        let from = Checkpoint::open(&recipe.model.start)?;
         let max_tokens = recipe.data.max_tokens;
-        let corpus = Corpus::read(recipe, &tokenizer(&from, max_tokens)?, &mut |n| observe(Event::Note(n)))?;
+        let corpus =
+            Corpus::read(recipe, &tokenizer(&from, max_tokens)?, &mut |n| observe(Event::Note(n)))?;
         let network = student(recipe, &from, &corpus.labels, options.device.clone())?;
         let mut losses = recipe.losses.clone();
         let exits = network.heads.len();
         if !losses.exit_weights.is_empty() && losses.exit_weights.len() != exits {
             return Err(Error::Unfit(format!(
-                "losses.exit_weights has {} weights for {exits} exits", losses.exit_weights.len()
+                "losses.exit_weights has {} weights for {exits} exits",
+                losses.exit_weights.len()
             )));
         }
         let teacher = ask(recipe, &from, &corpus, options, work, stop, observe)?;
@@ -81,7 +82,16 @@ impl Plan {
             network.heads.iter().map(|h| h.layers).collect::<Vec<_>>(),
         )));
         let tokenizer = from.tokenizer()?;
-        Ok(Plan { corpus, tokenizer, network, teacher, projections, losses, steps_per_epoch, steps })
+        Ok(Plan {
+            corpus,
+            tokenizer,
+            network,
+            teacher,
+            projections,
+            losses,
+            steps_per_epoch,
+            steps,
+        })
     }
 
     /// Everything that is trained.
@@ -93,7 +103,12 @@ impl Plan {
     }
 
     /// The teacher's hidden states and attention probabilities, where a loss asks for them.
-    pub fn teacher_output(&self, batch: &Batch, mode: &Mode, losses: &Losses) -> Result<Option<Output>, Error> {
+    pub fn teacher_output(
+        &self,
+        batch: &Batch,
+        mode: &Mode,
+        losses: &Losses,
+    ) -> Result<Option<Output>, Error> {
         let Some(network) = self.teacher.as_ref().and_then(|t| t.network.as_ref()) else {
             return Ok(None);
         };
@@ -104,10 +119,19 @@ impl Plan {
 
 /// The layers of `from` that the student starts from.
 fn chosen_layers(recipe: &Recipe, from: &Checkpoint) -> Vec<usize> {
-    if recipe.model.layers.is_empty() { (0..from.config.layers).collect() } else { recipe.model.layers.clone() }
+    if recipe.model.layers.is_empty() {
+        (0..from.config.layers).collect()
+    } else {
+        recipe.model.layers.clone()
+    }
 }
 
-fn student(recipe: &Recipe, from: &Checkpoint, labels: &[String], device: Device) -> Result<Network, Error> {
+fn student(
+    recipe: &Recipe,
+    from: &Checkpoint,
+    labels: &[String],
+    device: Device,
+) -> Result<Network, Error> {
     let model = &recipe.model;
     let layers = chosen_layers(recipe, from);
     let mut config = from.config.clone();
@@ -121,7 +145,10 @@ fn student(recipe: &Recipe, from: &Checkpoint, labels: &[String], device: Device
         config.heads = model.heads.unwrap_or(hidden / 32);
         config.intermediate = model.intermediate.unwrap_or(4 * hidden);
         if config.heads == 0 || hidden % config.heads != 0 {
-            return Err(Error::Unfit(format!("{} heads do not divide a width of {hidden}", config.heads)));
+            return Err(Error::Unfit(format!(
+                "{} heads do not divide a width of {hidden}",
+                config.heads
+            )));
         }
     }
     let heads = match &model.exits {
@@ -145,15 +172,21 @@ fn ask(
     let Some(teacher) = &recipe.teacher else { return Ok(None) };
     let Some(model) = &teacher.model else {
         let path = teacher.outputs.as_ref().expect("checked when the recipe was read");
-        return Ok(Some(TeacherAnswers { logits: teacher::read_outputs(path, corpus)?, network: None }));
+        return Ok(Some(TeacherAnswers {
+            logits: teacher::read_outputs(path, corpus)?,
+            network: None,
+        }));
     };
-    let checkpoint = Checkpoint::open(hub::resolve_checkpoint(model)?)?;
+    let checkpoint = Checkpoint::open(model)?;
     if checkpoint.config.labels != corpus.labels {
         return Err(Error::Unfit(format!(
-            "the teacher's labels are {:?}, those of the data {:?}", checkpoint.config.labels, corpus.labels
+            "the teacher's labels are {:?}, those of the data {:?}",
+            checkpoint.config.labels, corpus.labels
         )));
     }
-    if checkpoint.tokenizer()? != from.tokenizer()? && checkpoint.config.vocabulary != from.config.vocabulary {
+    if checkpoint.tokenizer()? != from.tokenizer()?
+        && checkpoint.config.vocabulary != from.config.vocabulary
+    {
         return Err(Error::Unfit("the teacher has another vocabulary than the student".into()));
     }
     let network = load(&checkpoint, options.device.clone())?;
@@ -183,7 +216,8 @@ pub fn load(checkpoint: &Checkpoint, device: Device) -> Result<Network, Error> {
         return Err(Error::Tensor {
             path: checkpoint.weights_path(),
             tensor: name,
-            problem: "is missing; a classifier has it. Train one with `edge-distill finetune`".into(),
+            problem: "is missing; a classifier has it. Train one with `edge-distill finetune`"
+                .into(),
         });
     }
     let layers = (0..config.layers).collect();
@@ -193,7 +227,9 @@ pub fn load(checkpoint: &Checkpoint, device: Device) -> Result<Network, Error> {
 /// The first tensor of the heads that a checkpoint lacks.
 fn missing_heads(checkpoint: &Checkpoint) -> Option<String> {
     let names: Vec<String> = match &checkpoint.exits {
-        Some(exits) => (0..exits.layers.len()).map(|i| format!("exits.{i}.classifier.weight")).collect(),
+        Some(exits) => {
+            (0..exits.layers.len()).map(|i| format!("exits.{i}.classifier.weight")).collect()
+        }
         None => vec!["classifier.weight".into()],
     };
     names.into_iter().find(|name| !checkpoint.has(name))
@@ -218,7 +254,12 @@ fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Err
     Ok(())
 }
 
-fn make_projections(losses: &Losses, student: &Network, teacher: &Network, seed: u64) -> Result<Vec<Linear>, Error> {
+fn make_projections(
+    losses: &Losses,
+    student: &Network,
+    teacher: &Network,
+    seed: u64,
+) -> Result<Vec<Linear>, Error> {
     let (inputs, outputs) = (student.config.hidden, teacher.config.hidden);
     let deviation = (1.0 / inputs as f32).sqrt();
     (0..losses.layer_map.len())

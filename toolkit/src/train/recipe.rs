@@ -269,13 +269,22 @@ impl Recipe {
         positive("train.log_every", t.log_every > 0)?;
         positive("losses.temperature", self.losses.temperature > 0.0)?;
         if self.data.max_tokens < 3 {
-            return Err(format!("data.max_tokens is {}; a text has 3 tokens or more", self.data.max_tokens));
+            return Err(format!(
+                "data.max_tokens is {}; a text has 3 tokens or more",
+                self.data.max_tokens
+            ));
         }
         if !(0.0..1.0).contains(&t.dropout) {
-            return Err(format!("train.dropout is {}; it is at least 0 and less than 1", t.dropout));
+            return Err(format!(
+                "train.dropout is {}; it is at least 0 and less than 1",
+                t.dropout
+            ));
         }
         if !(0.0..=1.0).contains(&t.warmup) {
-            return Err(format!("train.warmup is {}; it is a share of all steps, 0 to 1", t.warmup));
+            return Err(format!(
+                "train.warmup is {}; it is a share of all steps, 0 to 1",
+                t.warmup
+            ));
         }
         let l = &self.losses;
         let weights = [l.hard, l.soft, l.itself, l.hidden, l.attention];
@@ -285,7 +294,8 @@ impl Recipe {
         match &self.teacher {
             None if l.soft > 0.0 || l.needs_layers() => {
                 Err("[losses] asks for a teacher: add [teacher] with `model` or `outputs`, or set \
-                     soft, hidden and attention to 0".into())
+                     soft, hidden and attention to 0"
+                    .into())
             }
             None if self.data.unlabelled.is_some() => {
                 Err("data.unlabelled needs a teacher to label it: add [teacher]".into())
@@ -293,9 +303,10 @@ impl Recipe {
             Some(Teacher { model: None, outputs: None }) => {
                 Err("[teacher] has neither `model` nor `outputs`".into())
             }
-            Some(Teacher { model: None, .. }) if l.needs_layers() => {
-                Err("the losses `hidden` and `attention` need teacher.model: outputs hold logits only".into())
-            }
+            Some(Teacher { model: None, .. }) if l.needs_layers() => Err(
+                "the losses `hidden` and `attention` need teacher.model: outputs hold logits only"
+                    .into(),
+            ),
             _ => Ok(()),
         }
     }

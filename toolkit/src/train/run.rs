@@ -1,15 +1,13 @@
 //! The loop.
 
-use super::corpus::{Corpus, tokenizer};
+use super::log::{Log, Record};
 use super::loss::Targets;
-use super::metrics::{Metrics, Record};
 use super::optimizer::AdamW;
 use super::plan::{Plan, TeacherAnswers};
 use super::recipe::Recipe;
 use super::state::{self, Position};
 use super::{check, teacher};
 use crate::Error;
-use crate::checkpoint::Checkpoint;
 use crate::data::batches;
 use crate::model::network::Output;
 use crate::model::{Mode, save};
@@ -94,7 +92,7 @@ pub fn train(
     } else {
         state::clear(&work, usize::MAX)?;
     }
-    let mut metrics = Metrics::open(&work, position.step)?;
+    let mut log = Log::open(&work, position.step)?;
     let mut batches_of = EpochBatches { epoch: usize::MAX, batches: Vec::new() };
     let mut since = Instant::now();
     let mut tokens = 0;
@@ -108,7 +106,7 @@ pub fn train(
         if step % t.log_every == 0 || step == plan.steps {
             record.tokens_per_second = tokens as f64 / since.elapsed().as_secs_f64();
             (since, tokens) = (Instant::now(), 0);
-            metrics.log(&record)?;
+            log.log(&record)?;
         }
         observe(Event::Step(&record));
         if stopping || (step % t.save_every == 0 && step < plan.steps) {
@@ -120,14 +118,15 @@ pub fn train(
         if step % plan.steps_per_epoch == 0 || step == plan.steps {
             let held_out = plan.held_out(stop)?;
             if !held_out.is_empty() {
-                metrics.held_out(step, &held_out)?;
+                log.held_out(step, &held_out)?;
                 observe(Event::HeldOut(&held_out));
             }
         }
     }
     let held_out = plan.held_out(stop)?;
     let recipe_toml = recipe.to_toml();
-    let files = [("tokenizer.json", plan.tokenizer.as_slice()), ("recipe.toml", recipe_toml.as_bytes())];
+    let files =
+        [("tokenizer.json", plan.tokenizer.as_slice()), ("recipe.toml", recipe_toml.as_bytes())];
     save(&plan.network, None, &files, &options.output, options.stored)?;
     state::clear(&work, usize::MAX)?;
     Ok(Trained { steps: plan.steps, held_out })
@@ -285,6 +284,7 @@ impl Plan {
 fn score(output: &Output, labels: &[Option<u32>]) -> Result<(usize, usize), Error> {
     let logits = output.logits.last().expect("an exit").detach().to_vec2::<f32>()?;
     let labelled = logits.iter().zip(labels).filter_map(|(l, label)| Some((l, (*label)?)));
-    let right = labelled.clone().filter(|(l, label)| edge_runtime::exit::argmax(l) as u32 == *label);
+    let right =
+        labelled.clone().filter(|(l, label)| edge_runtime::exit::argmax(l) as u32 == *label);
     Ok((right.count(), labelled.count()))
 }

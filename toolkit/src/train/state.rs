@@ -61,9 +61,11 @@ pub fn position(work: &Path) -> Result<Option<Position>, Error> {
     let Some((_, folder)) = folders(work)?.pop() else { return Ok(None) };
     let path = folder.join("position.json");
     let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|e| Error::Data { path, line: None, problem: e.to_string() })
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::Data {
+        path,
+        line: None,
+        problem: e.to_string(),
+    })
 }
 
 /// Puts the state of a position back.
@@ -72,8 +74,11 @@ pub fn position(work: &Path) -> Result<Option<Position>, Error> {
 /// [`Error::Data`] if the file is damaged, [`Error::Compute`] if it is of another network.
 pub fn restore(work: &Path, optimizer: &mut AdamW, step: usize) -> Result<(), Error> {
     let path = work.join(format!("{STEM}{step}")).join("tensors.safetensors");
-    let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
-        .map_err(|e| Error::Data { path, line: None, problem: e.to_string() })?;
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).map_err(|e| Error::Data {
+        path,
+        line: None,
+        problem: e.to_string(),
+    })?;
     optimizer.restore(&tensors, step)
 }
 

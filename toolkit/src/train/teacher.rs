@@ -80,12 +80,11 @@ pub fn cached(
     Ok(last)
 }
 
-/// What the answers depend on: the weights, the tokens, and the length of the head's name list.
+/// What the answers depend on: the weights and the tokens.
 fn digest(checkpoint: &Checkpoint, corpus: &Corpus) -> Result<[u8; 32], Error> {
     let path = checkpoint.weights_path();
     let mut digest = Sha256::new();
-    let mut file = std::fs::File::open(&path).map_err(|e| Error::io(&path, e))?;
-    std::io::copy(&mut file, &mut digest).map_err(|e| Error::io(&path, e))?;
+    digest.update(crate::checkpoint::read_file(&path)?);
     digest.update(corpus.digest);
     for ids in &corpus.ids {
         digest.update((ids.len() as u64).to_le_bytes());
@@ -102,7 +101,8 @@ pub fn read_outputs(path: &PathBuf, corpus: &Corpus) -> Result<Vec<f32>, Error> 
     let wrong = |problem: String| Error::Data { path: path.clone(), line: None, problem };
     let stored = candle_core::safetensors::load(path, &Device::Cpu)
         .map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
-    let tensor = |name: &str| stored.get(name).ok_or_else(|| wrong(format!("tensor `{name}` is missing")));
+    let tensor =
+        |name: &str| stored.get(name).ok_or_else(|| wrong(format!("tensor `{name}` is missing")));
     let (logits, texts) = (tensor("logits")?, tensor("texts")?);
     let shape = [corpus.ids.len(), corpus.labels.len()];
     if logits.dims() != shape || logits.dtype() != DType::F32 {

@@ -1,0 +1,229 @@
+//! TSV and CSV.
+
+use super::columns::{self, Column, Columns};
+use super::dataset::{At, Raw, Row, Value};
+use crate::Error;
+use std::path::Path;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// As in GLUE: a quotation mark is a character like any other.
+    Tsv,
+    /// RFC 4180.
+    Csv,
+}
+
+pub(super) fn read(
+    path: &Path,
+    style: Style,
+    wanted: &Columns,
+    labelled: bool,
+) -> Result<Raw, Error> {
+    let text = text_file(path)?;
+    let mut records = Records::new(path, &text, style);
+    let Some(first) = records.next().transpose()? else {
+        return Err(Error::data(path, None, "the file is empty"));
+    };
+    let header: Vec<String> = first.fields.iter().map(|name| name.trim().into()).collect();
+    let (names, mut next) = if is_by_number(wanted, &header) {
+        ((1..=header.len()).map(|n| n.to_string()).collect(), Some(first))
+    } else {
+        check_header(path, first.line, style, &header, wanted)?;
+        (header, records.next().transpose()?)
+    };
+    let columns: Vec<Column> = names
+        .into_iter()
+        .enumerate()
+        .map(|(i, name)| Column { name, is_text: next.as_ref().is_none_or(|r| r.is_text(i)) })
+        .collect();
+    let chosen = columns::choose(path, &columns, wanted, labelled)?;
+    let mut rows = Vec::new();
+    while let Some(record) = next {
+        let (fields, at) = (&record.fields, At::Line(record.line));
+        if fields.len() != columns.len() {
+            let (found, named) = (fields.len(), columns.len());
+            let hint = match style {
+                Style::Tsv => "a text cannot hold a tab in TSV, in CSV and JSON lines it can",
+                Style::Csv => {
+                    "a text with a comma or a line end stands in quotes; is a quote never closed?"
+                }
+            };
+            return Err(at.error(
+                path,
+                format!("{found} columns, where the first line has {named}; {hint}"),
+            ));
+        }
+        rows.push(Row {
+            at,
+            text: fields[chosen.text].into(),
+            label: chosen.label.map(|i| Value::parse(&fields[i])),
+        });
+        next = records.next().transpose()?;
+    }
+    Ok(Raw {
+        format: if style == Style::Tsv { "TSV" } else { "CSV" },
+        text: columns[chosen.text].name.clone(),
+        label: chosen.label.map(|i| columns[i].name.clone()),
+        names: None,
+        rows,
+    })
+}
+
+/// Whether the columns are named by number, which says that there is no header. If all of the
+/// first line is numbers, they are names.
+fn is_by_number(wanted: &Columns, first: &[String]) -> bool {
+    let is_number = |name: &String| name.parse::<i64>().is_ok();
+    let is_place =
+        |name: &String| name.parse::<usize>().is_ok_and(|n| (1..=first.len()).contains(&n));
+    let mut named = [&wanted.text, &wanted.label].into_iter().flatten().peekable();
+    named.peek().is_some() && named.all(is_place) && !first.iter().all(is_number)
+}
+
+/// A first line that is a row must not be lost as a header.
+fn check_header(
+    path: &Path,
+    line: usize,
+    style: Style,
+    header: &[String],
+    wanted: &Columns,
+) -> Result<(), Error> {
+    let named = |name: &Option<String>| name.as_ref().is_some_and(|n| header.contains(n));
+    if named(&wanted.text) || named(&wanted.label) || header.iter().any(|h| columns::is_known(h)) {
+        return Ok(());
+    }
+    let wrong = |problem: String| Err(Error::data(path, Some(line), problem));
+    if let [only] = header
+        && let Some(other) = [';', '\t', ','].into_iter().find(|c| only.contains(*c))
+    {
+        let (name, between) = match style {
+            Style::Tsv => ("TSV", "tabs"),
+            Style::Csv => ("CSV", "commas"),
+        };
+        return wrong(format!(
+            "there is one column, `{}`, with {other:?} in it; the columns of {name} are separated \
+             by {between}",
+            shortened(only)
+        ));
+    }
+    let last = header.last().map_or("", String::as_str);
+    let sentence = header.iter().any(|field| field.contains(char::is_whitespace));
+    if last.parse::<i64>().is_ok() || (sentence && !last.contains(char::is_whitespace)) {
+        let separator = if style == Style::Tsv { "<tab>" } else { "," };
+        return wrong(format!(
+            "this looks like a row, not like a header ({}); put the names of the columns into the \
+             first line, as `text{separator}label`, or name the columns by number, as \
+             `columns.text` 1 and `columns.label` {}",
+            header.iter().map(|h| format!("`{}`", shortened(h))).collect::<Vec<_>>().join(", "),
+            header.len()
+        ));
+    }
+    Ok(())
+}
+
+fn shortened(text: &str) -> String {
+    const MOST: usize = 40;
+    if text.chars().count() <= MOST {
+        return text.into();
+    }
+    text.chars().take(MOST).chain("…".chars()).collect()
+}
+
+struct Record {
+    /// The line it begins on.
+    line: usize,
+    fields: csv::StringRecord,
+}
+
+impl Record {
+    fn is_text(&self, column: usize) -> bool {
+        self.fields.get(column).is_some_and(|field| field.trim().parse::<f64>().is_err())
+    }
+}
+
+struct Records<'a> {
+    path: &'a Path,
+    text: &'a str,
+    reader: csv::Reader<&'a [u8]>,
+    /// A place in the text, and its line.
+    counted: (usize, usize),
+}
+
+impl<'a> Records<'a> {
+    fn new(path: &'a Path, text: &'a str, style: Style) -> Self {
+        let reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(if style == Style::Tsv { b'\t' } else { b',' })
+            .quoting(style == Style::Csv)
+            .from_reader(text.as_bytes());
+        Records { path, text, reader, counted: (0, 1) }
+    }
+
+    /// The line of the record that begins at this byte or after line ends there.
+    fn line_at(&mut self, byte: usize) -> usize {
+        let rest = &self.text[byte..];
+        let byte = byte + (rest.len() - rest.trim_start_matches(['\r', '\n']).len());
+        let (from, line) = self.counted;
+        let line = line + self.text[from..byte].matches('\n').count();
+        self.counted = (byte, line);
+        line
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.reader.position().byte() as usize;
+        let mut fields = csv::StringRecord::new();
+        match self.reader.read_record(&mut fields) {
+            Ok(false) => None,
+            Ok(true) => {
+                let line = self.line_at(start);
+                let raw = self.text[start..].trim();
+                // Only a record in quotes goes over lines; with an odd number of them, one is
+                // open, and the rest of the file has become part of its last text.
+                let at_end = self.reader.position().byte() as usize >= self.text.len();
+                if at_end && raw.contains('\n') && raw.matches('"').count() % 2 == 1 {
+                    let problem = "a quote is opened and never closed";
+                    return Some(Err(Error::data(self.path, Some(line), problem)));
+                }
+                Some(Ok(Record { line, fields }))
+            }
+            Err(e) => {
+                let line = self.line_at(start);
+                Some(Err(Error::data(self.path, Some(line), e.to_string())))
+            }
+        }
+    }
+}
+
+/// A file as text, without a byte order mark.
+pub(super) fn text_file(path: &Path) -> Result<String, Error> {
+    let mut bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Error::data(path, None, "the file is UTF-16; save it as UTF-8"));
+    }
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(..3);
+    }
+    let line = |bytes: &[u8]| Some(1 + bytes.iter().filter(|b| **b == b'\n').count());
+    match String::from_utf8(bytes) {
+        Ok(text) => match text.find('\0') {
+            Some(at) => Err(Error::data(
+                path,
+                line(&text.as_bytes()[..at]),
+                "there is a NUL character; the file is damaged, or not text",
+            )),
+            None => Ok(text),
+        },
+        Err(e) => {
+            let good = e.utf8_error().valid_up_to();
+            Err(Error::data(
+                path,
+                line(&e.as_bytes()[..good]),
+                "this is not UTF-8; save it as that",
+            ))
+        }
+    }
+}
