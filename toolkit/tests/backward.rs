@@ -58,9 +58,9 @@ fn mode(fused: bool) -> Mode {
 fn fast_and_composed_passes_agree() {
     let losses = Losses { itself: 0.5, ..Losses::default() };
     for (fixture, heads) in [
-        ("bert-exits", Heads::Exits(vec![0, 1, 4], Pooling::Mean)),
+        ("bert-exits", Heads::Exits(vec![0, 1, 4], Pooling::Mean, 8)),
         ("bert-plain", Heads::Own),
-        ("distilbert-exits", Heads::Exits(vec![1, 3], Pooling::Cls)),
+        ("distilbert-exits", Heads::Exits(vec![1, 3], Pooling::Cls, 8)),
         ("distilbert-plain", Heads::Own),
     ] {
         let network = network(fixture, heads);
@@ -83,7 +83,7 @@ fn fast_and_composed_passes_agree() {
 #[test]
 fn every_parameter_gets_a_gradient() {
     for fused in [true, false] {
-        let network = network("bert-exits", Heads::Exits(vec![0, 1, 4], Pooling::Mean));
+        let network = network("bert-exits", Heads::Exits(vec![0, 1, 4], Pooling::Mean, 8));
         let (_, gradients) = gradients(&network, &mode(fused), &Losses::default());
         for (name, gradient) in gradients {
             assert!(!gradient.is_empty(), "{name} got no gradient");
@@ -95,7 +95,7 @@ fn every_parameter_gets_a_gradient() {
 
 #[test]
 fn equal_keys_give_equal_bits() {
-    let network = network("distilbert-exits", Heads::Exits(vec![1, 3], Pooling::Mean));
+    let network = network("distilbert-exits", Heads::Exits(vec![1, 3], Pooling::Mean, 8));
     let run = || gradients(&network, &mode(true), &Losses::default());
     let (a, b) = (run(), run());
     assert_eq!(a.0.to_bits(), b.0.to_bits());
@@ -104,7 +104,7 @@ fn equal_keys_give_equal_bits() {
 
 #[test]
 fn bf16_is_near_f32() {
-    let network = network("bert-exits", Heads::Exits(vec![1, 4], Pooling::Mean));
+    let network = network("bert-exits", Heads::Exits(vec![1, 4], Pooling::Mean, 8));
     let half = Mode { precision: DType::BF16, ..mode(true) };
     let (f32_loss, _) = gradients(&network, &mode(true), &Losses::default());
     let (loss, gradients) = gradients(&network, &half, &Losses::default());

@@ -19,8 +19,8 @@ const DEVIATION: f32 = 0.02;
 pub enum Heads {
     /// The one that transformers' own classifiers have, after the last layer.
     Own,
-    /// Exit heads of ours after these numbers of layers.
-    Exits(Vec<usize>, Pooling),
+    /// Exit heads of ours after these numbers of layers, and the width of their dense layers.
+    Exits(Vec<usize>, Pooling, usize),
 }
 
 /// What to make.
@@ -64,7 +64,7 @@ pub fn start(start: &Start) -> Result<Network, Error> {
             config.layers
         )));
     }
-    if let Heads::Exits(layers, _) = &start.heads
+    if let Heads::Exits(layers, ..) = &start.heads
         && (layers.last() != Some(&config.layers) || !layers.is_sorted_by(|a, b| a < b))
     {
         return Err(start.wrong(format!(
@@ -77,10 +77,10 @@ pub fn start(start: &Start) -> Result<Network, Error> {
     let blocks = (0..config.layers).map(|i| maker.block(i)).collect::<Result<Vec<_>, _>>()?;
     let heads = match &start.heads {
         Heads::Own => vec![maker.own_head()?],
-        Heads::Exits(layers, pooling) => layers
+        Heads::Exits(layers, pooling, width) => layers
             .iter()
             .enumerate()
-            .map(|(i, l)| maker.head(i, *l, *pooling))
+            .map(|(i, l)| maker.head(i, *l, *pooling, *width))
             .collect::<Result<_, _>>()?,
     };
     let own = start.heads == Heads::Own;
@@ -284,12 +284,18 @@ impl Maker<'_> {
         })
     }
 
-    fn head(&self, index: usize, layers: usize, pooling: Pooling) -> Result<Head, Error> {
+    fn head(
+        &self,
+        index: usize,
+        layers: usize,
+        pooling: Pooling,
+        width: usize,
+    ) -> Result<Head, Error> {
         let Config { hidden, ref labels, .. } = self.start.config;
         // The head of `from` after the layer that this one stands on.
         let below = if layers == 0 { 0 } else { self.start.layers[layers - 1] + 1 };
         let stored = self.start.from.exits.as_ref().and_then(|exits| {
-            let fits = exits.hidden == hidden && exits.pooling == pooling;
+            let fits = exits.hidden == width && exits.pooling == pooling;
             exits.layers.iter().position(|l| fits && *l == below)
         });
         let linear = |part: &str, shape| {
@@ -299,9 +305,9 @@ impl Maker<'_> {
         Ok(Head {
             layers,
             pooling,
-            dense: linear("dense", [hidden, hidden])?,
+            dense: linear("dense", [width, hidden])?,
             activation: Activation::Tanh,
-            classifier: linear("classifier", [labels.len(), hidden])?,
+            classifier: linear("classifier", [labels.len(), width])?,
         })
     }
 }

@@ -151,11 +151,14 @@ fn student(
             )));
         }
     }
+    let width = model.head_width.unwrap_or(config.hidden);
     let heads = match &model.exits {
-        Exits::Named(NamedExits::All) => Heads::Exits((1..=config.layers).collect(), model.pooling),
-        Exits::Named(NamedExits::Last) => Heads::Exits(vec![config.layers], model.pooling),
+        Exits::Named(NamedExits::All) => {
+            Heads::Exits((1..=config.layers).collect(), model.pooling, width)
+        }
+        Exits::Named(NamedExits::Last) => Heads::Exits(vec![config.layers], model.pooling, width),
         Exits::Named(NamedExits::Own) => Heads::Own,
-        Exits::After(layers) => Heads::Exits(layers.clone(), model.pooling),
+        Exits::After(layers) => Heads::Exits(layers.clone(), model.pooling, width),
     };
     start(&Start { from, config, layers, heads, seed: recipe.train.seed, device })
 }
@@ -209,10 +212,10 @@ fn ask(
 pub fn load(checkpoint: &Checkpoint, device: Device) -> Result<Network, Error> {
     let config = checkpoint.config.clone();
     let heads = match &checkpoint.exits {
-        Some(exits) => Heads::Exits(exits.layers.clone(), exits.pooling),
+        Some(exits) => Heads::Exits(exits.layers.clone(), exits.pooling, exits.hidden),
         None => Heads::Own,
     };
-    for name in missing_heads(checkpoint) {
+    if let Some(name) = missing_heads(checkpoint) {
         return Err(Error::Tensor {
             path: checkpoint.weights_path(),
             tensor: name,

@@ -89,6 +89,9 @@ pub struct Model {
     /// How the rows of a sentence become one, in the exit heads.
     #[serde(default = "mean")]
     pub pooling: Pooling,
+    /// The width of the exit heads' dense layers; by default that of the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_width: Option<usize>,
     /// Its width, if it is not that of `start`; then every value is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<usize>,

@@ -28,7 +28,7 @@ impl StepBench {
         let mut config = from.config.clone();
         config.model_type = ModelType::DistilBert;
         let layers = (0..config.layers).collect();
-        let heads = Heads::Exits((1..=config.layers).collect(), Pooling::Mean);
+        let heads = Heads::Exits((1..=config.layers).collect(), Pooling::Mean, config.hidden);
         let network =
             start(&Start { from: &from, config, layers, heads, seed: 1, device: Device::Cpu })?;
         let optimizer = AdamW::new(network.parameters(), (0.9, 0.999), 1e-8, 0.01)?;
