@@ -9,6 +9,7 @@
 
 pub mod checkpoint;
 pub mod data;
+mod device;
 mod error;
 pub mod export;
 pub mod model;
@@ -16,4 +17,5 @@ pub mod report;
 pub mod rng;
 pub mod train;
 
+pub use device::device;
 pub use error::Error;

@@ -1,7 +1,7 @@
 //! The `edge-distill` command line.
 
 use anyhow::Context;
-use candle_core::{DType, Device};
+use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use edge_toolkit::train::recipe::Recipe;
 use edge_toolkit::train::{Event, Options, train};
@@ -94,9 +94,11 @@ fn run_training(arguments: &Train, stop: &AtomicBool) -> anyhow::Result<()> {
     if let Some(seed) = arguments.seed {
         recipe.train.seed = seed;
     }
+    let (device, chosen) = edge_toolkit::device(&arguments.device)?;
+    eprintln!("computing on {chosen}");
     let options = Options {
         output: arguments.output.clone(),
-        device: Device::Cpu,
+        device,
         precision: match arguments.dtype {
             Precision::F32 => DType::F32,
             Precision::Bf16 => DType::BF16,

@@ -3,6 +3,7 @@
 use super::recipe::Recipe;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
+use crate::data::hub::Hub;
 use crate::data::{Columns, Dataset, Example, Split, hold_out};
 use crate::model::Batch;
 use edge_runtime::tokenizer::Tokenizer;
@@ -75,7 +76,7 @@ fn read(recipe: &Recipe, note: &mut dyn FnMut(String)) -> Result<(Dataset, Vec<E
     let data = &recipe.data;
     let columns = Columns { text: data.text.clone(), label: data.label.clone() };
     let labels = (!data.labels.is_empty()).then_some(data.labels.as_slice());
-    let files = [&data.train];
+    let files = Hub::from_env()?.resolve_dataset(&data.train.to_string_lossy(), "train")?;
     let (dataset, guess) = Dataset::read_all(&files, &columns, labels)?;
     note(format!("{}: {} rows, {guess}", data.train.display(), dataset.examples.len()));
     let mut examples = dataset.examples.clone();

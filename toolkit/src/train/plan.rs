@@ -7,6 +7,7 @@ use super::run::{Event, Options};
 use super::teacher;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
+use crate::data::hub::Hub;
 use crate::model::block::Linear;
 use crate::model::network::{Network, Output};
 use crate::model::{Batch, Heads, Mode, Parameter, Start, start};
@@ -47,7 +48,7 @@ impl Plan {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(Event),
     ) -> Result<Self, Error> {
-        let from = Checkpoint::open(&recipe.model.start)?;
+        let from = open(&recipe.model.start)?;
         let max_tokens = recipe.data.max_tokens;
         let corpus =
             Corpus::read(recipe, &tokenizer(&from, max_tokens)?, &mut |n| observe(Event::Note(n)))?;
@@ -117,6 +118,11 @@ impl Plan {
     }
 }
 
+/// The checkpoint of a path or of a name on the hub.
+fn open(name: &Path) -> Result<Checkpoint, Error> {
+    Checkpoint::open(Hub::from_env()?.resolve_checkpoint(&name.to_string_lossy())?)
+}
+
 /// The layers of `from` that the student starts from.
 fn chosen_layers(recipe: &Recipe, from: &Checkpoint) -> Vec<usize> {
     if recipe.model.layers.is_empty() {
@@ -180,7 +186,7 @@ fn ask(
             network: None,
         }));
     };
-    let checkpoint = Checkpoint::open(model)?;
+    let checkpoint = open(model)?;
     if checkpoint.config.labels != corpus.labels {
         return Err(Error::Unfit(format!(
             "the teacher's labels are {:?}, those of the data {:?}",

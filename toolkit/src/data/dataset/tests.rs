@@ -268,15 +268,13 @@ fn parquet_rows_are_counted_in_errors() {
 #[test]
 fn damaged_parquet_is_an_error() {
     let file = parquet_file(&["a", "b"], &Labels::Numbers(&[0, 1]), None);
-    for length in 0..file.len() {
+    for length in (0..file.len()).step_by(3) {
         assert!(read("d.parquet", &file[..length], &[]).is_err());
     }
     // Some of these are other valid files; none may panic.
-    for place in 0..file.len() {
-        for bit in [0, 3, 7] {
-            let mut file = file.clone();
-            file[place] ^= 1 << bit;
-            _ = read("d.parquet", &file, &[]);
-        }
+    for place in (0..file.len()).step_by(5) {
+        let mut file = file.clone();
+        file[place] ^= 1 << (place % 8);
+        _ = read("d.parquet", &file, &[]);
     }
 }

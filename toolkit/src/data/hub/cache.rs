@@ -1,0 +1,143 @@
+//! The cache, in the layout of `huggingface_hub`:
+//!
+//! ```text
+//! models--organization--name/
+//!     refs/main                      the commit that was `main` when it was last asked for
+//!     blobs/<hash>                   the files, by the hash that the hub names for them
+//!     snapshots/<commit>/<file>      links to the blobs
+//! ```
+
+use crate::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Model,
+    Dataset,
+}
+
+/// The place of a repository in the cache.
+pub(super) struct Repository {
+    kind: Kind,
+    name: String,
+    folder: PathBuf,
+}
+
+impl Repository {
+    /// `name` is `organization/name`.
+    pub(super) fn new(cache: &Path, kind: Kind, name: &str) -> Self {
+        let kinds = match kind {
+            Kind::Model => "models",
+            Kind::Dataset => "datasets",
+        };
+        let folder = cache.join(format!("{kinds}--{}", name.replace('/', "--")));
+        Repository { kind, name: name.into(), folder }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn snapshot_of(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
+    }
+
+    /// The folder of the state that was last asked for, if there is one.
+    pub(super) fn snapshot(&self) -> Result<Option<PathBuf>, Error> {
+        let path = self.folder.join("refs/main");
+        match std::fs::read_to_string(&path) {
+            Ok(commit) => {
+                Ok(Some(self.snapshot_of(commit.trim())).filter(|snapshot| snapshot.is_dir()))
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(path, e)),
+        }
+    }
+
+    /// Notes the commit that `main` is.
+    pub(super) fn set_head(&self, commit: &str) -> Result<(), Error> {
+        let folder = self.folder.join("refs");
+        let path = folder.join("main");
+        create(&folder)?;
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+            file.write_all(commit.as_bytes())?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|e| Error::io(&path, e))
+    }
+
+    /// Where the blob of this hash lies. Its folder is made.
+    pub(super) fn blob(&self, hash: &str) -> Result<PathBuf, Error> {
+        let folder = self.folder.join("blobs");
+        create(&folder)?;
+        Ok(folder.join(hash))
+    }
+
+    /// Puts a blob into the folder of a commit.
+    pub(super) fn link(&self, commit: &str, file: &str, blob: &Path) -> Result<(), Error> {
+        let path = self.snapshot_of(commit).join(file);
+        let parent = path.parent().expect("a file in a folder");
+        create(parent)?;
+        // A link to a blob that somebody has removed.
+        if path.symlink_metadata().is_ok() {
+            std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+        }
+        let linked = link(blob, &path, file.split('/').count() + 1);
+        match linked {
+            // Another process was faster.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(|e| Error::io(&path, e)),
+        }
+    }
+}
+
+/// Relative, so that the cache may be moved.
+#[cfg(unix)]
+fn link(blob: &Path, path: &Path, up: usize) -> std::io::Result<()> {
+    let mut target = PathBuf::from("../".repeat(up));
+    target.push("blobs");
+    target.push(blob.file_name().expect("a file"));
+    std::os::unix::fs::symlink(target, path)
+}
+
+/// Symbolic links are a privilege elsewhere.
+#[cfg(not(unix))]
+fn link(blob: &Path, path: &Path, _up: usize) -> std::io::Result<()> {
+    std::fs::hard_link(blob, path)
+}
+
+fn create(folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))
+}
+
+/// The files in a folder and the folders in it, with `/` between.
+pub(super) fn files_in(folder: &Path) -> Result<Vec<String>, Error> {
+    fn visit(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<(), Error> {
+        for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+            let entry = entry.map_err(|e| Error::io(folder, e))?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            // Not `exists` alone: a link to a folder could lead back here.
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                visit(&entry.path(), &format!("{name}/"), files)?;
+            } else if entry.path().is_file() {
+                files.push(name);
+            }
+        }
+        Ok(())
+    }
+    let mut files = Vec::new();
+    visit(folder, "", &mut files)?;
+    files.sort();
+    Ok(files)
+}
