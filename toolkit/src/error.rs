@@ -89,6 +89,17 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A bundle cannot be measured.
+    #[error("{path}: {cause}")]
+    Bundle {
+        /// The bundle.
+        path: PathBuf,
+        /// What the runtime says.
+        cause: edge_runtime::Error,
+    },
+    /// Figures are asked for that cannot be computed.
+    #[error("cannot measure: {0}")]
+    Measure(String),
     /// What was exported does not run.
     #[error("the exported bundle does not run, nothing was written: {0}")]
     Unusable(edge_runtime::Error),

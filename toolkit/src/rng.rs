@@ -30,14 +30,15 @@ impl Rng {
     ///
     /// # Panics
     /// If `n` is 0.
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: usize) -> usize {
         assert!(n > 0, "there is no number below 0");
+        let n = n as u64;
         // The first 2⁶⁴ mod n values would make small numbers likelier.
         let unfair = n.wrapping_neg() % n;
         loop {
             let value = self.next_u64();
             if value >= unfair {
-                return value % n;
+                return (value % n) as usize;
             }
         }
     }
@@ -56,7 +57,7 @@ impl Rng {
     /// Puts the items in a random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
-            let j = self.below(i as u64 + 1) as usize;
+            let j = self.below(i + 1);
             items.swap(i, j);
         }
     }
@@ -94,7 +95,7 @@ mod tests {
         let mut rng = Rng::new(&[1]);
         let mut counts = [0; 3];
         for _ in 0..30_000 {
-            counts[rng.below(3) as usize] += 1;
+            counts[rng.below(3)] += 1;
             let u = rng.uniform();
             assert!((0.0..1.0).contains(&u));
         }

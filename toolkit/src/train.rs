@@ -3,8 +3,10 @@
 //! [`recipe`] holds every setting; [`train`](train()) makes a checkpoint from it.
 
 mod corpus;
+mod events;
 mod log;
 pub mod loss;
+pub mod metrics;
 pub mod optimizer;
 mod plan;
 pub mod recipe;
@@ -14,7 +16,7 @@ mod step;
 mod teacher;
 
 pub use corpus::Corpus;
-pub use log::Record;
+pub use log::Step;
 pub use plan::load;
 pub use run::{Event, Options, Trained, train, work_folder};
 pub use step::StepBench;

@@ -5,6 +5,9 @@
 //! * *entropy*: the normalized entropy of the probabilities (DeeBERT, Xin et al. 2020).
 //! * *margin*: the largest probability less the second largest.
 //! * *patience*: so many exits in a row agree on the label (PABEE, Zhou et al. 2020).
+//!
+//! A threshold at the unreachable end of its scale (confidence 1, entropy 0, margin 1) keeps every
+//! sentence, even one whose probability rounds to 1: so a policy can pass over an exit.
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
@@ -27,18 +30,19 @@ pub enum ExitPolicy {
     /// Full depth for every sentence.
     #[default]
     Never,
-    /// Leave when the largest probability is at least the threshold, 0 to 1.
+    /// Leave when the largest probability is at least the threshold, 0 to 1; none leaves at 1.
     Confidence {
         /// The least probability that leaves.
         threshold: Thresholds,
     },
     /// Leave when the entropy, divided by the logarithm of the number of labels, is at most the
-    /// threshold, 0 to 1.
+    /// threshold, 0 to 1; none leaves at 0.
     Entropy {
         /// The largest normalized entropy that leaves.
         threshold: Thresholds,
     },
-    /// Leave when the largest probability exceeds the second by at least the threshold, 0 to 1.
+    /// Leave when the largest probability exceeds the second by at least the threshold, 0 to 1;
+    /// none leaves at 1.
     Margin {
         /// The least margin that leaves.
         threshold: Thresholds,
@@ -134,10 +138,17 @@ impl ExitPolicy {
         match self {
             ExitPolicy::Never => false,
             ExitPolicy::Confidence { threshold } => {
-                softmax(here).into_iter().fold(0.0, f32::max) >= threshold.at(exit)
+                let threshold = threshold.at(exit);
+                threshold < 1.0 && confidence(here) >= threshold
             }
-            ExitPolicy::Entropy { threshold } => normalized_entropy(here) <= threshold.at(exit),
-            ExitPolicy::Margin { threshold } => margin(here) >= threshold.at(exit),
+            ExitPolicy::Entropy { threshold } => {
+                let threshold = threshold.at(exit);
+                threshold > 0.0 && normalized_entropy(here) <= threshold
+            }
+            ExitPolicy::Margin { threshold } => {
+                let threshold = threshold.at(exit);
+                threshold < 1.0 && margin(here) >= threshold
+            }
             ExitPolicy::Patience { threshold } => {
                 let label = argmax(here);
                 passed.len() >= *threshold
@@ -174,7 +185,13 @@ pub fn argmax(logits: &[f32]) -> usize {
     best
 }
 
-fn normalized_entropy(logits: &[f32]) -> f32 {
+/// The largest probability.
+pub fn confidence(logits: &[f32]) -> f32 {
+    softmax(logits).into_iter().fold(0.0, f32::max)
+}
+
+/// The entropy of the probabilities, divided by the logarithm of their number.
+pub fn normalized_entropy(logits: &[f32]) -> f32 {
     if logits.len() < 2 {
         return 0.0;
     }
@@ -183,7 +200,8 @@ fn normalized_entropy(logits: &[f32]) -> f32 {
     entropy / libm::logf(logits.len() as f32)
 }
 
-fn margin(logits: &[f32]) -> f32 {
+/// The largest probability less the second largest.
+pub fn margin(logits: &[f32]) -> f32 {
     let (mut first, mut second) = (0.0f32, 0.0f32);
     for p in softmax(logits) {
         if p > first {
@@ -238,6 +256,17 @@ mod tests {
         assert!(policy.leaves(1, &[UNSURE, UNSURE]));
         assert!(policy.check(2).is_ok());
         assert!(policy.check(3).unwrap_err().to_string().contains("2 thresholds"));
+    }
+
+    #[test]
+    fn nothing_leaves_at_the_unreachable_end() {
+        let certain = [200.0, -200.0];
+        assert_eq!((confidence(&certain), normalized_entropy(&certain)), (1.0, 0.0));
+        for policy in
+            [ExitPolicy::confidence(1.0), ExitPolicy::entropy(0.0), ExitPolicy::margin(1.0)]
+        {
+            assert!(!policy.leaves(0, &[certain]), "{policy:?}");
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ mod tests {
 
     fn lengths() -> Vec<usize> {
         let mut rng = Rng::new(&[9]);
-        (0..5_003).map(|_| 3 + rng.below(60) as usize).collect()
+        (0..5_003).map(|_| 3 + rng.below(60)).collect()
     }
 
     #[test]

@@ -218,7 +218,7 @@ mod tests {
             .map(|_| {
                 let length = 1 + rng.below(12);
                 let words: Vec<_> =
-                    (0..length).map(|_| ["a", "b"][rng.below(2) as usize]).collect();
+                    (0..length).map(|_| ["a", "b"][rng.below(2)]).collect();
                 words.join(" ")
             })
             .collect();

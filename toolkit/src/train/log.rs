@@ -1,15 +1,13 @@
-//! One line per logged step.
+//! What is known of a step.
 
+use super::metrics::Record;
 use crate::Error;
 use candle_core::Tensor;
-use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::Path;
 
 /// What is known of a step.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Record {
+#[derive(Clone, Debug, Default)]
+pub struct Step {
     /// The step, counted from 1.
     pub step: usize,
     /// The pass over the data, counted from 0.
@@ -30,7 +28,7 @@ pub struct Record {
     pub tokens_per_second: f64,
 }
 
-impl Record {
+impl Step {
     /// Adds a batch of `of` to the means.
     pub(super) fn add(
         &mut self,
@@ -44,23 +42,20 @@ impl Record {
         }
         Ok(())
     }
-}
 
-/// `metrics.jsonl`.
-pub(super) struct Log(std::fs::File);
-
-impl Log {
-    pub fn open(work: &Path, _step: usize) -> Result<Self, Error> {
-        let path = work.join("metrics.jsonl");
-        std::fs::File::create(&path).map(Log).map_err(|e| Error::io(path, e))
-    }
-
-    pub fn log(&mut self, record: &impl Serialize) -> Result<(), Error> {
-        let line = serde_json::to_string(record).expect("plain JSON");
-        writeln!(self.0, "{line}").map_err(|e| Error::io("metrics.jsonl", e))
-    }
-
-    pub fn held_out(&mut self, step: usize, accuracy: &[f64]) -> Result<(), Error> {
-        self.log(&serde_json::json!({"step": step, "held_out": accuracy}))
+    /// As it is logged.
+    pub(super) fn record(&self, steps_per_epoch: usize) -> Record {
+        let mut more = BTreeMap::from([("gradient_norm".to_owned(), self.gradient_norm)]);
+        more.extend(self.accuracy.map(|a| ("batch_accuracy".to_owned(), a)));
+        Record {
+            step: self.step as u64,
+            epoch: self.step as f64 / steps_per_epoch as f64,
+            loss: Some(self.loss),
+            parts: self.parts.iter().map(|(name, part)| ((*name).to_owned(), *part)).collect(),
+            lr: Some(self.rate),
+            tokens_per_second: Some(self.tokens_per_second),
+            accuracy: None,
+            more,
+        }
     }
 }

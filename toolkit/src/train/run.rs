@@ -1,7 +1,8 @@
 //! The loop.
 
-use super::log::{Log, Record};
+use super::log::Step;
 use super::loss::Targets;
+use super::metrics::{Metrics, Record};
 use super::optimizer::AdamW;
 use super::plan::{Plan, TeacherAnswers};
 use super::recipe::Recipe;
@@ -41,7 +42,7 @@ pub enum Event<'a> {
     /// So many texts of so many were answered by the teacher.
     Teacher(usize, usize),
     /// A step was made.
-    Step(&'a Record),
+    Step(&'a Step),
     /// The accuracy on the held-out rows of every exit, 0 to 1.
     HeldOut(&'a [f64]),
 }
@@ -92,7 +93,10 @@ pub fn train(
     } else {
         state::clear(&work, usize::MAX)?;
     }
-    let mut log = Log::open(&work, position.step)?;
+    let mut metrics = match position.step {
+        0 => Metrics::create(&work)?,
+        step => Metrics::resume(&work, step as u64)?,
+    };
     let mut batches_of = EpochBatches { epoch: usize::MAX, batches: Vec::new() };
     let mut since = Instant::now();
     let mut tokens = 0;
@@ -106,7 +110,7 @@ pub fn train(
         if step % t.log_every == 0 || step == plan.steps {
             record.tokens_per_second = tokens as f64 / since.elapsed().as_secs_f64();
             (since, tokens) = (Instant::now(), 0);
-            log.log(&record)?;
+            metrics.log(&record.record(plan.steps_per_epoch))?;
         }
         observe(Event::Step(&record));
         if stopping || (step % t.save_every == 0 && step < plan.steps) {
@@ -118,7 +122,14 @@ pub fn train(
         if step % plan.steps_per_epoch == 0 || step == plan.steps {
             let held_out = plan.held_out(stop)?;
             if !held_out.is_empty() {
-                log.held_out(step, &held_out)?;
+                let exits = plan.network.heads.iter().map(|h| format!("held_out/{}", h.layers));
+                metrics.log(&Record {
+                    step: step as u64,
+                    epoch: step as f64 / plan.steps_per_epoch as f64,
+                    accuracy: held_out.last().copied(),
+                    more: exits.zip(held_out.iter().copied()).collect(),
+                    ..Record::default()
+                })?;
                 observe(Event::HeldOut(&held_out));
             }
         }
@@ -157,7 +168,7 @@ fn run_digest(recipe: &Recipe, plan: &Plan) -> String {
 }
 
 /// Stops a run whose loss is not finite or has grown far above its least.
-fn watch(position: &mut Position, record: &Record) -> Result<(), Error> {
+fn watch(position: &mut Position, record: &Step) -> Result<(), Error> {
     let step = record.step;
     if !record.loss.is_finite() || !record.gradient_norm.is_finite() {
         return Err(Error::Diverged {
@@ -201,7 +212,7 @@ impl Plan {
         step: usize,
         made: &mut EpochBatches,
         optimizer: &mut AdamW,
-    ) -> Result<Record, Error> {
+    ) -> Result<Step, Error> {
         let t = &recipe.train;
         let epoch = (step - 1) / self.steps_per_epoch;
         if made.epoch != epoch {
@@ -213,7 +224,7 @@ impl Plan {
         let chosen = &made.batches[first..(first + t.accumulate).min(made.batches.len())];
         let warmup = (t.warmup * self.steps as f64).round() as usize;
         let rate = t.learning_rate * t.schedule.factor(step, warmup, self.steps);
-        let mut record = Record { step, epoch, rate, ..Record::default() };
+        let mut record = Step { step, epoch, rate, ..Step::default() };
         let (mut right, mut labelled) = (0, 0);
         for (i, rows) in chosen.iter().enumerate() {
             let key = Rng::new(&[t.seed, step as u64, i as u64]).next_u64();

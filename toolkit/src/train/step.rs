@@ -45,7 +45,7 @@ impl StepBench {
         let batch = Batch::new(
             lengths
                 .iter()
-                .map(|n| (0..*n).map(|_| rng.below(vocabulary as u64) as u32).collect::<Vec<_>>()),
+                .map(|n| (0..*n).map(|_| rng.below(vocabulary) as u32).collect::<Vec<_>>()),
         );
         let labels: Vec<_> = lengths.iter().map(|_| Some(rng.below(2) as u32)).collect();
         let targets =

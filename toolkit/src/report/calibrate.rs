@@ -1,0 +1,348 @@
+//! Calibration: choosing the exit policy that computes the fewest layers for an accuracy budget.
+
+mod search;
+
+use super::outcome::Outcomes;
+use crate::Error;
+use crate::rng::Rng;
+use edge_runtime::ExitPolicy;
+use serde::Serialize;
+
+/// The kinds of policy that are calibrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// [`ExitPolicy::Confidence`].
+    Confidence,
+    /// [`ExitPolicy::Entropy`].
+    Entropy,
+    /// [`ExitPolicy::Margin`].
+    Margin,
+    /// [`ExitPolicy::Patience`].
+    Patience,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 4] = [Kind::Confidence, Kind::Entropy, Kind::Margin, Kind::Patience];
+
+    /// As in the JSON of a policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Confidence => "confidence",
+            Kind::Entropy => "entropy",
+            Kind::Margin => "margin",
+            Kind::Patience => "patience",
+        }
+    }
+}
+
+/// What a policy costs and gives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// The policy.
+    pub policy: ExitPolicy,
+    /// The share of sentences whose label is right, 0 to 1.
+    pub accuracy: f64,
+    /// The layers computed, as a share of those at full depth, 0 to 1.
+    pub share: f64,
+}
+
+/// What is to be expected of sentences on which the policy was not chosen: it is chosen on each half
+/// of the sentences, and measured on the other. Half the sentences choose a little worse than all.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct HeldOut {
+    /// The share of sentences whose label is right, 0 to 1.
+    pub accuracy: f64,
+    /// The layers computed, as a share of those at full depth, 0 to 1.
+    pub share: f64,
+}
+
+/// A calibrated policy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Calibrated {
+    /// The kind of the policy.
+    pub kind: Kind,
+    /// The percentage points of accuracy that it was allowed to lose.
+    pub budget_points: f64,
+    /// The policy, with one threshold per exit.
+    pub policy: ExitPolicy,
+    /// Its accuracy on the sentences on which it was chosen, 0 to 1.
+    pub accuracy: f64,
+    /// The accuracy of the same model at full depth, 0 to 1.
+    pub full_accuracy: f64,
+    /// The layers computed on the sentences on which it was chosen, as a share of those at full
+    /// depth, 0 to 1.
+    pub share: f64,
+    /// What is to be expected of other sentences.
+    pub held_out: HeldOut,
+    /// The policies that no other of their kind betters in both accuracy and share; the share
+    /// ascends.
+    pub curve: Vec<Point>,
+}
+
+/// All kinds of policy, calibrated.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Choice {
+    /// One for each of [`Kind::ALL`].
+    pub all: Vec<Calibrated>,
+    /// The index of the best: that with the smallest share, the first of equals.
+    pub best: usize,
+}
+
+impl Choice {
+    /// The best.
+    pub fn best(&self) -> &Calibrated {
+        &self.all[self.best]
+    }
+}
+
+/// Chooses the policy of a kind that computes the fewest layers while its accuracy is at most
+/// `budget_points` percentage points below that of the model's own full depth.
+///
+/// The thresholds of all exits are chosen together: for a ladder of prices of a layer, coordinate
+/// descent looks for the thresholds with the fewest errors plus priced layers. An exit that does not
+/// pay gets the unreachable threshold.
+///
+/// # Errors
+/// [`Error::Measure`] if the outcomes do not fit each other, are of fewer than 2 sentences, or the
+/// budget is not between 0 and 100.
+pub fn calibrate(outcomes: &Outcomes, kind: Kind, budget_points: f64) -> Result<Calibrated, Error> {
+    outcomes.check()?;
+    if !(0.0..=100.0).contains(&budget_points) {
+        return Err(Error::Measure(format!(
+            "a budget of {budget_points} points; it is between 0 and 100"
+        )));
+    }
+    let sentences = outcomes.sentences();
+    if sentences < 2 {
+        return Err(Error::Measure("1 sentence; calibration takes 2 or more".into()));
+    }
+    let front = front(outcomes, kind)?;
+    let chosen = choose(outcomes, &front, budget_points)?;
+    let point = |found: &Found| Point {
+        policy: found.policy.clone(),
+        accuracy: 1.0 - found.errors as f64 / sentences as f64,
+        share: found.layers as f64 / (sentences * outcomes.layers_total) as f64,
+    };
+    let Point { policy, accuracy, share } = point(chosen);
+    Ok(Calibrated {
+        kind,
+        budget_points,
+        policy,
+        accuracy,
+        full_accuracy: 1.0 - measure(outcomes, ExitPolicy::Never)?.errors as f64 / sentences as f64,
+        share,
+        held_out: held_out(outcomes, kind, budget_points)?,
+        curve: front.iter().map(point).collect(),
+    })
+}
+
+/// Calibrates every kind of policy. The best is that with the smallest share of layers.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn best(outcomes: &Outcomes, budget_points: f64) -> Result<Choice, Error> {
+    let all: Vec<Calibrated> = Kind::ALL
+        .into_iter()
+        .map(|kind| calibrate(outcomes, kind, budget_points))
+        .collect::<Result<_, _>>()?;
+    let best = (0..all.len()).reduce(|a, b| if all[b].share < all[a].share { b } else { a });
+    Ok(Choice { all, best: best.unwrap_or(0) })
+}
+
+/// A policy with the sentences it gets wrong and the layers it computes, all sentences together.
+struct Found {
+    policy: ExitPolicy,
+    errors: usize,
+    layers: usize,
+}
+
+fn measure(outcomes: &Outcomes, policy: ExitPolicy) -> Result<Found, Error> {
+    let walked = outcomes.walk(&policy)?;
+    let errors = walked.predicted.iter().zip(&outcomes.truth).filter(|(p, t)| p != t).count();
+    Ok(Found { policy, errors, layers: walked.layers })
+}
+
+/// The policies that no other betters; layers ascend, errors fall.
+fn front(outcomes: &Outcomes, kind: Kind) -> Result<Vec<Found>, Error> {
+    let found = match search::Scale::of(kind) {
+        Some(scale) => search::policies(outcomes, scale),
+        // As many as there are exits is full depth.
+        None => (1..=outcomes.exits.len())
+            .map(|exits| measure(outcomes, ExitPolicy::patience(exits)))
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(undominated(found))
+}
+
+fn undominated(mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_by_key(|f| (f.layers, f.errors));
+    let mut fewest = usize::MAX;
+    found.retain(|f| {
+        let better = f.errors < fewest;
+        fewest = fewest.min(f.errors);
+        better
+    });
+    found
+}
+
+/// The policy with the fewest layers that keeps to the budget. Full depth always does, and something
+/// on the front is at least as good.
+fn choose<'a>(
+    outcomes: &Outcomes,
+    front: &'a [Found],
+    budget_points: f64,
+) -> Result<&'a Found, Error> {
+    let full = measure(outcomes, ExitPolicy::Never)?.errors as f64;
+    // The small addend: 0.1 points of 1,000 sentences are 1 sentence, however the product rounds.
+    let most = full + budget_points / 100.0 * outcomes.sentences() as f64 + 1e-6;
+    Ok(front.iter().find(|f| f.errors as f64 <= most).expect("full depth keeps to every budget"))
+}
+
+fn held_out(outcomes: &Outcomes, kind: Kind, budget_points: f64) -> Result<HeldOut, Error> {
+    let sentences = outcomes.sentences();
+    // Shuffled: data are often in an order that parts their halves.
+    let mut order: Vec<usize> = (0..sentences).collect();
+    Rng::new(&[2]).shuffle(&mut order);
+    let (a, b) = order.split_at(sentences / 2);
+    let (mut errors, mut layers) = (0, 0);
+    for (choosing, measuring) in [(a, b), (b, a)] {
+        let choosing = outcomes.some(choosing);
+        let front = front(&choosing, kind)?;
+        let policy = choose(&choosing, &front, budget_points)?.policy.clone();
+        let measured = measure(&outcomes.some(measuring), policy)?;
+        errors += measured.errors;
+        layers += measured.layers;
+    }
+    Ok(HeldOut {
+        accuracy: 1.0 - errors as f64 / sentences as f64,
+        share: layers as f64 / (sentences * outcomes.layers_total) as f64,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::tests::random;
+    use super::*;
+
+    #[test]
+    fn the_figures_are_those_of_the_walk() {
+        for (labels, seed) in [(2, 1), (3, 2)] {
+            let outcomes = random(300, 5, labels, seed);
+            for kind in Kind::ALL {
+                let c = calibrate(&outcomes, kind, 1.0).unwrap();
+                for point in &c.curve {
+                    let found = measure(&outcomes, point.policy.clone()).unwrap();
+                    let accuracy = 1.0 - found.errors as f64 / 300.0;
+                    let share = found.layers as f64 / 1200.0;
+                    assert_eq!((point.accuracy, point.share), (accuracy, share), "{point:?}");
+                }
+                assert!(c.curve.iter().any(|p| p.policy == c.policy && p.share == c.share));
+                assert!(c.accuracy >= c.full_accuracy - 0.01 - 1e-9, "{c:?}");
+                assert!(c.curve.is_sorted_by(|a, b| a.share < b.share && a.accuracy < b.accuracy));
+            }
+        }
+    }
+
+    #[test]
+    fn a_larger_budget_never_computes_more() {
+        let outcomes = random(400, 6, 2, 3);
+        for kind in Kind::ALL {
+            let shares: Vec<f64> = [0.0, 0.5, 1.0, 3.0, 100.0]
+                .map(|budget| calibrate(&outcomes, kind, budget).unwrap().share)
+                .into();
+            assert!(shares.is_sorted_by(|a, b| a >= b), "{kind:?}: {shares:?}");
+            assert_eq!(shares[4], 0.0, "any accuracy will do, and an exit follows the embeddings");
+        }
+    }
+
+    #[test]
+    fn a_threshold_per_exit_is_as_good_as_a_common_one() {
+        let outcomes = random(400, 6, 2, 4);
+        let c = calibrate(&outcomes, Kind::Confidence, 1.0).unwrap();
+        for step in 0..=1000 {
+            let common = ExitPolicy::confidence(step as f32 / 1000.0);
+            let found = measure(&outcomes, common).unwrap();
+            let share = found.layers as f64 / 2000.0;
+            let kept = 1.0 - found.errors as f64 / 400.0 >= c.full_accuracy - 0.01 - 1e-9;
+            // The sweep of common thresholds is a grid.
+            assert!(!kept || c.share <= share + 0.01, "{step}: {share} < {}", c.share);
+        }
+        assert!(c.share < 0.9, "{}", c.share);
+    }
+
+    /// The two numbers are the same for the three scores of two labels: each grows with the others.
+    #[test]
+    fn the_scores_of_two_labels_are_equivalent() {
+        let outcomes = random(200, 4, 2, 5);
+        let choice = best(&outcomes, 2.0).unwrap();
+        let [confidence, entropy, margin, patience] = choice.all.as_slice() else {
+            panic!("four kinds");
+        };
+        assert!((confidence.share - entropy.share).abs() < 0.02);
+        assert!((confidence.share - margin.share).abs() < 0.02);
+        assert!(choice.best().share <= patience.share);
+        assert_eq!(best(&outcomes, 2.0).unwrap(), choice, "the same in every run");
+    }
+
+    #[test]
+    fn an_exit_that_errs_is_passed_over() {
+        let mut outcomes = random(200, 3, 2, 6);
+        for (truth, logits) in outcomes.truth.iter().zip(&mut outcomes.logits) {
+            let right = |sure: f32| if *truth == 0 { vec![sure, -sure] } else { vec![-sure, sure] };
+            // So sure of the wrong label that the probability rounds to 1.
+            *logits = vec![right(-50.0), right(3.0), right(5.0)];
+        }
+        for kind in [Kind::Confidence, Kind::Entropy, Kind::Margin] {
+            let c = calibrate(&outcomes, kind, 0.0).unwrap();
+            assert_eq!((c.accuracy, c.share), (1.0, 0.5), "{c:?}");
+            assert_eq!((c.held_out.accuracy, c.held_out.share), (1.0, 0.5), "{c:?}");
+            assert!(c.policy.check(3).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_expectation_is_not_flattered() {
+        // Nothing can be learnt here: the first exit is right by chance, and says nothing of when.
+        let mut outcomes = random(400, 3, 2, 7);
+        let mut chance = Rng::new(&[8]);
+        for (truth, logits) in outcomes.truth.iter().zip(&mut outcomes.logits) {
+            let mut row = |right: bool, sure: f32| {
+                let label = *truth as usize ^ usize::from(!right);
+                let sure = sure + chance.below(1000) as f32 / 1000.0;
+                (0..2).map(|l| if l == label { sure } else { -sure }).collect::<Vec<f32>>()
+            };
+            let first = row(true, 0.1);
+            *logits = vec![first, row(true, 1.0), row(true, 2.0)];
+        }
+        for logits in outcomes.logits.iter_mut().filter(|_| chance.below(4) == 0) {
+            logits[0].reverse();
+            logits[1].reverse();
+        }
+        let c = calibrate(&outcomes, Kind::Confidence, 0.5).unwrap();
+        assert!(c.accuracy >= 0.995);
+        assert!(c.held_out.accuracy < c.accuracy, "{c:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_calibrated_is_refused() {
+        let outcomes = random(10, 3, 2, 1);
+        for budget in [-1.0, 101.0, f64::NAN] {
+            let error = calibrate(&outcomes, Kind::Margin, budget).unwrap_err().to_string();
+            assert!(error.contains("between 0 and 100"), "{error}");
+        }
+        assert!(calibrate(&random(1, 3, 2, 1), Kind::Margin, 1.0).is_err());
+        let single = calibrate(&random(10, 2, 2, 1).single(), Kind::Entropy, 1.0).unwrap();
+        assert_eq!((single.share, single.accuracy), (1.0, single.full_accuracy));
+    }
+
+    impl Outcomes {
+        /// The same model without any exit but the last.
+        fn single(mut self) -> Self {
+            self.exits = vec![self.layers_total];
+            self.logits.iter_mut().for_each(|l| drop(l.drain(..l.len() - 1)));
+            self
+        }
+    }
+}
