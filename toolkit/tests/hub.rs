@@ -76,6 +76,7 @@ impl Server {
             endpoint: self.address.clone(),
             token: Some("secret".into()),
             cache: cache.into(),
+            certificates: None,
             offline: false,
             progress: false,
         }
@@ -424,7 +425,7 @@ fn what_lies_here_is_not_asked_for() {
     let here = folder.path().to_str().unwrap();
     assert_eq!(hub.resolve_checkpoint(here).unwrap(), folder.path());
     let train = folder.path().join("train.tsv");
-    assert_eq!(hub.resolve_dataset(here, "train").unwrap(), [train.clone()]);
+    assert_eq!(hub.resolve_dataset(here, "train").unwrap(), std::slice::from_ref(&train));
     assert_eq!(hub.resolve_dataset(train.to_str().unwrap(), "dev").unwrap(), [train]);
     assert!(hub.resolve_dataset(here, "dev").is_err());
     assert!(hub.resolve_dataset("data/train.tsv", "train").is_err());

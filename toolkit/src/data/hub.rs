@@ -23,6 +23,9 @@ pub struct Settings {
     pub token: Option<String>,
     /// The folder of the cache.
     pub cache: PathBuf,
+    /// A file of certificates (PEM) to trust instead of the built-in ones, which a company's
+    /// proxy may need.
+    pub certificates: Option<PathBuf>,
     /// Use what is in the cache, ask nobody.
     pub offline: bool,
     /// Show a progress bar for large files.
@@ -31,8 +34,9 @@ pub struct Settings {
 
 impl Settings {
     /// The settings that Python's `huggingface_hub` would have: of `HF_ENDPOINT`, `HF_TOKEN` (or
-    /// the file `HF_TOKEN_PATH`, which `hf auth login` writes), `HF_HOME`, `HF_HUB_CACHE` and
-    /// `HF_HUB_OFFLINE`.
+    /// the file `HF_TOKEN_PATH`, which `hf auth login` writes), `HF_HOME`, `HF_HUB_CACHE`,
+    /// `HF_HUB_OFFLINE`, and `SSL_CERT_FILE` or `REQUESTS_CA_BUNDLE`. `HTTPS_PROXY` and its
+    /// kin are followed too.
     pub fn from_env() -> Self {
         Self::from(|name| std::env::var(name).ok())
     }
@@ -57,6 +61,9 @@ impl Settings {
             endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()),
             token,
             cache: variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
+            certificates: variable("SSL_CERT_FILE")
+                .or_else(|| variable("REQUESTS_CA_BUNDLE"))
+                .map(PathBuf::from),
             offline,
             progress: true,
         }
@@ -81,9 +88,10 @@ impl Hub {
     /// A hub of these settings.
     ///
     /// # Errors
-    /// [`Error::Hub`] if the endpoint is no address.
+    /// [`Error::Hub`] if the endpoint is no address, or the certificates are none; [`Error::Io`]
+    /// if they cannot be read.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let client = http::Client::new(&settings.endpoint, settings.token.as_deref())?;
+        let client = http::Client::new(&settings)?;
         Ok(Hub { settings, client })
     }
 

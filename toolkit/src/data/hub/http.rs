@@ -1,10 +1,13 @@
 //! Asking the hub.
 
+use super::Settings;
 use super::cache::Kind;
 use crate::Error;
 use serde::Deserialize;
+use std::path::Path;
 use std::time::Duration;
 use ureq::http::{Method, Response, StatusCode, Uri, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 pub(super) struct Client {
@@ -76,8 +79,8 @@ struct Lfs {
 const REDIRECTS: usize = 8;
 
 impl Client {
-    pub(super) fn new(endpoint: &str, token: Option<&str>) -> Result<Self, Error> {
-        let address = endpoint.trim().trim_end_matches('/');
+    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        let address = settings.endpoint.trim().trim_end_matches('/');
         let endpoint = address
             .parse::<Uri>()
             .ok()
@@ -98,8 +101,14 @@ impl Client {
             Some("localhost" | "127.0.0.1" | "[::1]") => config.proxy(None),
             _ => config,
         };
+        let config = match &settings.certificates {
+            Some(path) if !settings.offline => {
+                config.tls_config(TlsConfig::builder().root_certs(certificates(path)?).build())
+            }
+            _ => config,
+        };
         let agent = Agent::new_with_config(config.build());
-        Ok(Client { agent, endpoint, token: token.map(str::to_string) })
+        Ok(Client { agent, endpoint, token: settings.token.clone() })
     }
 
     /// What is in a repository.
@@ -253,6 +262,23 @@ impl Client {
     }
 }
 
+fn certificates(path: &Path) -> Result<RootCerts, Error> {
+    let pem = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let found: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if found.is_empty() {
+        return Err(Error::hub(
+            path.to_string_lossy(),
+            "there is no certificate in PEM in it; SSL_CERT_FILE or REQUESTS_CA_BUNDLE names it",
+        ));
+    }
+    Ok(found.into())
+}
+
 fn port(url: &Uri) -> Option<u16> {
     url.port_u16().or(match url.scheme_str() {
         Some("https") => Some(443),
@@ -292,6 +318,17 @@ fn encoded(path: &str) -> String {
 mod tests {
     use super::*;
 
+    fn client(endpoint: &str, certificates: Option<&Path>) -> Result<Client, Error> {
+        Client::new(&Settings {
+            endpoint: endpoint.into(),
+            token: None,
+            cache: "".into(),
+            certificates: certificates.map(Path::to_path_buf),
+            offline: false,
+            progress: false,
+        })
+    }
+
     #[test]
     fn redirects_keep_or_better_the_protection() {
         let from: Uri = "https://h.co/a/b".parse().unwrap();
@@ -304,17 +341,31 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_scheme_host_and_port() {
-        let client = Client::new("https://h.co/", None).unwrap();
+        let client = client("https://h.co/", None).unwrap();
         let is = |url: &str| client.is_endpoint(&url.parse().unwrap());
         assert!(is("https://h.co/a") && is("https://H.co:443/a"));
         assert!(!is("http://h.co/a") && !is("https://h.co:444/a") && !is("https://x.h.co/a"));
-        assert!(Client::new("huggingface.co/x", None).is_err());
+    }
+
+    #[test]
+    fn an_endpoint_has_a_scheme() {
+        for address in ["huggingface.co/x", "ftp://h.co", "", "https://"] {
+            assert!(client(address, None).is_err(), "{address}");
+        }
     }
 
     #[test]
     fn addresses_are_encoded() {
-        let client = Client::new("https://h.co", None).unwrap();
+        let client = client("https://h.co", None).unwrap();
         let url = client.address(Kind::Dataset, "a/b", "c0", "d e/f#1.csv");
         assert_eq!(url, "https://h.co/datasets/a/b/resolve/c0/d%20e/f%231.csv");
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = client("https://h.co", Some(file.path())).err().unwrap().to_string();
+        assert!(error.contains("no certificate"), "{error}");
+        assert!(client("https://h.co", Some(Path::new("none.pem"))).is_err());
     }
 }
