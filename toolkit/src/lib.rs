@@ -2,7 +2,7 @@
 //!
 //! The way of the data: [`data`] and a [`checkpoint`] (Hugging Face layout) → [`train`] →
 //! a checkpoint with exit heads → [`report`] (figures, calibrated exits) → [`export`] (int8, ONNX
-//! stage graphs, the bundle). [`model`] holds the networks.
+//! stage graphs, the bundle). [`model`] holds the networks; [`pipeline`] goes the whole way.
 
 #![deny(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]
@@ -13,6 +13,7 @@ mod device;
 mod error;
 pub mod export;
 pub mod model;
+pub mod pipeline;
 pub mod report;
 pub mod rng;
 pub mod train;

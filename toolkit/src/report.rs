@@ -2,12 +2,14 @@
 //!
 //! The way of the data: [`Outcomes`](outcome::Outcomes) (the logits of every exit for every
 //! sentence, from one pass at full depth) → [`calibrate`] (choosing the exit policy) →
-//! [`evaluation`] (all figures) → [`curve`] and [`table`] (showing them). Nothing of this runs the
+//! [`evaluation`] (all figures) → [`curve`] and [`table`] (showing them). [`measure`] gets them
+//! from a checkpoint or a bundle. Nothing of this runs the
 //! network again: what a policy would do follows from the logits.
 
 pub mod calibrate;
 pub mod curve;
 pub mod evaluation;
+pub mod measure;
 pub mod metrics;
 pub mod outcome;
 pub mod table;

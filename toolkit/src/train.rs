@@ -15,7 +15,7 @@ mod state;
 mod step;
 mod teacher;
 
-pub use corpus::Corpus;
+pub use corpus::{Corpus, tokenizer};
 pub use log::Step;
 pub use plan::load;
 pub use run::{Event, Options, Trained, train, work_folder};

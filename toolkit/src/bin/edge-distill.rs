@@ -1,17 +1,28 @@
 //! The `edge-distill` command line.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use edge_runtime::ExitPolicy;
+use edge_toolkit::data::Columns;
+use edge_toolkit::pipeline::{self, Pipeline};
+use edge_toolkit::report::calibrate::Kind;
+use edge_toolkit::report::evaluation::{Comparison, Evaluation};
+use edge_toolkit::report::measure::{self, Examples};
+use edge_toolkit::report::{curve, table};
 use edge_toolkit::train::recipe::Recipe;
 use edge_toolkit::train::{Event, Options, train};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Turns a BERT and a data set into a small classifier with an exit after every layer.
+/// Turns a BERT and labelled texts into a small classifier with an exit after every layer.
+///
+/// The way: `finetune` makes a teacher, `distill` a student of it, `calibrate` chooses when a
+/// sentence may leave early, `evaluate` measures, and `edge-export` makes the model.edge that runs
+/// everywhere. `all` does all of it.
 #[derive(Parser)]
 #[command(name = "edge-distill", version)]
 struct Arguments {
@@ -21,15 +32,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Trains a checkpoint on labelled data, without a teacher
+    /// Train a checkpoint on labelled texts, without a teacher
     Finetune(Train),
-    /// Trains a student to say what a teacher says
+    /// Train a student to say what a teacher says
     Distill(Train),
+    /// Choose when a sentence may leave early, for a budget of accuracy, and write it into the
+    /// checkpoint
+    ///
+    /// The checkpoint is exported to int8 and run on texts that it was not trained on: the rows
+    /// that its recipe held out, or --data. For every kind of policy the thresholds are found that
+    /// compute the least while at most the budget is lost. The curve of accuracy against computed
+    /// layers goes to curve.svg and curve.csv in the checkpoint.
+    Calibrate(Calibrate),
+    /// Measure a checkpoint or a model.edge on labelled texts
+    Evaluate(Evaluate),
+    /// Finetune a teacher, distil a student, calibrate, export, and compare them in a table
+    All(All),
 }
 
 #[derive(Args)]
 struct Train {
-    /// The recipe: a TOML file with every setting
+    /// The recipe: a TOML file with every setting (see toolkit/recipes)
     #[arg(short, long)]
     recipe: PathBuf,
     /// The folder of the checkpoint to write
@@ -41,15 +64,22 @@ struct Train {
     /// In place of the recipe's seed
     #[arg(long)]
     seed: Option<u64>,
-    /// Where to compute
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+struct Place {
+    /// Where to compute: auto, cpu, cuda or cuda:n
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Of the large matrix products; everything else, and the weights, stay f32
+    /// Of the large matrix products; everything else, and the weights while they are trained, is
+    /// f32
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Precision,
-    /// Of the stored weights
+    /// Of the weights in the checkpoint
     #[arg(long, value_enum, default_value = "f32")]
-    stored: Stored,
+    save_dtype: Stored,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -62,6 +92,79 @@ enum Precision {
 enum Stored {
     F32,
     F16,
+}
+
+#[derive(Args)]
+struct Texts {
+    /// Labelled texts: .tsv, .csv, .jsonl or .parquet
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// The column of the text; guessed if absent
+    #[arg(long, requires = "data")]
+    text: Option<String>,
+    /// The column of the label; guessed if absent
+    #[arg(long, requires = "data")]
+    label: Option<String>,
+}
+
+#[derive(Args)]
+struct Calibrate {
+    /// The folder of the checkpoint
+    checkpoint: PathBuf,
+    /// The percentage points of accuracy that early exits may cost
+    #[arg(long, default_value_t = 0.5)]
+    budget: f64,
+    /// The kind of policy; by default the one that computes the least
+    #[arg(long, value_enum)]
+    policy: Option<PolicyKind>,
+    #[command(flatten)]
+    texts: Texts,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PolicyKind {
+    Confidence,
+    Entropy,
+    Margin,
+    Patience,
+}
+
+#[derive(Args)]
+struct Evaluate {
+    /// The folder of a checkpoint, or a model.edge
+    model: PathBuf,
+    /// Another one, to compare with (McNemar's test)
+    #[arg(long)]
+    against: Option<PathBuf>,
+    /// One threshold of confidence for all exits, in place of the model's own policy
+    #[arg(long)]
+    confidence: Option<f32>,
+    /// Machines read it: one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    texts: Texts,
+}
+
+#[derive(Args)]
+struct All {
+    /// The recipe of the teacher; without it the student's recipe names one
+    #[arg(long)]
+    teacher: Option<PathBuf>,
+    /// The recipe of the student
+    #[arg(long)]
+    student: PathBuf,
+    /// Labelled texts for the table, which nothing else sees
+    #[arg(long)]
+    test: PathBuf,
+    /// The percentage points of accuracy that early exits may cost
+    #[arg(long, default_value_t = 0.5)]
+    budget: f64,
+    /// Where everything goes: teacher, student, model.edge
+    #[arg(short, long)]
+    output: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 fn main() -> ExitCode {
@@ -85,64 +188,197 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     })
     .context("Ctrl-C cannot be caught")?;
     match &arguments.command {
-        Command::Finetune(train) | Command::Distill(train) => run_training(train, stop),
+        Command::Finetune(a) => run_training(a, false, stop),
+        Command::Distill(a) => run_training(a, true, stop),
+        Command::Calibrate(a) => run_calibration(a),
+        Command::Evaluate(a) => run_evaluation(a),
+        Command::All(a) => run_all(a, stop),
     }
 }
 
-fn run_training(arguments: &Train, stop: &AtomicBool) -> anyhow::Result<()> {
+fn run_training(arguments: &Train, distill: bool, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut recipe = Recipe::read(&arguments.recipe)?;
+    match (&recipe.teacher, distill) {
+        (None, true) => bail!(
+            "{}: there is no [teacher] to distil; add one, or run `edge-distill finetune`",
+            arguments.recipe.display()
+        ),
+        (Some(_), false) => bail!(
+            "{}: has a [teacher]; remove it, or run `edge-distill distill`",
+            arguments.recipe.display()
+        ),
+        _ => {}
+    }
     if let Some(seed) = arguments.seed {
         recipe.train.seed = seed;
     }
-    let (device, chosen) = edge_toolkit::device(&arguments.device)?;
+    let options = options(&arguments.output, &arguments.place, arguments.resume)?;
+    let bar = bar();
+    let trained = train(&recipe, &options, stop, &mut show(&bar))?;
+    bar.finish_and_clear();
+    eprintln!("{} steps; the checkpoint is in {}", trained.steps, arguments.output.display());
+    Ok(())
+}
+
+fn options(output: &Path, place: &Place, resume: bool) -> anyhow::Result<Options> {
+    let (device, chosen) = edge_toolkit::device(&place.device)?;
     eprintln!("computing on {chosen}");
-    let options = Options {
-        output: arguments.output.clone(),
+    Ok(Options {
+        output: output.into(),
         device,
-        precision: match arguments.dtype {
+        precision: match place.dtype {
             Precision::F32 => DType::F32,
             Precision::Bf16 => DType::BF16,
         },
-        stored: match arguments.stored {
+        stored: match place.save_dtype {
             Stored::F32 => DType::F32,
             Stored::F16 => DType::F16,
         },
-        resume: arguments.resume,
-    };
+        resume,
+    })
+}
+
+fn bar() -> ProgressBar {
     let bar = ProgressBar::no_length();
-    bar.set_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed} left {eta}")
-            .expect("a template that is right"),
-    );
-    let mut smoothed = (0.0, 0.0);
-    let trained = train(&recipe, &options, stop, &mut |event| match event {
-        Event::Note(note) => bar.suspend(|| eprintln!("{note}")),
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {elapsed}, left {eta}");
+    bar.set_style(style.expect("a template that is right"));
+    bar
+}
+
+/// Says a line above the progress bar, or without one where the output is no terminal.
+fn say(bar: &ProgressBar, line: &str) {
+    bar.suspend(|| eprintln!("{line}"));
+}
+
+/// Shows what happens in a run.
+fn show(bar: &ProgressBar) -> impl FnMut(Event) + '_ {
+    // Of loss and accuracy, smoothed.
+    let (mut loss, mut accuracy) = (None::<f64>, None::<f64>);
+    let smooth = |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + 0.02 * (new - old)));
+    move |event| match event {
+        Event::Note(note) => say(bar, &note),
         Event::Teacher(done, of) => {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
-            bar.set_message("the teacher answers");
+            bar.set_message("texts, the teacher answers");
         }
-        Event::Step(record) => {
-            let weight = if smoothed.0 == 0.0 { 1.0 } else { 0.02 };
-            smoothed.0 += weight * (record.loss - smoothed.0);
-            smoothed.1 += weight * (record.accuracy.unwrap_or(smoothed.1) - smoothed.1);
-            bar.set_position(record.step as u64);
-            let tokens = record.tokens_per_second;
-            bar.set_message(format!(
-                "loss {:.3} accuracy {:.1} % {tokens:.0} tokens/s",
-                smoothed.0,
-                100.0 * smoothed.1
-            ));
-            if record.step % 100 == 0 {
-                eprintln!("{record:?}");
+        Event::Step(step, of) => {
+            loss = smooth(loss, step.loss);
+            accuracy = step.accuracy.map_or(accuracy, |a| smooth(accuracy, a));
+            let text = format!(
+                "steps, loss {:.3}, accuracy {:.1} %, {:.0} tokens/s",
+                loss.unwrap_or(0.0),
+                100.0 * accuracy.unwrap_or(0.0),
+                step.tokens_per_second
+            );
+            bar.set_length(of as u64);
+            bar.set_position(step.step as u64);
+            if bar.is_hidden() && step.step % 100 == 0 {
+                eprintln!("{}/{of} {text}", step.step);
             }
+            bar.set_message(text);
         }
-        Event::HeldOut(accuracy) => {
-            let each: Vec<_> = accuracy.iter().map(|a| format!("{:.2}", 100.0 * a)).collect();
-            bar.suspend(|| eprintln!("held out, every exit: {} %", each.join(" ")));
+        Event::HeldOut(exits) => {
+            let each: Vec<_> = exits.iter().map(|a| format!("{:.2}", 100.0 * a)).collect();
+            say(bar, &format!("held out, accuracy of every exit: {} %", each.join(" ")));
         }
-    })?;
+    }
+}
+
+fn examples(texts: &Texts, model: &Path) -> anyhow::Result<Examples> {
+    let examples = match &texts.data {
+        None => Examples::held_out(model)?,
+        Some(path) => {
+            let columns = Columns { text: texts.text.clone(), label: texts.label.clone() };
+            Examples::read(path, &columns, &measure::labels(model)?)?
+        }
+    };
+    eprintln!("{}", examples.source);
+    Ok(examples)
+}
+
+fn run_calibration(arguments: &Calibrate) -> anyhow::Result<()> {
+    let folder = &arguments.checkpoint;
+    let examples = examples(&arguments.texts, folder)?;
+    let kind = arguments.policy.map(|kind| match kind {
+        PolicyKind::Confidence => Kind::Confidence,
+        PolicyKind::Entropy => Kind::Entropy,
+        PolicyKind::Margin => Kind::Margin,
+        PolicyKind::Patience => Kind::Patience,
+    });
+    let bar = bar();
+    let progress = |done, of| progress(&bar, done, of);
+    let choice =
+        measure::calibrate_checkpoint(folder, &examples, kind, arguments.budget, progress)?;
     bar.finish_and_clear();
-    eprintln!("{} steps; the checkpoint is in {}", trained.steps, arguments.output.display());
+    println!("{}", curve::text(&choice));
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    curve::save(&choice, &name, folder)?;
+    let policy = serde_json::to_string(&choice.best().policy)?;
+    println!("{}: {policy}", folder.join("exits.json").display());
+    Ok(())
+}
+
+fn progress(bar: &ProgressBar, done: usize, of: usize) {
+    bar.set_length(of as u64);
+    bar.set_position(done as u64);
+    bar.set_message("texts");
+}
+
+fn run_evaluation(arguments: &Evaluate) -> anyhow::Result<()> {
+    let examples = examples(&arguments.texts, &arguments.model)?;
+    let bar = bar();
+    let measured = |model: &Path| -> anyhow::Result<(Evaluation, Vec<u32>)> {
+        let outcomes = measure::outcomes(model, &examples, |done, of| progress(&bar, done, of))?;
+        let policy = match arguments.confidence {
+            Some(threshold) => ExitPolicy::confidence(threshold),
+            None => measure::policy(model)?,
+        };
+        let name = model.display().to_string();
+        let predicted = outcomes.walk(&policy)?.predicted;
+        Ok((Evaluation::of(&name, &outcomes, &policy)?, predicted))
+    };
+    let (evaluation, predicted) = measured(&arguments.model)?;
+    let other = match &arguments.against {
+        None => None,
+        Some(model) => {
+            if measure::labels(model)? != measure::labels(&arguments.model)? {
+                bail!("{}: its labels are others than the first model's", model.display());
+            }
+            let (other, others) = measured(model)?;
+            let first = (other.name.as_str(), others.as_slice());
+            let second = (evaluation.name.as_str(), predicted.as_slice());
+            let comparison = Comparison::of(&examples.truth, first, second)?;
+            Some((other, comparison))
+        }
+    };
+    bar.finish_and_clear();
+    match (&other, arguments.json) {
+        (None, true) => println!("{}", serde_json::to_string(&evaluation)?),
+        (Some((other, comparison)), true) => {
+            let all = serde_json::json!({
+                "model": evaluation, "against": other, "comparison": comparison,
+            });
+            println!("{all}");
+        }
+        (None, false) => println!("{evaluation}"),
+        (Some((other, comparison)), false) => println!("{evaluation}\n{other}\n{comparison}"),
+    }
+    Ok(())
+}
+
+fn run_all(arguments: &All, stop: &AtomicBool) -> anyhow::Result<()> {
+    let bar = bar();
+    let pipeline = Pipeline {
+        teacher: arguments.teacher.as_deref().map(Recipe::read).transpose()?,
+        student: Recipe::read(&arguments.student)?,
+        test: arguments.test.clone(),
+        budget_points: arguments.budget,
+        output: arguments.output.clone(),
+        options: options(&arguments.output, &arguments.place, true)?,
+    };
+    let rows = pipeline::run(pipeline, stop, &mut show(&bar))?;
+    bar.finish_and_clear();
+    println!("{}", table::table(&rows));
     Ok(())
 }

@@ -217,8 +217,7 @@ mod tests {
         let texts: Vec<String> = (0..300)
             .map(|_| {
                 let length = 1 + rng.below(12);
-                let words: Vec<_> =
-                    (0..length).map(|_| ["a", "b"][rng.below(2)]).collect();
+                let words: Vec<_> = (0..length).map(|_| ["a", "b"][rng.below(2)]).collect();
                 words.join(" ")
             })
             .collect();

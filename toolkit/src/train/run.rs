@@ -41,8 +41,8 @@ pub enum Event<'a> {
     Note(String),
     /// So many texts of so many were answered by the teacher.
     Teacher(usize, usize),
-    /// A step was made.
-    Step(&'a Step),
+    /// A step was made, of so many.
+    Step(&'a Step, usize),
     /// The accuracy on the held-out rows of every exit, 0 to 1.
     HeldOut(&'a [f64]),
 }
@@ -76,6 +76,13 @@ pub fn train(
     let run = run_digest(recipe, &plan);
     let mut position = Position { step: 0, steps: plan.steps, run: run.clone(), smoothed: None };
     let t = &recipe.train;
+    if options.resume
+        && let Some(held_out) = state::completed(&work, &run)?
+        && options.output.join("config.json").exists()
+    {
+        observe(Event::Note(format!("{} is complete already", options.output.display())));
+        return Ok(Trained { steps: plan.steps, held_out });
+    }
     let mut optimizer = AdamW::new(plan.parameters(), t.betas, t.epsilon, t.weight_decay)?;
     if options.resume
         && let Some(stored) = state::position(&work)?
@@ -91,7 +98,7 @@ pub fn train(
         position = stored;
         observe(Event::Note(format!("going on after step {} of {}", position.step, plan.steps)));
     } else {
-        state::clear(&work, usize::MAX)?;
+        state::begin(&work)?;
     }
     let mut metrics = match position.step {
         0 => Metrics::create(&work)?,
@@ -112,7 +119,7 @@ pub fn train(
             (since, tokens) = (Instant::now(), 0);
             metrics.log(&record.record(plan.steps_per_epoch))?;
         }
-        observe(Event::Step(&record));
+        observe(Event::Step(&record, plan.steps));
         if stopping || (step % t.save_every == 0 && step < plan.steps) {
             state::store(&work, &optimizer, &position)?;
         }
@@ -139,7 +146,7 @@ pub fn train(
     let files =
         [("tokenizer.json", plan.tokenizer.as_slice()), ("recipe.toml", recipe_toml.as_bytes())];
     save(&plan.network, None, &files, &options.output, options.stored)?;
-    state::clear(&work, usize::MAX)?;
+    state::complete(&work, &run, &held_out)?;
     Ok(Trained { steps: plan.steps, held_out })
 }
 

@@ -82,6 +82,52 @@ pub fn restore(work: &Path, optimizer: &mut AdamW, step: usize) -> Result<(), Er
     optimizer.restore(&tensors, step)
 }
 
+/// The file that says that a run is complete.
+const COMPLETE: &str = "complete.json";
+
+#[derive(Serialize, Deserialize)]
+struct Complete {
+    run: String,
+    held_out: Vec<f64>,
+}
+
+/// Marks a run as complete, and removes its state.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn complete(work: &Path, run: &str, held_out: &[f64]) -> Result<(), Error> {
+    let complete = Complete { run: run.into(), held_out: held_out.into() };
+    let json = serde_json::to_string(&complete).expect("plain JSON");
+    crate::report::write(&work.join(COMPLETE), &json)?;
+    clear(work, usize::MAX)
+}
+
+/// The held-out accuracies of this very run, if it is complete.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn completed(work: &Path, run: &str) -> Result<Option<Vec<f64>>, Error> {
+    let path = work.join(COMPLETE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+    let complete: Option<Complete> = serde_json::from_slice(&bytes).ok();
+    Ok(complete.filter(|c| c.run == run).map(|c| c.held_out))
+}
+
+/// Forgets the runs before.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn begin(work: &Path) -> Result<(), Error> {
+    let path = work.join(COMPLETE);
+    if path.exists() {
+        std::fs::remove_file(&path).map_err(|e| Error::io(path, e))?;
+    }
+    clear(work, usize::MAX)
+}
+
 /// Removes every stored state but that of `step`, and what a killed run left half written.
 ///
 /// # Errors

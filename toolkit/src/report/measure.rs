@@ -1,0 +1,177 @@
+//! What is measured, and on which texts: a checkpoint or a bundle, a file or held-out rows.
+
+use super::calibrate::{Choice, Kind, best, calibrate};
+use super::outcome::Outcomes;
+use crate::Error;
+use crate::checkpoint::{Checkpoint, Exits};
+use crate::data::{Columns, Dataset, hold_out, hub::Hub};
+use crate::export::{Precision, WeightBits, export};
+use crate::model::{Batch, Mode};
+use crate::train::recipe::Recipe;
+use crate::train::{load, tokenizer};
+use candle_core::Device;
+use edge_runtime::{Classifier, ExitPolicy};
+use std::path::Path;
+
+/// Sentences that a checkpoint is asked at once.
+const BATCH: usize = 64;
+
+/// Texts with their true labels.
+pub struct Examples {
+    /// The texts.
+    pub texts: Vec<String>,
+    /// Their labels, as indices of the model's labels.
+    pub truth: Vec<u32>,
+    /// Where they come from, in words.
+    pub source: String,
+}
+
+/// The labels of a checkpoint (a folder) or a bundle (a file).
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn labels(model: &Path) -> Result<Vec<String>, Error> {
+    if model.is_dir() {
+        return Ok(Checkpoint::open(model)?.config.labels);
+    }
+    Ok(open_bundle(model)?.labels().to_vec())
+}
+
+/// The exit policy that a checkpoint or a bundle carries.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn policy(model: &Path) -> Result<ExitPolicy, Error> {
+    if model.is_dir() {
+        let exits = Checkpoint::open(model)?.exits;
+        return Ok(exits.and_then(|e| e.policy).unwrap_or_default());
+    }
+    Ok(open_bundle(model)?.policy())
+}
+
+fn open_bundle(model: &Path) -> Result<Classifier, Error> {
+    Classifier::open(model).map_err(|cause| Error::Bundle { path: model.into(), cause })
+}
+
+impl Examples {
+    /// Those of a file.
+    ///
+    /// # Errors
+    /// [`Error::Data`], [`Error::Io`].
+    pub fn read(path: &Path, columns: &Columns, labels: &[String]) -> Result<Self, Error> {
+        let (dataset, guess) = Dataset::read(path, columns, Some(labels))?;
+        let all: Vec<usize> = (0..dataset.examples.len()).collect();
+        Ok(Self::of(&dataset, &all, format!("{}: {} rows, {guess}", path.display(), all.len())))
+    }
+
+    /// The rows that the run which made a checkpoint held out, by the recipe in its folder.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] if there is no recipe or it held nothing out; those of reading the data.
+    pub fn held_out(checkpoint: &Path) -> Result<Self, Error> {
+        let path = checkpoint.join("recipe.toml");
+        if !path.exists() {
+            return Err(Error::Unfit(format!(
+                "{} is missing: say with --data what to use; it must not have been trained on",
+                path.display()
+            )));
+        }
+        let data = Recipe::read(&path)?.data;
+        if data.hold_out == 0 {
+            return Err(Error::Unfit(format!(
+                "{}: nothing was held out (data.hold_out is 0); say with --data what to use; it \
+                 must not have been trained on",
+                path.display()
+            )));
+        }
+        let files = Hub::from_env()?.resolve_dataset(&data.train.to_string_lossy(), "train")?;
+        let columns = Columns { text: data.text, label: data.label };
+        let (dataset, _) = Dataset::read_all(&files, &columns, Some(&labels(checkpoint)?))?;
+        let split =
+            hold_out(&dataset.texts(), data.hold_out, data.hold_out_seed, data.hold_out_words)?;
+        let source = format!("{} rows held out of {}", data.hold_out, data.train.display());
+        Ok(Self::of(&dataset, &split.held_out, source))
+    }
+
+    fn of(dataset: &Dataset, rows: &[usize], source: String) -> Self {
+        let rows = || rows.iter().map(|r| &dataset.examples[*r]);
+        Examples {
+            texts: rows().map(|e| e.text.clone()).collect(),
+            truth: rows().filter_map(|e| e.label).collect(),
+            source,
+        }
+    }
+}
+
+/// What every exit of a checkpoint (computed in f32) or of a bundle says of every text.
+///
+/// # Errors
+/// If the model cannot be opened or fails.
+pub fn outcomes(
+    model: &Path,
+    examples: &Examples,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Outcomes, Error> {
+    if !model.is_dir() {
+        return Outcomes::of_bundle(model, &examples.texts, examples.truth.clone(), progress);
+    }
+    let checkpoint = Checkpoint::open(model)?;
+    let network = load(&checkpoint, Device::Cpu)?;
+    let tokenizer = tokenizer(&checkpoint, checkpoint.config.max_tokens)?;
+    let mut logits = Vec::with_capacity(examples.texts.len());
+    for texts in examples.texts.chunks(BATCH) {
+        let ids = texts.iter().map(|t| Ok(tokenizer.encode(t).map_err(Error::Tokenizer)?.ids));
+        let batch = Batch::new(ids.collect::<Result<Vec<_>, Error>>()?);
+        let first = logits.len();
+        logits.resize(first + texts.len(), Vec::new());
+        for exit in network.forward(&batch, &Mode::predict())?.logits {
+            for (row, values) in exit.to_vec2::<f32>()?.into_iter().enumerate() {
+                logits[first + row].push(values);
+            }
+        }
+        progress(logits.len(), examples.texts.len());
+    }
+    let outcomes = Outcomes {
+        layers_total: network.config.layers,
+        exits: network.heads.iter().map(|h| h.layers).collect(),
+        labels: network.config.labels.clone(),
+        truth: examples.truth.clone(),
+        logits,
+    };
+    outcomes.check()?;
+    Ok(outcomes)
+}
+
+/// Calibrates the exits of a checkpoint for what will run, its int8 bundle, and writes the best
+/// policy, or the one of `kind`, into its `exits.json`.
+///
+/// # Errors
+/// [`Error::Unfit`] if the checkpoint has no exits; those of exporting and measuring.
+pub fn calibrate_checkpoint(
+    folder: &Path,
+    examples: &Examples,
+    kind: Option<Kind>,
+    budget_points: f64,
+    progress: impl FnMut(usize, usize),
+) -> Result<Choice, Error> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let Some(exits) = &checkpoint.exits else {
+        return Err(Error::Unfit(format!(
+            "{} has no exits.json: there is nothing to calibrate. Train exits with `edge-distill`",
+            folder.display()
+        )));
+    };
+    let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+    let bundle = place.path().join("model.edge");
+    export(&checkpoint, Precision::Int8(WeightBits::Seven), &bundle, |_, _, _| {})?;
+    let outcomes = outcomes(&bundle, examples, progress)?;
+    let mut choice = best(&outcomes, budget_points)?;
+    if let Some(kind) = kind {
+        choice.best = Kind::ALL.iter().position(|k| *k == kind).unwrap_or(choice.best);
+        choice.all[choice.best] = calibrate(&outcomes, kind, budget_points)?;
+    }
+    let exits = Exits { policy: Some(choice.best().policy.clone()), ..exits.clone() };
+    let json = serde_json::to_string_pretty(&exits).expect("plain JSON") + "\n";
+    super::write(&folder.join("exits.json"), &json)?;
+    Ok(choice)
+}
