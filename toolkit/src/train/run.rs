@@ -107,6 +107,7 @@ pub fn train(
     let mut batches_of = EpochBatches { epoch: usize::MAX, batches: Vec::new() };
     let mut since = Instant::now();
     let mut tokens = 0;
+    let mut held_out = Vec::new();
     while position.step < plan.steps {
         let step = position.step + 1;
         let mut record = plan.step(recipe, options, step, &mut batches_of, &mut optimizer)?;
@@ -114,20 +115,20 @@ pub fn train(
         position.step = step;
         tokens += record.tokens;
         let stopping = check(stop).is_err();
-        if step % t.log_every == 0 || step == plan.steps {
+        if step.is_multiple_of(t.log_every) || step == plan.steps {
             record.tokens_per_second = tokens as f64 / since.elapsed().as_secs_f64();
             (since, tokens) = (Instant::now(), 0);
             metrics.log(&record.record(plan.steps_per_epoch))?;
         }
         observe(Event::Step(&record, plan.steps));
-        if stopping || (step % t.save_every == 0 && step < plan.steps) {
+        if stopping || (step.is_multiple_of(t.save_every) && step < plan.steps) {
             state::store(&work, &optimizer, &position)?;
         }
         if stopping {
             return Err(Error::Interrupted { step: Some(step) });
         }
-        if step % plan.steps_per_epoch == 0 || step == plan.steps {
-            let held_out = plan.held_out(stop)?;
+        if step.is_multiple_of(plan.steps_per_epoch) || step == plan.steps {
+            held_out = plan.held_out(stop)?;
             if !held_out.is_empty() {
                 let exits = plan.network.heads.iter().map(|h| format!("held_out/{}", h.layers));
                 metrics.log(&Record {
@@ -141,7 +142,9 @@ pub fn train(
             }
         }
     }
-    let held_out = plan.held_out(stop)?;
+    if held_out.is_empty() {
+        held_out = plan.held_out(stop)?;
+    }
     let recipe_toml = recipe.to_toml();
     let files =
         [("tokenizer.json", plan.tokenizer.as_slice()), ("recipe.toml", recipe_toml.as_bytes())];
