@@ -86,7 +86,7 @@ fn points(accuracy: f64) -> String {
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 700.0;
+const RIGHT: f64 = 690.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 385.0;
 
@@ -140,7 +140,7 @@ pub fn svg(choice: &Choice, title: &str) -> String {
         "<text transform=\"translate(18 {middle}) rotate(-90)\" text-anchor=\"middle\">accuracy</text>"
     );
     out += &line("f", LEFT, y(full), RIGHT, y(full));
-    out += &label_at(LEFT + 6.0, y(full) - 6.0, "start", "full depth");
+    out += &label_at(LEFT + 6.0, y(full) + 16.0, "start", "full depth");
 
     for (i, (curve, (colour, dashes))) in choice.all.iter().zip(LINES.iter().cycle()).enumerate() {
         let style = format!("class=\"l\" stroke=\"{colour}\" stroke-dasharray=\"{dashes}\"");

@@ -54,6 +54,36 @@ impl Scale {
     }
 }
 
+/// A policy that leaves more rarely: every threshold's distance from its unreachable end is
+/// multiplied by `factor` so many times, patience grows by one each time.
+pub(super) fn cautious(policy: &ExitPolicy, factor: f32, steps: usize) -> ExitPolicy {
+    let factor = factor.powi(steps as i32);
+    let moved = |threshold: &Thresholds, end: f32| {
+        let moved = |t: f32| end + (t - end) * factor;
+        match threshold {
+            Thresholds::Common(t) => Thresholds::Common(moved(*t)),
+            Thresholds::PerExit(ts) => Thresholds::PerExit(
+                // The last exit takes all; its threshold goes on to say so.
+                ts.iter()
+                    .enumerate()
+                    .map(|(i, t)| if i + 1 == ts.len() { *t } else { moved(*t) })
+                    .collect(),
+            ),
+        }
+    };
+    match policy {
+        ExitPolicy::Confidence { threshold } => {
+            ExitPolicy::Confidence { threshold: moved(threshold, 1.0) }
+        }
+        ExitPolicy::Entropy { threshold } => {
+            ExitPolicy::Entropy { threshold: moved(threshold, 0.0) }
+        }
+        ExitPolicy::Margin { threshold } => ExitPolicy::Margin { threshold: moved(threshold, 1.0) },
+        ExitPolicy::Patience { threshold } => ExitPolicy::patience(threshold + steps),
+        other => other.clone(),
+    }
+}
+
 /// What the search asks of the outcomes, computed once. The first index is the exit.
 struct Scores {
     scale: Scale,
@@ -219,5 +249,27 @@ impl Scores {
         }
         // Less than rounding is no progress, and would go on for ever.
         (best.0 < now - 1e-9).then_some(best.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caution_goes_to_the_unreachable_end() {
+        let per_exit = |ts: [f32; 3]| Thresholds::PerExit(ts.into());
+        let confidence = ExitPolicy::Confidence { threshold: per_exit([0.5, 1.0, 0.0]) };
+        assert_eq!(cautious(&confidence, 0.5, 0), confidence);
+        assert_eq!(
+            cautious(&confidence, 0.5, 2),
+            ExitPolicy::Confidence { threshold: per_exit([0.875, 1.0, 0.0]) }
+        );
+        let entropy = ExitPolicy::Entropy { threshold: per_exit([0.5, 0.0, 1.0]) };
+        assert_eq!(
+            cautious(&entropy, 0.5, 1),
+            ExitPolicy::Entropy { threshold: per_exit([0.25, 0.0, 1.0]) }
+        );
+        assert_eq!(cautious(&ExitPolicy::patience(2), 0.5, 3), ExitPolicy::patience(5));
     }
 }
