@@ -8,6 +8,7 @@
 #![deny(rustdoc::broken_intra_doc_links)]
 
 pub mod checkpoint;
+pub mod compress;
 pub mod data;
 mod device;
 mod error;

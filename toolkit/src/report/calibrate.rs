@@ -359,18 +359,6 @@ mod tests {
     }
 
     #[test]
-    fn the_expectation_is_not_flattered() {
-        // Nothing can be learnt here: the first exit is right by chance, and says nothing of when.
-        let mut outcomes = random(400, 3, 2, 7);
-        let mut chance = Rng::new(&[8]);
-        for (truth, logits) in outcomes.truth.iter().zip(&mut outcomes.logits) {
-            let mut row = |right: bool, sure: f32| {
-                let label = *truth as usize ^ usize::from(!right);
-                let sure = sure + chance.below(1000) as f32 / 1000.0;
-                (0..2).map(|l| if l == label { sure } else { -sure }).collect::<Vec<f32>>()
-            };
-            let first = row(true, 0.1);
-            *logits = vec![first, row(true, 1.0), row(true, 2.0)];
     fn the_budget_is_kept_on_sentences_that_did_not_choose() {
         for seed in 10..14 {
             let outcomes = random(1000, 6, 2, seed);

@@ -1,0 +1,3 @@
+//! Making a trained checkpoint smaller.
+
+pub mod vocabulary;

@@ -1,0 +1,193 @@
+//! Dropping the word pieces that a model will never be glad of.
+//!
+//! BERT's vocabulary keeps some thousand places unused and spells every script there is. A model
+//! for one language pays for them in embeddings: a third of MiniLM is its vocabulary.
+
+use crate::Error;
+use crate::checkpoint::{Checkpoint, read_file};
+use crate::model::{replace_folder, write_tensors};
+use candle_core::{DType, Device, Tensor, safetensors};
+use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use tokenizers::{NormalizedString, Normalizer};
+
+/// What was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// Word pieces before.
+    pub before: usize,
+    /// Word pieces that were kept.
+    pub kept: usize,
+}
+
+/// Writes `checkpoint` to `output` without the word pieces that are marked as unused or have a
+/// character that is neither ASCII nor in `texts`. Texts of other characters become `[UNK]` there;
+/// every other text gets the same pieces, and the model gives the same answers.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if the tokenizer is not a WordPiece one, [`Error::Io`].
+pub fn shrink<T: AsRef<str>>(
+    checkpoint: &Path,
+    texts: &[T],
+    output: &Path,
+) -> Result<Dropped, Error> {
+    let opened = Checkpoint::open(checkpoint)?;
+    let path = checkpoint.join("tokenizer.json");
+    let wrong = |problem: String| Error::checkpoint(&path, problem);
+    let bytes = opened.tokenizer()?;
+    let mut tokenizer: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let characters = characters(&bytes, texts).map_err(wrong)?;
+    let kept = renumber(&mut tokenizer, &characters).map_err(wrong)?;
+    let dropped = Dropped { before: opened.config.vocabulary, kept: kept.len() };
+
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |e| Error::io(path, e)
+    };
+    replace_folder(output, |folder| {
+        for entry in std::fs::read_dir(checkpoint).map_err(io(checkpoint))? {
+            let from = entry.map_err(io(checkpoint))?.path();
+            let name = from.file_name().unwrap_or_default().to_owned();
+            let old = ["model.safetensors", "tokenizer.json", "vocab.txt", "config.json"];
+            if from.is_file() && !old.iter().any(|o| name == *o) {
+                std::fs::copy(&from, folder.join(&name)).map_err(io(&from))?;
+            }
+        }
+        let write = |name: &str, json: &Value, pretty: bool| {
+            let text = if pretty {
+                serde_json::to_string_pretty(json)
+            } else {
+                serde_json::to_string(json)
+            };
+            std::fs::write(folder.join(name), text.expect("plain JSON"))
+                .map_err(io(&folder.join(name)))
+        };
+        write("tokenizer.json", &tokenizer, false)?;
+        let config = checkpoint.join("config.json");
+        let mut json: Value = serde_json::from_slice(&read_file(&config)?)
+            .map_err(|e| Error::checkpoint(&config, e.to_string()))?;
+        json["vocab_size"] = kept.len().into();
+        json["pad_token_id"] = id_of(&tokenizer, "[PAD]").unwrap_or(0).into();
+        write("config.json", &json, true)?;
+        write_tensors(&select_rows(&opened, &kept)?, &folder.join("model.safetensors"))
+    })?;
+    Ok(dropped)
+}
+
+/// The characters of the texts, as the tokenizer's normalizer leaves them.
+fn characters<T: AsRef<str>>(tokenizer: &[u8], texts: &[T]) -> Result<HashSet<char>, String> {
+    let tokenizer = tokenizers::Tokenizer::from_bytes(tokenizer).map_err(|e| e.to_string())?;
+    let mut characters = HashSet::new();
+    for text in texts {
+        let mut text = NormalizedString::from(text.as_ref());
+        if let Some(normalizer) = tokenizer.get_normalizer() {
+            normalizer.normalize(&mut text).map_err(|e| e.to_string())?;
+        }
+        characters.extend(text.get().chars());
+    }
+    Ok(characters)
+}
+
+fn id_of(tokenizer: &Value, token: &str) -> Option<u64> {
+    tokenizer["model"]["vocab"].get(token)?.as_u64()
+}
+
+/// Drops pieces of the vocabulary and numbers the others anew, in their order. Returns their old
+/// numbers.
+fn renumber(tokenizer: &mut Value, characters: &HashSet<char>) -> Result<Vec<u32>, String> {
+    if tokenizer["model"]["type"] != "WordPiece" {
+        return Err(format!("its model is {}; WordPiece is taken", tokenizer["model"]["type"]));
+    }
+    let special: HashSet<String> = tokenizer["added_tokens"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|t| Some(t["content"].as_str()?.to_owned()))
+        .collect();
+    let vocabulary = tokenizer["model"]["vocab"].as_object().ok_or("its model has no `vocab`")?;
+    let mut old: Vec<(u64, String)> = vocabulary
+        .iter()
+        .map(|(piece, id)| Ok((id.as_u64().ok_or("an id that is no number")?, piece.clone())))
+        .collect::<Result<_, &str>>()?;
+    old.sort();
+    let keep = |piece: &str| {
+        let unused = piece.starts_with("[unused") && piece.ends_with(']');
+        let known = |c: char| c.is_ascii() || characters.contains(&c);
+        special.contains(piece) || piece == "[UNK]" || (!unused && piece.chars().all(known))
+    };
+    let kept: Vec<_> = old.into_iter().filter(|(_, piece)| keep(piece)).collect();
+    let new: HashMap<u64, usize> = kept.iter().enumerate().map(|(n, (id, _))| (*id, n)).collect();
+    let renamed = |id: &Value| -> Result<Value, String> {
+        let id = id.as_u64().ok_or("an id that is no number")?;
+        Ok((*new.get(&id).ok_or(format!("the special token {id} is not in the vocabulary"))?)
+            .into())
+    };
+    for token in tokenizer["added_tokens"].as_array_mut().into_iter().flatten() {
+        token["id"] = renamed(&token["id"])?;
+    }
+    // `BertProcessing` has `["[SEP]", 102]`, `TemplateProcessing` lists of ids.
+    let processor = &mut tokenizer["post_processor"];
+    for part in ["sep", "cls"] {
+        if let Some(id) = processor.get_mut(part).and_then(|p| p.get_mut(1)) {
+            *id = renamed(id)?;
+        }
+    }
+    for token in processor
+        .get_mut("special_tokens")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        for id in token["ids"].as_array_mut().into_iter().flatten() {
+            *id = renamed(id)?;
+        }
+    }
+    let vocabulary = kept.iter().enumerate().map(|(n, (_, piece))| (piece.clone(), Value::from(n)));
+    tokenizer["model"]["vocab"] = Value::Object(vocabulary.collect());
+    Ok(kept.into_iter().map(|(id, _)| id as u32).collect())
+}
+
+/// The tensors of the checkpoint, the word embeddings with the kept rows only.
+fn select_rows(checkpoint: &Checkpoint, kept: &[u32]) -> Result<HashMap<String, Tensor>, Error> {
+    let path = checkpoint.weights_path();
+    let mut tensors = safetensors::load(&path, &Device::Cpu)?;
+    let rows = Tensor::new(kept, &Device::Cpu)?;
+    for (name, tensor) in &mut tensors {
+        if name.ends_with("word_embeddings.weight") {
+            if tensor.dtype() == DType::U8 {
+                return Err(Error::checkpoint(&path, format!("`{name}` is quantized")));
+            }
+            *tensor = tensor.index_select(&rows, 0)?;
+        }
+    }
+    Ok(tensors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pieces_are_numbered_anew() {
+        let mut tokenizer = json!({
+            "added_tokens": [{"id": 3, "content": "[CLS]"}, {"id": 4, "content": "[SEP]"}],
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [3]}, "[SEP]": {"id": "[SEP]", "ids": [4]}},
+            },
+            "model": {
+                "type": "WordPiece",
+                "vocab": {"[PAD]": 0, "[unused0]": 1, "[UNK]": 2, "[CLS]": 3, "[SEP]": 4, "ж": 5, "a": 6, "é": 7},
+            },
+        });
+        let kept = renumber(&mut tokenizer, &HashSet::from(['é'])).unwrap();
+        assert_eq!(kept, [0, 2, 3, 4, 6, 7]);
+        assert_eq!(tokenizer["model"]["vocab"]["é"], 5);
+        assert_eq!(tokenizer["added_tokens"][1]["id"], 3);
+        assert_eq!(tokenizer["post_processor"]["special_tokens"]["[CLS]"]["ids"], json!([2]));
+        tokenizer["model"]["type"] = "BPE".into();
+        assert!(renumber(&mut tokenizer, &HashSet::new()).unwrap_err().contains("WordPiece"));
+    }
+}
