@@ -63,7 +63,10 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_edge-distill"));
         command.args(["finetune", "--device", "cpu", "--recipe"]).arg(self.path("recipe.toml"));
         command.arg("--output").arg(self.path("out"));
-        command.args(resume.then_some("--resume"));
+        if resume {
+            // The number of threads changes no bit, and it need not be the same when a run goes on.
+            command.arg("--resume").env("RAYON_NUM_THREADS", "1");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }

@@ -21,7 +21,7 @@ const GRADIENT: f64 = 1e-4;
 /// How far a gradient may be from 0 that would be 0 without rounding.
 const NOISE: f64 = 1e-7;
 /// How far a weight may be after ten steps.
-const WEIGHT: f64 = 1e-4;
+const WEIGHT: f64 = 2e-5;
 
 struct Golden {
     tensors: HashMap<String, Tensor>,
