@@ -88,6 +88,13 @@ fn axpy(sum: &mut [f32], factor: f32, x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(s, x)| *s += factor * x);
 }
 
+/// What PyTorch says of single operations; see `tests/goldens/make_training.py`.
+#[cfg(test)]
+fn golden() -> std::collections::HashMap<String, candle_core::Tensor> {
+    let path = "../tests/goldens/training/operations.safetensors";
+    candle_core::safetensors::load(path, &candle_core::Device::Cpu).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

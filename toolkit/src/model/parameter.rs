@@ -56,6 +56,11 @@ impl Parameter {
         self.value.rank() > 1
     }
 
+    /// Whether it is a table of embeddings, whose rows without a gradient are left alone.
+    pub fn is_table(&self) -> bool {
+        self.name.ends_with("_embeddings.weight")
+    }
+
     /// Takes the gradient away.
     pub fn take_gradient(&self) -> Option<Gradient> {
         self.lock().take()

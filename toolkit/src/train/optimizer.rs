@@ -192,7 +192,7 @@ fn update(
         Moments::Cpu { m, v } => {
             let op = InPlace {
                 step,
-                gradient: &gradient,
+                gradient: &rows_of(p, gradient)?,
                 moments: Mutex::new((m, v)),
                 width: p.var().dims().last().copied().unwrap_or(1),
             };
@@ -204,14 +204,40 @@ fn update(
             };
             let f = f64::from;
             let g = (g * f(step.scale))?;
-            *m = ((&*m * f(step.beta1))? + (&g * f(1.0 - step.beta1))?)?;
-            *v = ((&*v * f(step.beta2))? + (g.sqr()? * f(1.0 - step.beta2))?)?;
+            // candle's gradient of a table is of all rows, 0 where a row was not looked up.
+            let seen =
+                p.is_table().then(|| g.abs()?.max_keepdim(1)?.gt(0.0)?.broadcast_as(g.shape()));
+            let seen = seen.transpose()?;
+            let only = |new: Tensor, old: &Tensor| match &seen {
+                None => Ok(new),
+                Some(seen) => seen.where_cond(&new, old),
+            };
+            *m = only(((&*m * f(step.beta1))? + (&g * f(1.0 - step.beta1))?)?, m)?;
+            *v = only(((&*v * f(step.beta2))? + (g.sqr()? * f(1.0 - step.beta2))?)?, v)?;
             let root = ((&*v / f(step.correction2))?.sqrt()? + f(step.epsilon))?;
             let change = ((&*m * f(step.rate / step.correction1))? / root)?;
-            let value = (p.var().as_detached_tensor() * f(1.0 - step.rate * step.decay))?;
-            Ok(p.var().set(&(value - change)?)?)
+            let old = p.var().as_detached_tensor();
+            let value = ((&old * f(1.0 - step.rate * step.decay))? - change)?;
+            Ok(p.var().set(&only(value, &old)?)?)
         }
     }
+}
+
+/// The gradient of a table on the CPU as the rows that are not 0.
+fn rows_of(p: &Parameter, gradient: Gradient) -> Result<Gradient, Error> {
+    let Gradient::Dense(g) = &gradient else { return Ok(gradient) };
+    if !p.is_table() {
+        return Ok(gradient);
+    }
+    let width = g.dim(1)?;
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for (row, of) in crate::model::Values::of(&g.contiguous()?)?.chunks_exact(width).enumerate() {
+        if of.iter().any(|g| *g != 0.0) {
+            rows.push(row as u32);
+            values.extend_from_slice(of);
+        }
+    }
+    Ok(Gradient::Rows { rows, values })
 }
 
 struct InPlace<'a> {
@@ -261,5 +287,33 @@ mod tests {
         assert_eq!(factor(Schedule::Linear, 110), 0.0);
         assert!((factor(Schedule::Cosine, 60) - 0.5).abs() < 1e-12);
         assert_eq!(factor(Schedule::Constant, 110), 1.0);
+    }
+
+    /// On a device the same is computed in candle's operators.
+    #[test]
+    fn both_forms_leave_unseen_rows_alone() {
+        let run = |on_device: bool| -> Vec<f32> {
+            let name = "bert.embeddings.word_embeddings.weight";
+            let values = vec![1.0, -2.0, 3.0, 4.0, 5.0, -6.0];
+            let p = Parameter::new(name, values, &[3, 2], &Device::Cpu).unwrap();
+            let mut optimizer = AdamW::new(vec![p.clone()], (0.9, 0.999), 1e-8, 0.01).unwrap();
+            if on_device {
+                let none = || p.var().as_detached_tensor().zeros_like().unwrap();
+                optimizer.moments = vec![Moments::Device { m: none(), v: none() }];
+            }
+            for gradient in [[0.5, -1.0, 0.0, 0.0, 0.0, 2.0], [0.25, 1.0, 0.0, 0.0, 0.0, 0.0]] {
+                p.add_gradient(gradient.to_vec()).unwrap();
+                optimizer.step(0.1, 1.0, None).unwrap();
+            }
+            p.read().unwrap().to_vec()
+        };
+        let (cpu, device) = (run(false), run(true));
+        for (cpu, device) in cpu.iter().zip(&device) {
+            assert!((cpu - device).abs() < 1e-6, "{cpu} and {device}");
+        }
+        for values in [cpu, device] {
+            assert_eq!(values[2..4], [3.0, 4.0]);
+            assert!(values[0] != 1.0 && values[4] != 5.0);
+        }
     }
 }

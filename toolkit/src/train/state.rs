@@ -61,25 +61,23 @@ pub fn position(work: &Path) -> Result<Option<Position>, Error> {
     let Some((_, folder)) = folders(work)?.pop() else { return Ok(None) };
     let path = folder.join("position.json");
     let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::Data {
-        path,
-        line: None,
-        problem: e.to_string(),
-    })
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| damaged(path, &e))
+}
+
+fn damaged(path: PathBuf, why: &dyn std::fmt::Display) -> Error {
+    let problem = format!("the stored state is damaged ({why}); leave --resume out to begin again");
+    Error::data(path, None, problem)
 }
 
 /// Puts the state of a position back.
 ///
 /// # Errors
-/// [`Error::Data`] if the file is damaged, [`Error::Compute`] if it is of another network.
+/// [`Error::Data`] if the file is damaged.
 pub fn restore(work: &Path, optimizer: &mut AdamW, step: usize) -> Result<(), Error> {
     let path = work.join(format!("{STEM}{step}")).join("tensors.safetensors");
-    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).map_err(|e| Error::Data {
-        path,
-        line: None,
-        problem: e.to_string(),
-    })?;
-    optimizer.restore(&tensors, step)
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
+        .map_err(|e| damaged(path.clone(), &e))?;
+    optimizer.restore(&tensors, step).map_err(|e| damaged(path, &e))
 }
 
 /// The file that says that a run is complete.

@@ -58,4 +58,20 @@ mod tests {
             assert!((f64::from(y) - gelu(x)).abs() < 3e-6, "gelu({x}) = {y}");
         }
     }
+
+    #[test]
+    fn is_pytorchs() {
+        let golden = super::super::golden();
+        let of = |name: &str| golden[&format!("gelu/{name}")].to_vec1::<f32>().unwrap();
+        let (x, mut gradient) = (of("x"), of("dy"));
+        backward(&mut gradient, &x);
+        for (ours, theirs) in [(forward(&x), of("y")), (gradient, of("dx"))] {
+            for ((ours, theirs), x) in ours.iter().zip(theirs).zip(&x) {
+                assert!(
+                    (ours - theirs).abs() <= 3e-6 * x.abs().max(1.0),
+                    "{ours}, not {theirs}, at {x}"
+                );
+            }
+        }
+    }
 }

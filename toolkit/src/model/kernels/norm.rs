@@ -180,4 +180,30 @@ mod tests {
         check("gamma", &gamma, &g.gamma, &|gamma| loss(&x, gamma, &beta));
         check("beta", &beta, &g.beta, &|beta| loss(&x, &gamma, beta));
     }
+
+    #[test]
+    fn is_pytorchs() {
+        let golden = super::super::golden();
+        for (name, epsilon) in [("layer_norm_1e-12", 1e-12), ("layer_norm_0.001", 1e-3)] {
+            let of = |part: &str| {
+                golden[&format!("{name}/{part}")].flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            };
+            let (x, gamma) = (of("x"), of("weight"));
+            let none = vec![0.0; x.len()];
+            let (out, saved) = forward(x, &none, None, (&gamma, &of("bias"), epsilon));
+            let g = backward(of("dy"), &saved, &gamma);
+            for (what, ours, theirs) in [
+                ("y", out, of("y")),
+                ("dx", g.x, of("dx")),
+                ("dweight", g.gamma, of("dweight")),
+                ("dbias", g.beta, of("dbias")),
+            ] {
+                for (i, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+                    let off = (ours - theirs).abs();
+                    let most = 1e-5 * theirs.abs().max(1.0);
+                    assert!(off <= most, "{name}, {what} {i}: {ours}, not {theirs}");
+                }
+            }
+        }
+    }
 }
