@@ -4,7 +4,8 @@ use anyhow::{Context, bail};
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use edge_runtime::ExitPolicy;
-use edge_toolkit::data::Columns;
+use edge_toolkit::compress::vocabulary;
+use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::pipeline::{self, Pipeline};
 use edge_toolkit::report::calibrate::Kind;
 use edge_toolkit::report::evaluation::{Comparison, Evaluation};
@@ -46,6 +47,12 @@ enum Command {
     Calibrate(Calibrate),
     /// Measure a checkpoint or a model.edge on labelled texts
     Evaluate(Evaluate),
+    /// Write a checkpoint anew without the word pieces that no text of the data needs
+    ///
+    /// Those are the places that BERT keeps unused, and the pieces with characters that are neither
+    /// ASCII nor in the texts. Texts of other characters become [UNK]; for all others the model
+    /// gives the same answers, with a smaller table of embeddings.
+    Vocabulary(Vocabulary),
     /// Finetune a teacher, distil a student, calibrate, export, and compare them in a table
     All(All),
 }
@@ -147,6 +154,21 @@ struct Evaluate {
 }
 
 #[derive(Args)]
+struct Vocabulary {
+    /// The folder of the checkpoint
+    checkpoint: PathBuf,
+    /// Texts: .tsv, .csv, .jsonl or .parquet
+    #[arg(long)]
+    data: PathBuf,
+    /// The column of the text; guessed if absent
+    #[arg(long)]
+    text: Option<String>,
+    /// The folder of the checkpoint to write
+    #[arg(short, long)]
+    output: PathBuf,
+}
+
+#[derive(Args)]
 struct All {
     /// The recipe of the teacher; without it the student's recipe names one
     #[arg(long)]
@@ -192,6 +214,7 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Distill(a) => run_training(a, true, stop),
         Command::Calibrate(a) => run_calibration(a),
         Command::Evaluate(a) => run_evaluation(a),
+        Command::Vocabulary(a) => run_vocabulary(a),
         Command::All(a) => run_all(a, stop),
     }
 }
@@ -364,6 +387,15 @@ fn run_evaluation(arguments: &Evaluate) -> anyhow::Result<()> {
         (None, false) => println!("{evaluation}"),
         (Some((other, comparison)), false) => println!("{evaluation}\n{other}\n{comparison}"),
     }
+    Ok(())
+}
+
+fn run_vocabulary(arguments: &Vocabulary) -> anyhow::Result<()> {
+    let columns = Columns { text: arguments.text.clone(), label: None };
+    let (texts, guess) = Dataset::read_unlabelled(&arguments.data, &columns)?;
+    eprintln!("{}: {} rows, {guess}", arguments.data.display(), texts.examples.len());
+    let dropped = vocabulary::shrink(&arguments.checkpoint, &texts.texts(), &arguments.output)?;
+    println!("{} of {} word pieces kept", dropped.kept, dropped.before);
     Ok(())
 }
 

@@ -73,7 +73,7 @@ pub fn train(
     let work = work_folder(&options.output);
     std::fs::create_dir_all(&work).map_err(|e| Error::io(&work, e))?;
     let mut plan = Plan::make(recipe, options, &work, stop, observe)?;
-    let run = run_digest(recipe, &plan);
+    let run = run_digest(recipe, options.precision, &plan);
     let mut position = Position { step: 0, steps: plan.steps, run: run.clone(), smoothed: None };
     let t = &recipe.train;
     if options.resume
@@ -161,12 +161,13 @@ pub fn work_folder(output: &Path) -> PathBuf {
 }
 
 /// What the weights of a run depend on.
-fn run_digest(recipe: &Recipe, plan: &Plan) -> String {
+fn run_digest(recipe: &Recipe, precision: DType, plan: &Plan) -> String {
     let mut digest = Sha256::new();
     // Where and how often a run is stored and logged changes nothing of it.
     let mut recipe = recipe.clone();
     (recipe.train.save_every, recipe.train.log_every) = (1, 1);
     digest.update(recipe.to_toml());
+    digest.update(precision.as_str());
     digest.update(plan.corpus.digest);
     for example in &plan.corpus.examples {
         digest.update(example.label.map_or(u32::MAX, |l| l).to_le_bytes());
