@@ -1,0 +1,31 @@
+"""The training rows, and which of them are held out: the rule of edge-toolkit's data/split.rs, so that the teacher does
+not see what the student's exits are calibrated on."""
+
+import hashlib
+from pathlib import Path
+
+
+def load(path):
+    """Sentences and labels of GLUE's train.tsv."""
+    lines = Path(path).read_text(encoding="utf8").splitlines()[1:]
+    return [(sentence.strip(), int(label)) for sentence, label in (line.rsplit("\t", 1) for line in lines)]
+
+
+def spans(words, least=1):
+    return (words[i:j] for i in range(len(words)) for j in range(i + least, len(words) + 1))
+
+
+def split(texts, held=2000, seed=1, least_words=6):
+    """Indices to train on and indices held out."""
+    words = [tuple(text.split()) for text in texts]
+    seen, whole = set(), []
+    for i in sorted(range(len(texts)), key=lambda i: (-len(words[i]), i)):
+        if words[i] in seen:
+            continue
+        if len(words[i]) >= least_words:
+            whole.append(i)
+        seen.update(spans(words[i]))
+    whole.sort(key=lambda i: hashlib.sha256(f"{seed}\t{texts[i]}".encode()).digest())
+    held_out = sorted(whole[:held])
+    near = {span for i in held_out for span in spans(words[i], (len(words[i]) + 1) // 2)}
+    return [i for i in range(len(texts)) if words[i] not in near], held_out

@@ -1,0 +1,123 @@
+//! The commands in their order, on data of our own making: what one writes the next one takes.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const WORDS: [[&str; 4]; 2] =
+    [["good", "fine", "great", "lovely"], ["bad", "poor", "dull", "awful"]];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fixtures").join(name)
+}
+
+fn distill(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_edge-distill")).args(arguments).output().unwrap()
+}
+
+fn succeed(arguments: &[&str]) -> String {
+    let output = distill(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fail(arguments: &[&str]) -> String {
+    let output = distill(arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+    assert!(!error.contains("panicked"), "{error}");
+    error
+}
+
+/// A folder with data and the recipes of a teacher and a student of it.
+fn place() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = String::from("sentence\tlabel\n");
+    for i in 0..400 {
+        let label = i % 2;
+        let word = |n: usize| WORDS[label][(i / 2 + n) % 4];
+        let film = format!("film {i} with {} and {} parts of the {}", word(0), word(1), i / 3);
+        rows += &format!("{film}\t{}\n", ["down", "up"][label]);
+    }
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("train.tsv", &rows);
+    let start = fixture("bert-exits");
+    let data = "[data]\ntrain = 'train.tsv'\nhold_out = 60\nhold_out_words = 3\n";
+    let train = "[train]\nepochs = 2\nbatch = 16\nlearning_rate = 3e-3\n";
+    let model = format!("[model]\nstart = '{}'\n", start.display());
+    write("teacher.toml", &format!("{data}{model}exits = 'last'\n{train}"));
+    write(
+        "student.toml",
+        &format!(
+            "{data}{model}architecture = 'distilbert'\nlayers = [0, 2]\nexits = [0, 1, 2]\n\
+             [teacher]\nmodel = '{}'\n[losses]\nsoft = 1\nself = 0.5\n{train}",
+            start.display()
+        ),
+    );
+    folder
+}
+
+#[test]
+fn everything_at_once_ends_with_a_table() {
+    let folder = place();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (teacher, student) = (path("teacher.toml"), path("student.toml"));
+    let (test, output) = (path("train.tsv"), path("out"));
+    let all = ["all", "--teacher", &teacher, "--student", &student, "--test", &test, "-o", &output];
+    let table = succeed(&all);
+    for row in ["teacher", "student ", "student int8 ", "student int8 with exits"] {
+        assert!(table.contains(row), "no row `{row}` in\n{table}");
+    }
+
+    // A model and its bundle answer alike, and the bundle carries the calibrated policy.
+    let evaluate = |model: &str| -> Value {
+        let model = path(model);
+        let json = succeed(&["evaluate", &model, "--data", &test, "--json"]);
+        serde_json::from_str(&json).unwrap()
+    };
+    let (checkpoint, bundle) = (evaluate("out/student"), evaluate("out/model.edge"));
+    let full = |e: &Value| e["full_depth"]["accuracy"]["value"].as_f64().unwrap();
+    assert!((full(&checkpoint) - full(&bundle)).abs() < 0.03, "{checkpoint} {bundle}");
+    assert_eq!(checkpoint["policy"], bundle["policy"]);
+    assert_ne!(bundle["policy"]["kind"], "never");
+    for file in ["curve.csv", "curve.svg", "recipe.toml", "exits.json"] {
+        assert!(folder.path().join("out/student").join(file).exists(), "{file}");
+    }
+
+    // Again: nothing is trained that is there.
+    let again = distill(&all);
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert_eq!(said.matches("is complete already").count(), 2, "{said}");
+
+    // Compared with itself nothing differs.
+    let model = path("out/model.edge");
+    let same = succeed(&["evaluate", &model, "--data", &test, "--against", &model, "--json"]);
+    let same: Value = serde_json::from_str(&same).unwrap();
+    assert_eq!(same["comparison"]["difference"]["value"], 0.0);
+
+    // Without the word pieces that the data does not need, every logit is the same.
+    let (small, student) = (path("small"), path("out/student"));
+    let said = succeed(&["vocabulary", &student, "--data", &test, "-o", &small]);
+    assert!(said.contains("word pieces kept"), "{said}");
+    let (before, after) = (evaluate("out/student"), evaluate("small"));
+    assert_eq!(before["exits"], after["exits"]);
+}
+
+#[test]
+fn what_does_not_go_together_is_said() {
+    let folder = place();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (teacher, student, output) = (path("teacher.toml"), path("student.toml"), path("out"));
+    for (arguments, message) in [
+        (vec!["distill", "--recipe", &teacher, "-o", &output], "there is no [teacher]"),
+        (vec!["finetune", "--recipe", &student, "-o", &output], "has a [teacher]"),
+        (vec!["finetune", "--recipe", &path("none.toml"), "-o", &output], "none.toml"),
+        (vec!["finetune", "--recipe", &teacher, "-o", &output, "--device", "gpu"], "`auto`"),
+        (vec!["calibrate", &fixture("bert-plain").display().to_string()], "recipe.toml"),
+        (vec!["evaluate", &path("train.tsv"), "--data", &path("train.tsv")], "train.tsv"),
+    ] {
+        let error = fail(&arguments);
+        assert!(error.contains(message), "{arguments:?}: {error}");
+    }
+    assert!(!folder.path().join("out").exists(), "nothing is written by what fails");
+}
