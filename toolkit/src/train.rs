@@ -4,6 +4,7 @@
 
 mod corpus;
 mod events;
+mod layers;
 mod log;
 pub mod loss;
 pub mod metrics;

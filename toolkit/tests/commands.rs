@@ -121,3 +121,48 @@ fn what_does_not_go_together_is_said() {
     }
     assert!(!folder.path().join("out").exists(), "nothing is written by what fails");
 }
+
+/// Hidden states through a projection, and attention, from a teacher whose layers are kept on disk.
+#[test]
+fn a_student_is_held_to_the_teachers_layers() {
+    let folder = place();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    succeed(&["finetune", "--recipe", &path("teacher.toml"), "-o", &path("teacher")]);
+    let recipe = std::fs::read_to_string(path("student.toml")).unwrap();
+    let named = format!("[teacher]\nmodel = '{}'", fixture("bert-exits").display());
+    assert!(recipe.contains(&named));
+    let recipe = recipe.replace(&named, "[teacher]\nmodel = './teacher'");
+    // Attention differs little at the start: without its weight the other parts would move it.
+    let losses = "[losses]\nhidden = 1\nattention = 1000\n";
+    let layered = recipe.replace("[losses]\n", losses);
+    std::fs::write(path("layered.toml"), &layered).unwrap();
+    succeed(&["distill", "--recipe", &path("layered.toml"), "-o", &path("out")]);
+    let lines = std::fs::read_to_string(path("out.work/metrics.jsonl")).unwrap();
+    let parts: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["parts"].clone())
+        .filter(Value::is_object)
+        .collect();
+    let (first, last) = (parts.first().unwrap(), parts.last().unwrap());
+    for part in ["hidden", "attention"] {
+        let at = |parts: &Value| parts[part].as_f64().unwrap();
+        assert!(at(last) < at(first), "{part}: {first} to {last}");
+    }
+    let stored = std::fs::metadata(path("out.work/teacher-layers.f16")).unwrap();
+    assert!(stored.len() > 0);
+
+    // A narrower student, through a projection.
+    let narrow = layered
+        .replace("attention = 1000\n", "")
+        .replace("layers = [0, 2]\n", "layers = [0, 2]\nhidden = 16\nheads = 2\n");
+    std::fs::write(path("narrow.toml"), narrow).unwrap();
+    succeed(&["distill", "--recipe", &path("narrow.toml"), "-o", &path("narrow")]);
+    let config = std::fs::read_to_string(path("narrow/config.json")).unwrap();
+    assert!(config.contains("\"dim\": 16"), "{config}");
+
+    // What does not fit is said.
+    let wrong = layered.replace("[losses]\n", "[losses]\nlayer_map = [1, 9]\n");
+    std::fs::write(path("wrong.toml"), wrong).unwrap();
+    let error = fail(&["distill", "--recipe", &path("wrong.toml"), "-o", &path("wrong")]);
+    assert!(error.contains("layer_map"), "{error}");
+}

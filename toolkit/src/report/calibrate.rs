@@ -10,6 +10,9 @@ use serde::Serialize;
 
 /// A step of caution multiplies the distance of every threshold from its unreachable end.
 const CAUTION: f32 = 0.9;
+
+/// The parts of the budget that may choose the policy which is then made cautious.
+const PARTS: [f64; 5] = [1.0, 0.5, 0.25, 0.125, 0.0];
 /// Steps of caution that are tried before full depth.
 const STEPS: usize = 40;
 
@@ -116,7 +119,8 @@ impl Choice {
 /// The best of many policies is also the luckiest. So it is made more cautious step by step, until
 /// policies that were chosen on half the sentences and made as cautious keep to the budget on the
 /// other half. A step takes every threshold a tenth of the way to its unreachable end, or adds one
-/// exit of patience.
+/// exit of patience. That is tried for the policy that the whole budget chooses and for those that
+/// parts of it do; of all that keep to the budget, the one with the fewest layers is taken.
 ///
 /// # Errors
 /// [`Error::Measure`] if the outcomes do not fit each other, are of fewer than 2 sentences, or the
@@ -249,26 +253,35 @@ fn cautious(
 ) -> Result<Cautious, Error> {
     let sentences = outcomes.sentences();
     let most = most(front.full.errors, budget, sentences);
-    let chosen = &front.choose(budget).policy;
     // Shuffled: data are often in an order that parts their halves.
     let mut order: Vec<usize> = (0..sentences).collect();
     Rng::new(&[2]).shuffle(&mut order);
     let (a, b) = order.split_at(sentences / 2);
     let halves = [(a, b), (b, a)].map(|(choosing, measuring)| {
-        let front = Front::of(&outcomes.some(choosing), kind)?;
-        Ok((front.choose(budget).policy.clone(), outcomes.some(measuring)))
+        Ok((Front::of(&outcomes.some(choosing), kind)?, outcomes.some(measuring)))
     });
     let halves = halves.into_iter().collect::<Result<Vec<_>, Error>>()?;
-    for steps in 0..=STEPS {
-        let mut held_out = (0, 0);
-        for (policy, measuring) in &halves {
-            let found = measure(measuring, search::cautious(policy, CAUTION, steps))?;
-            held_out = (held_out.0 + found.errors, held_out.1 + found.layers);
+    let mut best: Option<Cautious> = None;
+    for part in PARTS {
+        let chosen = |front: &Front| front.choose(part * budget).policy.clone();
+        for steps in 0..=STEPS {
+            let mut held_out = (0, 0);
+            for (front, measuring) in &halves {
+                let policy = search::cautious(&chosen(front), CAUTION, steps);
+                let found = measure(measuring, policy)?;
+                held_out = (held_out.0 + found.errors, held_out.1 + found.layers);
+            }
+            let found = measure(outcomes, search::cautious(&chosen(front), CAUTION, steps))?;
+            if held_out.0.max(found.errors) as f64 <= most {
+                if best.as_ref().is_none_or(|best| found.layers < best.found.layers) {
+                    best = Some(Cautious { steps: Some(steps), found, held_out });
+                }
+                break;
+            }
         }
-        let found = measure(outcomes, search::cautious(chosen, CAUTION, steps))?;
-        if held_out.0.max(found.errors) as f64 <= most {
-            return Ok(Cautious { steps: Some(steps), found, held_out });
-        }
+    }
+    if let Some(best) = best {
+        return Ok(best);
     }
     let found = measure(outcomes, ExitPolicy::Never)?;
     let held_out = (found.errors, found.layers);
@@ -302,13 +315,15 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_budget_computes_less() {
+    fn budgets_reach_from_full_depth_to_the_first_exit() {
         let outcomes = random(400, 6, 2, 3);
         for kind in Kind::ALL {
             let shares: Vec<f64> = [0.0, 0.5, 1.0, 3.0, 100.0]
                 .map(|budget| calibrate(&outcomes, kind, budget).unwrap().share)
                 .into();
-            assert!(shares.is_sorted_by(|a, b| a >= b), "{kind:?}: {shares:?}");
+            // Caution is taken in steps: a little more budget may compute a little more.
+            assert!(shares.is_sorted_by(|a, b| a + 0.2 >= *b), "{kind:?}: {shares:?}");
+            assert!(shares[0] >= shares[3], "{kind:?}: {shares:?}");
             assert_eq!(shares[4], 0.0, "any accuracy will do, and an exit follows the embeddings");
         }
     }
@@ -328,7 +343,7 @@ mod tests {
         }
     }
 
-    /// The two numbers are the same for the three scores of two labels: each grows with the others.
+    /// Each score of two labels grows with the others, so their curves are the same.
     #[test]
     fn the_scores_of_two_labels_are_equivalent() {
         let outcomes = random(200, 4, 2, 5);
@@ -336,8 +351,12 @@ mod tests {
         let [confidence, entropy, margin, patience] = choice.all.as_slice() else {
             panic!("four kinds");
         };
-        assert!((confidence.share - entropy.share).abs() < 0.02);
-        assert!((confidence.share - margin.share).abs() < 0.02);
+        let share = |c: &Calibrated| {
+            let found = c.curve.iter().find(|p| p.accuracy >= c.full_accuracy - 0.02 - 1e-9);
+            found.expect("full depth is on the curve, or what betters it").share
+        };
+        assert!((share(confidence) - share(entropy)).abs() < 0.02);
+        assert!((share(confidence) - share(margin)).abs() < 0.02);
         assert!(choice.best().share <= patience.share);
         assert_eq!(best(&outcomes, 2.0).unwrap(), choice, "the same in every run");
     }

@@ -1,6 +1,7 @@
 //! What a run needs, made ready: texts, networks, the teacher's answers.
 
 use super::corpus::{Corpus, tokenizer};
+use super::layers::Layers;
 use super::loss::Losses;
 use super::recipe::{Exits, NamedExits, Recipe};
 use super::run::{Event, Options};
@@ -10,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::data::hub::Hub;
 use crate::model::block::Linear;
 use crate::model::network::{Network, Output};
-use crate::model::{Batch, Heads, Mode, Parameter, Start, start};
+use crate::model::{Batch, Heads, Parameter, Start, start};
 use crate::rng::Rng;
 use candle_core::Device;
 use std::path::Path;
@@ -36,8 +37,8 @@ pub(super) struct Plan {
 pub(super) struct TeacherAnswers {
     /// For every row of the corpus, row major.
     pub logits: Vec<f32>,
-    /// The teacher, where its layers are asked too.
-    network: Option<Network>,
+    /// Its layers, where a loss asks for them.
+    layers: Option<Layers>,
 }
 
 impl Plan {
@@ -61,16 +62,24 @@ impl Plan {
                 losses.exit_weights.len()
             )));
         }
-        let teacher = ask(recipe, &from, &corpus, options, work, stop, observe)?;
+        let mut teacher = None;
         let mut projections = Vec::new();
-        if let Some(network_t) = teacher.as_ref().and_then(|t| t.network.as_ref()) {
-            if losses.layer_map.is_empty() {
-                losses.layer_map = chosen_layers(recipe, &from).iter().map(|l| l + 1).collect();
+        if let Some((logits, asked)) = ask(recipe, &from, &corpus, options, work, stop, observe)? {
+            let mut layers = None;
+            if let Some(asked) = asked {
+                if losses.layer_map.is_empty() {
+                    losses.layer_map = chosen_layers(recipe, &from).iter().map(|l| l + 1).collect();
+                }
+                fits(&losses, &network, &asked.network)?;
+                if losses.hidden > 0.0 && asked.network.config.hidden != network.config.hidden {
+                    let seed = recipe.train.seed;
+                    projections = make_projections(&losses, &network, &asked.network, seed)?;
+                }
+                let texts = (&corpus, asked.key.as_slice());
+                let progress = &mut |done, of| observe(Event::Teacher(done, of));
+                layers = Some(Layers::make(&asked.network, texts, &losses, work, stop, progress)?);
             }
-            fits(&losses, &network, network_t)?;
-            if losses.hidden > 0.0 && network_t.config.hidden != network.config.hidden {
-                projections = make_projections(&losses, &network, network_t, recipe.train.seed)?;
-            }
+            teacher = Some(TeacherAnswers { logits, layers });
         }
         let batches = corpus.split.train.len().div_ceil(recipe.train.batch);
         let steps_per_epoch = batches.div_ceil(recipe.train.accumulate);
@@ -103,18 +112,16 @@ impl Plan {
         all
     }
 
-    /// The teacher's hidden states and attention probabilities, where a loss asks for them.
-    pub fn teacher_output(
-        &self,
+    /// The teacher's hidden states and attention probabilities for these rows, where a loss asks
+    /// for them.
+    pub fn teacher_layers(
+        &mut self,
+        rows: &[usize],
         batch: &Batch,
-        mode: &Mode,
-        losses: &Losses,
     ) -> Result<Option<Output>, Error> {
-        let Some(network) = self.teacher.as_ref().and_then(|t| t.network.as_ref()) else {
-            return Ok(None);
-        };
-        let mode = Mode { training: None, attention: losses.attention > 0.0, ..*mode };
-        Ok(Some(network.forward(batch, &mode)?))
+        let device = &self.network.device;
+        let layers = self.teacher.as_mut().and_then(|t| t.layers.as_mut());
+        layers.map(|layers| layers.of(rows, batch, device)).transpose()
     }
 }
 
@@ -169,6 +176,13 @@ fn student(
     start(&Start { from, config, layers, heads, seed: recipe.train.seed, device })
 }
 
+/// A teacher whose layers are asked for, and the digest of it and the texts.
+struct Asked {
+    network: Network,
+    key: [u8; 32],
+}
+
+/// What the teacher says of every row, and the teacher if its layers are asked for too.
 fn ask(
     recipe: &Recipe,
     from: &Checkpoint,
@@ -177,14 +191,11 @@ fn ask(
     work: &Path,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
-) -> Result<Option<TeacherAnswers>, Error> {
+) -> Result<Option<(Vec<f32>, Option<Asked>)>, Error> {
     let Some(teacher) = &recipe.teacher else { return Ok(None) };
     let Some(model) = &teacher.model else {
         let path = teacher.outputs.as_ref().expect("checked when the recipe was read");
-        return Ok(Some(TeacherAnswers {
-            logits: teacher::read_outputs(path, corpus)?,
-            network: None,
-        }));
+        return Ok(Some((teacher::read_outputs(path, corpus)?, None)));
     };
     let checkpoint = open(model)?;
     if checkpoint.config.labels != corpus.labels {
@@ -207,8 +218,11 @@ fn ask(
             teacher::cached(&checkpoint, &network, corpus, &cache, stop, progress)?
         }
     };
-    let network = recipe.losses.needs_layers().then_some(network);
-    Ok(Some(TeacherAnswers { logits, network }))
+    if !recipe.losses.needs_layers() {
+        return Ok(Some((logits, None)));
+    }
+    let key = teacher::digest(&checkpoint, corpus)?;
+    Ok(Some((logits, Some(Asked { network, key }))))
 }
 
 /// A checkpoint as it is.

@@ -247,7 +247,7 @@ impl Plan {
                 fused: options.device.is_cpu(),
             };
             let output = self.network.forward(&batch, &mode)?;
-            let teacher = self.teacher_output(&batch, &mode, &recipe.losses)?;
+            let teacher = self.teacher_layers(rows, &batch)?;
             let labels: Vec<_> = rows.iter().map(|r| self.corpus.examples[*r].label).collect();
             let targets = Targets {
                 labels: &labels,

@@ -81,7 +81,10 @@ pub fn cached(
 }
 
 /// What the answers depend on: the weights and the tokens.
-fn digest(checkpoint: &Checkpoint, corpus: &Corpus) -> Result<[u8; 32], Error> {
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn digest(checkpoint: &Checkpoint, corpus: &Corpus) -> Result<[u8; 32], Error> {
     let path = checkpoint.weights_path();
     let mut digest = Sha256::new();
     digest.update(crate::checkpoint::read_file(&path)?);
