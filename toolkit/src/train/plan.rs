@@ -182,6 +182,9 @@ struct Asked {
     key: [u8; 32],
 }
 
+/// The logits for every row, and the teacher if its layers are asked for too.
+type Answers = (Vec<f32>, Option<Asked>);
+
 /// What the teacher says of every row, and the teacher if its layers are asked for too.
 fn ask(
     recipe: &Recipe,
@@ -191,7 +194,7 @@ fn ask(
     work: &Path,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
-) -> Result<Option<(Vec<f32>, Option<Asked>)>, Error> {
+) -> Result<Option<Answers>, Error> {
     let Some(teacher) = &recipe.teacher else { return Ok(None) };
     let Some(model) = &teacher.model else {
         let path = teacher.outputs.as_ref().expect("checked when the recipe was read");
