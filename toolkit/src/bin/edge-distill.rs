@@ -50,7 +50,7 @@ enum Command {
     /// Write a checkpoint anew without the word pieces that no text of the data needs
     ///
     /// Those are the places that BERT keeps unused, and the pieces with characters that are neither
-    /// ASCII nor in the texts. Texts of other characters become [UNK]; for all others the model
+    /// ASCII nor in the texts. Texts of other characters become unknown pieces; for all others the model
     /// gives the same answers, with a smaller table of embeddings.
     Vocabulary(Vocabulary),
     /// Finetune a teacher, distil a student, calibrate, export, and compare them in a table
