@@ -339,6 +339,21 @@ mod tests {
     }
 
     #[test]
+    fn the_recipes_of_the_project_are_right() {
+        let mut read = 0;
+        for folder in std::fs::read_dir("recipes").unwrap() {
+            for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                if path.extension().is_some_and(|e| e == "toml") {
+                    Recipe::read(&path).unwrap();
+                    read += 1;
+                }
+            }
+        }
+        assert!(read >= 5, "{read} recipes");
+    }
+
+    #[test]
     fn what_does_not_go_together_is_said() {
         for (extra, message) in [
             ("[losses]\nsoft = 1", "add [teacher]"),
