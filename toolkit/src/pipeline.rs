@@ -70,52 +70,53 @@ pub fn run(
     let test = Examples::read(&pipeline.test, &Columns::default(), &labels(&student)?)?;
     let mut rows = Vec::new();
     if let Some(teacher) = pipeline.student.teacher.and_then(|t| t.model) {
-        rows.push(row(
-            "teacher",
-            &teacher,
-            &folder.join("teacher.edge"),
-            Precision::Fp32,
-            &test,
-            false,
-        )?);
+        let bundle = Bundle::make(&teacher, folder.join("teacher.edge"), Precision::Fp32)?;
+        rows.push(bundle.row("teacher", &test, false)?);
     }
-    let fp32 = folder.join("student-fp32.edge");
-    rows.push(row("student", &student, &fp32, Precision::Fp32, &test, false)?);
-    let int8 = (folder.join("model.edge"), Precision::Int8(WeightBits::Seven));
-    rows.push(row("student int8", &student, &int8.0, int8.1, &test, false)?);
-    rows.push(row("student int8 with exits", &student, &int8.0, int8.1, &test, true)?);
+    let fp32 = Bundle::make(&student, folder.join("student-fp32.edge"), Precision::Fp32)?;
+    rows.push(fp32.row("student", &test, false)?);
+    let precision = Precision::Int8(WeightBits::Seven);
+    let int8 = Bundle::make(&student, folder.join("model.edge"), precision)?;
+    rows.push(int8.row("student int8", &test, false)?);
+    rows.push(int8.row("student int8 with exits", &test, true)?);
     Ok(rows)
 }
 
-/// Exports a checkpoint and measures the bundle, one sentence after the other.
-fn row(
-    name: &str,
-    checkpoint: &Path,
-    bundle: &Path,
-    precision: Precision,
-    test: &Examples,
-    exits: bool,
-) -> Result<Row, Error> {
-    let opened = Checkpoint::open(checkpoint)?;
-    let parameters =
-        load(&opened, Device::Cpu)?.parameters().iter().map(|p| p.var().elem_count() as u64).sum();
-    let summary = export(&opened, precision, bundle, |_, _, _| {})?;
-    let failed = |cause| Error::Bundle { path: bundle.into(), cause };
-    let classifier = Classifier::open(bundle).map_err(failed)?;
-    let policy = if exits { classifier.policy() } else { ExitPolicy::Never };
-    let begun = Instant::now();
-    for text in &test.texts {
-        classifier.classify(&[text.as_str()], &policy).map_err(failed)?;
+/// An exported checkpoint.
+struct Bundle {
+    path: PathBuf,
+    parameters: u64,
+    bytes: u64,
+}
+
+impl Bundle {
+    fn make(checkpoint: &Path, path: PathBuf, precision: Precision) -> Result<Self, Error> {
+        let opened = Checkpoint::open(checkpoint)?;
+        let parameters = load(&opened, Device::Cpu)?.parameters();
+        let parameters = parameters.iter().map(|p| p.var().elem_count() as u64).sum();
+        let bytes = export(&opened, precision, &path, |_, _, _| {})?.bytes;
+        Ok(Bundle { path, parameters, bytes })
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    let outcomes = outcomes(bundle, test, |_, _| {})?;
-    let walked = outcomes.walk(&policy)?;
-    Ok(Row {
-        name: name.into(),
-        parameters: Some(parameters),
-        bytes: Some(summary.bytes),
-        sentences_per_second: Some(test.texts.len() as f64 / seconds),
-        accuracy: Some(metrics::accuracy(&test.truth, &walked.predicted)?),
-        share: Some(outcomes.share(&walked)),
-    })
+
+    /// Measured one sentence after the other.
+    fn row(&self, name: &str, test: &Examples, exits: bool) -> Result<Row, Error> {
+        let failed = |cause| Error::Bundle { path: self.path.clone(), cause };
+        let classifier = Classifier::open(&self.path).map_err(failed)?;
+        let policy = if exits { classifier.policy() } else { ExitPolicy::Never };
+        let begun = Instant::now();
+        for text in &test.texts {
+            classifier.classify(&[text.as_str()], &policy).map_err(failed)?;
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let outcomes = outcomes(&self.path, test, |_, _| {})?;
+        let walked = outcomes.walk(&policy)?;
+        Ok(Row {
+            name: name.into(),
+            parameters: Some(self.parameters),
+            bytes: Some(self.bytes),
+            sentences_per_second: Some(test.texts.len() as f64 / seconds),
+            accuracy: Some(metrics::accuracy(&test.truth, &walked.predicted)?),
+            share: Some(outcomes.share(&walked)),
+        })
+    }
 }

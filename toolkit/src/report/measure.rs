@@ -1,20 +1,17 @@
 //! What is measured, and on which texts: a checkpoint or a bundle, a file or held-out rows.
 
-use super::calibrate::{Choice, Kind, best, calibrate};
+use super::calibrate::{Choice, Kind, best};
 use super::outcome::Outcomes;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
 use crate::data::{Columns, Dataset, hold_out, hub::Hub};
 use crate::export::{Precision, WeightBits, export};
-use crate::model::{Batch, Mode};
 use crate::train::recipe::Recipe;
-use crate::train::{load, tokenizer};
+use crate::train::{load, predict, tokenizer};
 use candle_core::Device;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::path::Path;
-
-/// Sentences that a checkpoint is asked at once.
-const BATCH: usize = 64;
+use std::sync::atomic::AtomicBool;
 
 /// Texts with their true labels.
 pub struct Examples {
@@ -118,19 +115,9 @@ pub fn outcomes(
     let checkpoint = Checkpoint::open(model)?;
     let network = load(&checkpoint, Device::Cpu)?;
     let tokenizer = tokenizer(&checkpoint, checkpoint.config.max_tokens)?;
-    let mut logits = Vec::with_capacity(examples.texts.len());
-    for texts in examples.texts.chunks(BATCH) {
-        let ids = texts.iter().map(|t| Ok(tokenizer.encode(t).map_err(Error::Tokenizer)?.ids));
-        let batch = Batch::new(ids.collect::<Result<Vec<_>, Error>>()?);
-        let first = logits.len();
-        logits.resize(first + texts.len(), Vec::new());
-        for exit in network.forward(&batch, &Mode::predict())?.logits {
-            for (row, values) in exit.to_vec2::<f32>()?.into_iter().enumerate() {
-                logits[first + row].push(values);
-            }
-        }
-        progress(logits.len(), examples.texts.len());
-    }
+    let ids = examples.texts.iter().map(|t| Ok(tokenizer.encode(t).map_err(Error::Tokenizer)?.ids));
+    let ids = ids.collect::<Result<Vec<_>, Error>>()?;
+    let logits = predict(&network, &ids, &AtomicBool::new(false), &mut progress)?;
     let outcomes = Outcomes {
         layers_total: network.config.layers,
         exits: network.heads.iter().map(|h| h.layers).collect(),
@@ -168,7 +155,6 @@ pub fn calibrate_checkpoint(
     let mut choice = best(&outcomes, budget_points)?;
     if let Some(kind) = kind {
         choice.best = Kind::ALL.iter().position(|k| *k == kind).unwrap_or(choice.best);
-        choice.all[choice.best] = calibrate(&outcomes, kind, budget_points)?;
     }
     let exits = Exits { policy: Some(choice.best().policy.clone()), ..exits.clone() };
     let json = serde_json::to_string_pretty(&exits).expect("plain JSON") + "\n";

@@ -213,18 +213,18 @@ fn ask(
         return Err(Error::Unfit("the teacher has another vocabulary than the student".into()));
     }
     let network = load(&checkpoint, options.device.clone())?;
+    let key = teacher::digest(&checkpoint, corpus)?;
     let logits = match &teacher.outputs {
         Some(path) => teacher::read_outputs(path, corpus)?,
         None => {
             let cache = work.join("teacher.safetensors");
             let progress = &mut |done, of| observe(Event::Teacher(done, of));
-            teacher::cached(&checkpoint, &network, corpus, &cache, stop, progress)?
+            teacher::cached(&network, (corpus, key.as_slice()), &cache, stop, progress)?
         }
     };
     if !recipe.losses.needs_layers() {
         return Ok(Some((logits, None)));
     }
-    let key = teacher::digest(&checkpoint, corpus)?;
     Ok(Some((logits, Some(Asked { network, key }))))
 }
 

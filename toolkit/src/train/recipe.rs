@@ -224,7 +224,8 @@ impl Default for Train {
 }
 
 impl Recipe {
-    /// Reads a recipe and makes its paths relative to nothing.
+    /// Reads a recipe and makes the paths of files absolute, so that the recipe that is stored with a
+    /// checkpoint finds them from everywhere.
     ///
     /// # Errors
     /// [`Error::Data`] with the line that is wrong.
@@ -240,7 +241,7 @@ impl Recipe {
             // A name of the hub looks like a relative path, and is none.
             let beside = folder.join(&*p);
             if beside.exists() || p.starts_with(".") || p.starts_with("..") {
-                *p = beside;
+                *p = std::path::absolute(&beside).unwrap_or(beside);
             }
         };
         from_file(&mut recipe.data.train);

@@ -280,7 +280,8 @@ impl Plan {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let logits = teacher::predict(&self.network, &self.corpus, rows, stop, &mut |_, _| {})?;
+        let ids: Vec<_> = rows.iter().map(|row| &self.corpus.ids[*row]).collect();
+        let logits = teacher::predict(&self.network, &ids, stop, &mut |_, _| {})?;
         let exits = self.network.heads.len();
         Ok((0..exits)
             .map(|exit| {

@@ -5,7 +5,7 @@ use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::data::in_order;
 use crate::model::network::Network;
-use crate::model::{Mode, write_tensors};
+use crate::model::{Batch, Mode, write_tensors};
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -15,63 +15,60 @@ use std::sync::atomic::AtomicBool;
 /// Sentences that are asked at once.
 const BATCH: usize = 64;
 
-/// The logits of a network for some rows, `[rows][exits][labels]`, in their order.
+/// The logits of a network for texts of these token ids, `[texts][exits][labels]`, in their order.
 ///
 /// # Errors
 /// [`Error::Compute`]; [`Error::Interrupted`] if `stop` is set.
-pub fn predict(
+pub fn predict<S: AsRef<[u32]>>(
     network: &Network,
-    corpus: &Corpus,
-    rows: &[usize],
+    ids: &[S],
     stop: &AtomicBool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<Vec<f32>>>, Error> {
     let mode = Mode { fused: network.device.is_cpu(), ..Mode::predict() };
-    let lengths: Vec<usize> = rows.iter().map(|r| corpus.lengths[*r]).collect();
-    let mut logits = vec![Vec::new(); rows.len()];
+    let lengths: Vec<usize> = ids.iter().map(|ids| ids.as_ref().len()).collect();
+    let mut logits = vec![Vec::new(); ids.len()];
     let mut done = 0;
     for chosen in in_order(&lengths, BATCH) {
         super::check(stop)?;
-        let batch: Vec<usize> = chosen.iter().map(|i| rows[*i]).collect();
-        for exit in network.forward(&corpus.batch(&batch), &mode)?.logits {
+        let batch = Batch::new(chosen.iter().map(|i| &ids[*i]));
+        for exit in network.forward(&batch, &mode)?.logits {
             for (i, row) in chosen.iter().zip(exit.to_vec2::<f32>()?) {
                 logits[*i].push(row);
             }
         }
         done += chosen.len();
-        progress(done, rows.len());
+        progress(done, ids.len());
     }
     Ok(logits)
 }
 
 /// The logits of the teacher's last exit for every row of the corpus, row major, from the cache
-/// where it is for the same teacher and the same texts.
+/// where it is of the same `key`, the [`digest`] of teacher and texts.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Compute`], [`Error::Interrupted`].
 pub fn cached(
-    checkpoint: &Checkpoint,
     network: &Network,
-    corpus: &Corpus,
+    (corpus, key): (&Corpus, &[u8]),
     cache: &Path,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<f32>, Error> {
-    let key = digest(checkpoint, corpus)?;
     if let Ok(stored) = candle_core::safetensors::load(cache, &Device::Cpu)
         && let (Some(k), Some(logits)) = (stored.get("key"), stored.get("logits"))
         && k.to_vec1::<u8>().is_ok_and(|k| k == key)
     {
         return Ok(logits.flatten_all()?.to_vec1()?);
     }
-    let rows: Vec<usize> = (0..corpus.ids.len()).collect();
-    let logits = predict(network, corpus, &rows, stop, progress)?;
+    let logits = predict(network, &corpus.ids, stop, progress)?;
+    let rows = logits.len();
     let last: Vec<f32> = logits.into_iter().filter_map(|mut exits| exits.pop()).flatten().collect();
-    let classes = last.len() / rows.len().max(1);
+    let classes = last.len() / rows.max(1);
     let tensors = HashMap::from([
-        ("key".to_owned(), Tensor::new(key.as_slice(), &Device::Cpu)?),
+        ("key".to_owned(), Tensor::new(key, &Device::Cpu)?),
         ("texts".to_owned(), Tensor::new(corpus.digest.as_slice(), &Device::Cpu)?),
-        ("logits".to_owned(), Tensor::from_slice(&last, (rows.len(), classes), &Device::Cpu)?),
+        ("logits".to_owned(), Tensor::from_slice(&last, (rows, classes), &Device::Cpu)?),
     ]);
     let folder = cache.parent().unwrap_or(Path::new("."));
     let beside = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::io(cache, e))?;
