@@ -40,10 +40,35 @@ class Graph:
         return self.op("Unsqueeze", self.op("Gather", self.op("Shape", x), index, axis=0), self.integers(0))
 
 
+# DistilBERT's names of what BERT has too.
+CONFIG = {"dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
+          "hidden_dim": "intermediate_size", "activation": "hidden_act"}
+WEIGHTS = {
+    "distilbert.": "bert.", "transformer.layer.": "encoder.layer.", "attention.q_lin": "attention.self.query",
+    "attention.k_lin": "attention.self.key", "attention.v_lin": "attention.self.value",
+    "attention.out_lin": "attention.output.dense", "sa_layer_norm": "attention.output.LayerNorm",
+    "ffn.lin1": "intermediate.dense", "ffn.lin2": "output.dense", "output_layer_norm": "output.LayerNorm",
+}
+
+
+def as_bert(config, weights):
+    """A DistilBERT is a BERT whose token types are all zeros."""
+    if config["model_type"] != "distilbert":
+        return config, weights
+    renamed = {}
+    for name, array in weights.items():
+        for old, new in WEIGHTS.items():
+            name = name.replace(old, new)
+        renamed[name] = array
+    renamed["bert.embeddings.token_type_embeddings.weight"] = np.zeros((2, config["dim"]), np.float32)
+    return {**{CONFIG.get(key, key): value for key, value in config.items()}, "layer_norm_eps": 1e-12}, renamed
+
+
 class Bert:
-    """Builds the graph, in f32, from `weights`: arrays under Hugging Face names."""
+    """Builds the graph, in f32, from `weights`: arrays under Hugging Face names, BERT's or DistilBERT's."""
 
     def __init__(self, config, weights):
+        config, weights = as_bert(config, weights)
         self.config, self.g = config, Graph()
         self.weights = {name: array.astype(np.float32) for name, array in weights.items() if array.dtype.kind == "f"}
         self.hidden, self.heads = config["hidden_size"], config["num_attention_heads"]

@@ -20,7 +20,7 @@ pub use save::save;
 pub use start::{Heads, Start, start};
 
 pub(crate) use composed::{log_softmax, softmax};
-pub(crate) use save::{replace_folder, write_tensors};
+pub(crate) use save::{copy_files, replace_folder, write_tensors};
 
 use crate::rng::Rng;
 use candle_core::DType;

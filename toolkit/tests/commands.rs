@@ -101,6 +101,14 @@ fn everything_at_once_ends_with_a_table() {
     assert!(said.contains("word pieces kept"), "{said}");
     let (before, after) = (evaluate("out/student"), evaluate("small"));
     assert_eq!(before["exits"], after["exits"]);
+
+    // The mean of a checkpoint and itself is the checkpoint, and others do not mix.
+    let mean = path("mean");
+    succeed(&["average", &student, &student, "-o", &mean]);
+    let weights = |folder: &str| std::fs::read(format!("{folder}/model.safetensors")).unwrap();
+    assert_eq!(weights(&mean), weights(&student));
+    let error = fail(&["average", &student, &small, "-o", &mean]);
+    assert!(error.contains("differs in its config.json"), "{error}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ def quantize(source, target):
 
 def build_peers(checkpoint, work):
     config = json.loads((checkpoint / "config.json").read_text())
-    last = config["num_hidden_layers"] - 1
+    last = len(json.loads((checkpoint / "exits.json").read_text())["layers"]) - 1
     whole = Bert(config, load_file(checkpoint / "model.safetensors")).model(exit_head=f"exits.{last}")
     onnx.save(whole, work / "fp32.onnx")
     quantize(work / "fp32.onnx", work / "plain.onnx")

@@ -5,7 +5,7 @@
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
-use crate::model::{replace_folder, write_tensors};
+use crate::model::{copy_files, replace_folder, write_tensors};
 use candle_core::{DType, Device, Tensor, safetensors};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
@@ -46,14 +46,8 @@ pub fn shrink<T: AsRef<str>>(
         move |e| Error::io(path, e)
     };
     replace_folder(output, |folder| {
-        for entry in std::fs::read_dir(checkpoint).map_err(io(checkpoint))? {
-            let from = entry.map_err(io(checkpoint))?.path();
-            let name = from.file_name().unwrap_or_default().to_owned();
-            let old = ["model.safetensors", "tokenizer.json", "vocab.txt", "config.json"];
-            if from.is_file() && !old.iter().any(|o| name == *o) {
-                std::fs::copy(&from, folder.join(&name)).map_err(io(&from))?;
-            }
-        }
+        let changed = ["model.safetensors", "tokenizer.json", "vocab.txt", "config.json"];
+        copy_files(checkpoint, folder, &changed)?;
         let write = |name: &str, json: &Value, pretty: bool| {
             let text = if pretty {
                 serde_json::to_string_pretty(json)

@@ -67,6 +67,21 @@ fn pretty(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).expect("plain JSON") + "\n"
 }
 
+/// Copies the files of a checkpoint, but those that will be written anew.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn copy_files(from: &Path, to: &Path, but: &[&str]) -> Result<(), Error> {
+    for entry in std::fs::read_dir(from).map_err(|e| Error::io(from, e))? {
+        let file = entry.map_err(|e| Error::io(from, e))?.path();
+        let name = file.file_name().unwrap_or_default();
+        if file.is_file() && !but.iter().any(|b| name == *b) {
+            std::fs::copy(&file, to.join(name)).map_err(|e| Error::io(&file, e))?;
+        }
+    }
+    Ok(())
+}
+
 /// Fills a folder beside `folder` and puts it in its place.
 ///
 /// # Errors

@@ -1,0 +1,72 @@
+//! The mean of the weights of several runs (Wortsman et al. 2022, "Model soups").
+//!
+//! Runs that start from the same weights and differ in the order of their batches end in one valley of
+//! the loss; the middle of it lies lower than the points on its sides.
+
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+use crate::model::{copy_files, replace_folder, write_tensors};
+use candle_core::{DType, Device, Tensor, safetensors};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Writes a checkpoint whose weights are the means of those of `checkpoints`; the precision they are stored
+/// in and all other files are those of the first.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if the checkpoints differ in more than the values of their weights, [`Error::Io`].
+///
+/// # Panics
+/// If there is no checkpoint.
+pub fn average(checkpoints: &[PathBuf], output: &Path) -> Result<(), Error> {
+    let first = &checkpoints[0];
+    let opened = Checkpoint::open(first)?;
+    let stored = load(&opened)?;
+    let mut sums: HashMap<String, Tensor> = stored
+        .iter()
+        .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F32)?)))
+        .collect::<candle_core::Result<_>>()?;
+    for folder in &checkpoints[1..] {
+        let other = Checkpoint::open(folder)?;
+        let wrong = |problem: String| Error::checkpoint(other.weights_path(), problem);
+        let differs = |what: &str| wrong(format!("differs in {what} from {}", first.display()));
+        if other.config != opened.config {
+            return Err(differs("its config.json"));
+        }
+        if other.tokenizer()? != opened.tokenizer()? {
+            return Err(differs("its tokenizer"));
+        }
+        let shape = |e: &crate::checkpoint::Exits| (e.layers.clone(), e.hidden, e.pooling);
+        if other.exits.as_ref().map(shape) != opened.exits.as_ref().map(shape) {
+            return Err(differs("its exits"));
+        }
+        let tensors = load(&other)?;
+        if tensors.len() != sums.len() {
+            return Err(differs("the number of its tensors"));
+        }
+        for (name, tensor) in tensors {
+            let sum = sums
+                .get_mut(&name)
+                .filter(|sum| sum.shape() == tensor.shape())
+                .ok_or_else(|| differs(&format!("its tensor `{name}`")))?;
+            *sum = sum.add(&tensor.to_dtype(DType::F32)?)?;
+        }
+    }
+    let means = sums
+        .iter()
+        .map(|(name, sum)| {
+            let mean = sum.affine(1.0 / checkpoints.len() as f64, 0.0)?;
+            Ok((name.clone(), mean.to_dtype(stored[name].dtype())?))
+        })
+        .collect::<candle_core::Result<_>>()?;
+    replace_folder(output, |folder| {
+        copy_files(first, folder, &["model.safetensors"])?;
+        write_tensors(&means, &folder.join("model.safetensors"))
+    })
+}
+
+fn load(checkpoint: &Checkpoint) -> Result<HashMap<String, Tensor>, Error> {
+    let path = checkpoint.weights_path();
+    safetensors::load(&path, &Device::Cpu)
+        .map_err(|e| Error::checkpoint(path, format!("not a safetensors file: {e}")))
+}
