@@ -59,6 +59,22 @@ def test_the_model_is_the_fixture(folder):
     assert np.abs(logits - np.array(golden["logits"][0])).max() <= CLOSE
 
 
+def test_the_shipped_model_is_its_checkpoint(bundles, shipped, tmp_path, record):
+    """Every exit of the export against one ordinary graph of the checkpoint's weights, built without the exporter."""
+    config, exits = (json.loads((shipped / f"{name}.json").read_text()) for name in ("config", "exits"))
+    weights = load_file(shipped / "model.safetensors")
+    path = bundles(shipped, "--fp32")
+    ours = edge.logits_by_exit(edge.classify(path, file=edge.SENTENCES))
+    assert len(ours) == len(exits["layers"])
+    rows = edge.Bundle(path).tokenize(edge.lines(edge.SENTENCES))
+    for i, layers in enumerate(exits["layers"]):
+        bert = Bert({**config, "n_layers": layers}, weights)
+        onnx.save(bert.model(exit_head=f"exits.{i}"), tmp_path / "whole.onnx")
+        difference = np.abs(run_whole(tmp_path / "whole.onnx", rows) - ours[i]).max()
+        record(f"sst2-minilm fp32, exit after layer {layers}: largest difference to one graph of its weights {difference:.1e}")
+        assert difference <= CLOSE
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_onnx_runtime_agrees(folder, precision, record):
     folder, bundle = folder

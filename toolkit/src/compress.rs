@@ -1,4 +1,3 @@
-//! Making a trained checkpoint smaller, or better at the same size.
+//! Making a trained checkpoint smaller.
 
-pub mod average;
 pub mod vocabulary;

@@ -2,6 +2,7 @@
 //!
 //! [`recipe`] holds every setting; [`train`](train()) makes a checkpoint from it.
 
+mod average;
 mod corpus;
 mod events;
 mod layers;
@@ -16,6 +17,7 @@ mod state;
 mod step;
 mod teacher;
 
+pub use average::average;
 pub use corpus::{Corpus, tokenizer};
 pub use log::Step;
 pub use plan::load;

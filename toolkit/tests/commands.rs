@@ -1,6 +1,8 @@
 //! The commands in their order, on data of our own making: what one writes the next one takes.
 
+use candle_core::{Device, Tensor};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -102,11 +104,32 @@ fn everything_at_once_ends_with_a_table() {
     let (before, after) = (evaluate("out/student"), evaluate("small"));
     assert_eq!(before["exits"], after["exits"]);
 
-    // The mean of a checkpoint and itself is the checkpoint, and others do not mix.
-    let mean = path("mean");
-    succeed(&["average", &student, &student, "-o", &mean]);
-    let weights = |folder: &str| std::fs::read(format!("{folder}/model.safetensors")).unwrap();
-    assert_eq!(weights(&mean), weights(&student));
+    // The mean of a checkpoint and one of three times its weights has twice its weights.
+    let (triple, mean) = (path("triple"), path("mean"));
+    let weights = |folder: &str| {
+        let file = Path::new(folder).join("model.safetensors");
+        candle_core::safetensors::load(file, &Device::Cpu).unwrap()
+    };
+    let times = |factor: f64| -> HashMap<String, Tensor> {
+        let scaled = weights(&student).into_iter();
+        scaled.map(|(name, tensor)| (name, (tensor * factor).unwrap())).collect()
+    };
+    std::fs::create_dir(&triple).unwrap();
+    for file in ["config.json", "exits.json", "tokenizer.json"] {
+        std::fs::copy(format!("{student}/{file}"), format!("{triple}/{file}")).unwrap();
+    }
+    candle_core::safetensors::save(&times(3.0), format!("{triple}/model.safetensors")).unwrap();
+    succeed(&["average", &student, &triple, "-o", &mean]);
+    let (twice, mean_of_two) = (times(2.0), weights(&mean));
+    assert_eq!(twice.len(), mean_of_two.len());
+    for (name, tensor) in twice {
+        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (a, b) in values(&tensor).iter().zip(values(&mean_of_two[&name])) {
+            assert!((a - b).abs() <= 1e-6 * a.abs(), "{name}: {b} is not {a}");
+        }
+    }
+
+    // Checkpoints of different vocabularies do not mix.
     let error = fail(&["average", &student, &small, "-o", &mean]);
     assert!(error.contains("differs in its config.json"), "{error}");
 }

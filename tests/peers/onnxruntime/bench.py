@@ -51,13 +51,13 @@ def quantize(source, target):
 def build_peers(checkpoint, work):
     config = json.loads((checkpoint / "config.json").read_text())
     last = len(json.loads((checkpoint / "exits.json").read_text())["layers"]) - 1
-    whole = Bert(config, load_file(checkpoint / "model.safetensors")).model(exit_head=f"exits.{last}")
-    onnx.save(whole, work / "fp32.onnx")
+    bert = Bert(config, load_file(checkpoint / "model.safetensors"))
+    onnx.save(bert.model(exit_head=f"exits.{last}"), work / "fp32.onnx")
     quantize(work / "fp32.onnx", work / "plain.onnx")
 
     fused = optimizer.optimize_model(
-        str(work / "fp32.onnx"), model_type="bert", num_heads=config["num_attention_heads"],
-        hidden_size=config["hidden_size"], opt_level=0,
+        str(work / "fp32.onnx"), model_type="bert", num_heads=bert.heads,
+        hidden_size=bert.hidden, opt_level=0,
     )
     found = fused.get_fused_operator_statistics()
     assert {k: found[k] for k in FUSED} == FUSED, found

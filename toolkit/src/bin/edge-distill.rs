@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use edge_runtime::ExitPolicy;
-use edge_toolkit::compress::{average, vocabulary};
+use edge_toolkit::compress::vocabulary;
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::pipeline::{self, Pipeline};
 use edge_toolkit::report::calibrate::Kind;
@@ -12,7 +12,7 @@ use edge_toolkit::report::evaluation::{Comparison, Evaluation};
 use edge_toolkit::report::measure::{self, Examples};
 use edge_toolkit::report::{curve, table};
 use edge_toolkit::train::recipe::Recipe;
-use edge_toolkit::train::{Event, Options, train};
+use edge_toolkit::train::{Event, Options, average, train};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -230,7 +230,7 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Calibrate(a) => run_calibration(a),
         Command::Evaluate(a) => run_evaluation(a),
         Command::Vocabulary(a) => run_vocabulary(a),
-        Command::Average(a) => Ok(average::average(&a.checkpoints, &a.output)?),
+        Command::Average(a) => Ok(average(&a.checkpoints, &a.output)?),
         Command::All(a) => run_all(a, stop),
     }
 }
