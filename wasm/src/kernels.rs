@@ -11,6 +11,7 @@
 pub mod activation;
 pub mod attention;
 pub mod embed;
+pub mod isa;
 pub mod norm;
 pub mod pool;
 pub mod qlinear;
