@@ -77,6 +77,20 @@ fn a_batch_answers_as_each_text_alone() -> Result<()> {
 }
 
 #[test]
+fn threads_do_not_change_the_answers() -> Result<()> {
+    let golden = Golden::of("bert-exits")?;
+    let bundle = bundle("bert-exits", PRECISIONS[1])?;
+    let one = Classifier::from_bytes(bundle.clone())?;
+    let expected = one.classify(&golden.texts(), &ExitPolicy::confidence(0.7))?;
+    for threads in [2, 3, 64] {
+        let many = Classifier::from_bytes(bundle.clone())?.with_threads(threads);
+        assert_eq!(many.classify(&golden.texts(), &ExitPolicy::confidence(0.7))?, expected);
+        assert_eq!(many.classify(&[], &ExitPolicy::Never)?, []);
+    }
+    Ok(())
+}
+
+#[test]
 fn no_texts_no_answers() -> Result<()> {
     let classifier = Classifier::from_bytes(bundle("bert-exits", Precision::Fp32)?)?;
     assert_eq!(classifier.classify(&[], &ExitPolicy::confidence(0.5))?, []);

@@ -1,7 +1,10 @@
 //! From text to labels, leaving early.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod parallel;
+
 use crate::bundle::{Architecture, BundleReader, Limits, Manifest, Part};
-use crate::engine::{Engine, Tokens, TractEngine};
+use crate::engine::{CpuEngine, Engine, Logits, Tokens};
 use crate::exit::{argmax, softmax};
 use crate::graph::{Call, Op, StageGraph};
 use crate::tokenizer::{Encoded, Tokenizer};
@@ -23,10 +26,12 @@ const TOKENS_PER_BATCH: usize = 4096;
 /// # Ok::<(), edge_runtime::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Classifier<E: Engine = TractEngine> {
+pub struct Classifier<E: Engine = CpuEngine> {
     manifest: Manifest,
     tokenizer: Tokenizer,
     engine: E,
+    #[cfg(not(target_arch = "wasm32"))]
+    threads: usize,
 }
 
 /// What a classifier says of one text.
@@ -89,7 +94,21 @@ impl Classifier {
 impl<E: Engine> Classifier<E> {
     /// A classifier of parts that are already loaded.
     pub(crate) fn from_parts(manifest: Manifest, tokenizer: Tokenizer, engine: E) -> Self {
-        Classifier { manifest, tokenizer, engine }
+        Classifier {
+            manifest,
+            tokenizer,
+            engine,
+            #[cfg(not(target_arch = "wasm32"))]
+            threads: 1,
+        }
+    }
+
+    /// Shares the texts of a call of [`classify`](Self::classify) among so many threads; 1 unless
+    /// this is called. Answers do not depend on it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
     }
 
     /// What the bundle says of itself.
@@ -139,6 +158,18 @@ impl<E: Engine> Classifier<E> {
     /// needed that has not arrived, [`Error::Tokenizer`], [`Error::Engine`] or
     /// [`Error::NotFinite`] if the computation fails.
     pub fn classify(&self, texts: &[&str], policy: &ExitPolicy) -> Result<Vec<Prediction>, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.threads > 1 {
+            return self.classify_in_parallel(texts, policy);
+        }
+        self.classify_in_turn(texts, policy)
+    }
+
+    fn classify_in_turn(
+        &self,
+        texts: &[&str],
+        policy: &ExitPolicy,
+    ) -> Result<Vec<Prediction>, Error> {
         let mut predictions = Vec::with_capacity(texts.len());
         for batch in self.batches(texts)? {
             predictions.extend(self.classify_tokens(batch, policy)?);
@@ -197,7 +228,9 @@ impl<E: Engine> Classifier<E> {
         Ok(Walk {
             batch: self.engine.begin(Tokens::new(&ids))?,
             policy: policy.clone(),
+            logits: Logits::default(),
             inside: (0..texts.len()).collect(),
+            stay: Vec::with_capacity(texts.len()),
             passed: vec![Vec::new(); texts.len()],
             left: vec![None; texts.len()],
             texts: texts.into_iter().map(|t| (t.ids.len(), t.truncated)).collect(),
@@ -215,34 +248,42 @@ impl<E: Engine> Classifier<E> {
         while !walk.inside.is_empty() && walk.next_stage < self.engine.stages() {
             let stage = walk.next_stage;
             walk.next_stage += 1;
-            let Some(logits) = self.engine.run(stage, &mut walk.batch)? else {
+            if !self.engine.run(stage, &mut walk.batch, &mut walk.logits)? {
                 continue;
-            };
-            if let Some(value) = logits.values.iter().find(|l| !l.is_finite()) {
+            }
+            if let Some(value) = walk.logits.values.iter().find(|l| !l.is_finite()) {
                 return Err(Error::NotFinite { stage, value: *value });
             }
             let last = stage + 1 == self.manifest.stages.len();
-            let mut stay = Vec::with_capacity(walk.inside.len());
-            for (row, logits) in logits.rows().enumerate() {
+            walk.stay.clear();
+            for (row, logits) in walk.logits.rows().enumerate() {
                 let text = walk.inside[row];
-                walk.passed[text].push(logits.to_vec());
-                if last || walk.policy.leaves(walk.next_exit, &walk.passed[text]) {
-                    walk.left[text] = Some(self.prediction(walk, text, stage));
+                let passed = &mut walk.passed[text];
+                passed.push(logits.to_vec());
+                if last || walk.policy.leaves(walk.next_exit, passed) {
+                    let exits = std::mem::take(passed);
+                    walk.left[text] = Some(self.prediction(exits, walk.texts[text], stage));
                 } else {
-                    stay.push(row);
+                    walk.stay.push(row);
                 }
             }
             walk.next_exit += 1;
-            self.engine.keep(&mut walk.batch, &stay)?;
-            walk.inside = stay.iter().map(|row| walk.inside[*row]).collect();
+            self.engine.keep(&mut walk.batch, &walk.stay)?;
+            for (i, row) in walk.stay.iter().enumerate() {
+                walk.inside[i] = walk.inside[*row];
+            }
+            walk.inside.truncate(walk.stay.len());
         }
         Ok(walk.inside.is_empty())
     }
 
-    fn prediction(&self, walk: &mut Walk<E>, text: usize, stage: usize) -> Prediction {
-        let exits = std::mem::take(&mut walk.passed[text]);
+    fn prediction(
+        &self,
+        exits: Vec<Vec<f32>>,
+        (tokens, truncated): (usize, bool),
+        stage: usize,
+    ) -> Prediction {
         let logits = exits.last().expect("an exit was passed");
-        let (tokens, truncated) = walk.texts[text];
         Prediction {
             label: self.manifest.labels[argmax(logits)].clone(),
             probabilities: softmax(logits),
@@ -256,11 +297,15 @@ impl<E: Engine> Classifier<E> {
 
 /// A batch of texts on its way through the stages.
 #[derive(Debug)]
-pub struct Walk<E: Engine = TractEngine> {
+pub struct Walk<E: Engine = CpuEngine> {
     batch: E::Batch,
     policy: ExitPolicy,
+    /// Those of the last exit.
+    logits: Logits,
     /// The texts that have not left, in the order of the batch's rows.
     inside: Vec<usize>,
+    /// Where in `inside` those stand that stay after the last exit.
+    stay: Vec<usize>,
     passed: Vec<Vec<Vec<f32>>>,
     left: Vec<Option<Prediction>>,
     /// Tokens of each text, and whether it was truncated.
@@ -287,7 +332,7 @@ impl<E: Engine> Walk<E> {
 /// Builds a [`Classifier`] from a bundle that arrives in pieces. The classifier can answer from
 /// the first exits before the last stages are there.
 #[derive(Debug)]
-pub struct Loader<E: Engine = TractEngine> {
+pub struct Loader<E: Engine = CpuEngine> {
     reader: BundleReader,
     manifest: Option<Manifest>,
     classifier: Option<Classifier<E>>,

@@ -1,13 +1,12 @@
 //! Engines execute stages. They know nothing of text, labels or policies.
 
+mod cpu;
 #[cfg(feature = "onnx")]
 mod foreign;
-mod tract;
 
+pub use cpu::{CpuBatch, CpuEngine};
 #[cfg(feature = "onnx")]
 pub use foreign::ForeignModel;
-
-pub use tract::{TractBatch, TractEngine};
 
 use crate::Error;
 use crate::graph::StageGraph;
@@ -33,12 +32,17 @@ pub trait Engine: Send + Sync {
     /// [`Error::Engine`] if the engine cannot take the batch.
     fn begin(&self, tokens: Tokens) -> Result<Self::Batch, Error>;
 
-    /// Runs stage `stage` on the batch, and gives the logits if the stage has an exit. A batch goes
-    /// through the stages in order, each once.
+    /// Runs stage `stage` on the batch and gives whether it has an exit, whose logits then replace
+    /// those in `logits`. A batch goes through the stages in order, each once.
     ///
     /// # Errors
     /// [`Error::Engine`] if the computation fails.
-    fn run(&self, stage: usize, batch: &mut Self::Batch) -> Result<Option<Logits>, Error>;
+    fn run(
+        &self,
+        stage: usize,
+        batch: &mut Self::Batch,
+        logits: &mut Logits,
+    ) -> Result<bool, Error>;
 
     /// Drops all sentences of the batch but those at the indices in `stay`, which are ascending.
     ///
@@ -75,6 +79,11 @@ impl Tokens {
         &self.offsets
     }
 
+    /// [`ids`](Self::ids) and [`offsets`](Self::offsets).
+    pub fn into_parts(self) -> (Vec<u32>, Vec<usize>) {
+        (self.ids, self.offsets)
+    }
+
     /// The number of sentences.
     pub fn sentences(&self) -> usize {
         self.offsets.len() - 1
@@ -82,7 +91,7 @@ impl Tokens {
 }
 
 /// What an exit gives: one row of logits per sentence.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Logits {
     /// `[sentences, labels]`.
     pub values: Vec<f32>,
@@ -93,6 +102,6 @@ pub struct Logits {
 impl Logits {
     /// The logits of each sentence.
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
-        self.values.chunks_exact(self.labels)
+        self.values.chunks_exact(self.labels.max(1))
     }
 }

@@ -1,16 +1,23 @@
-//! What the tract engine computes, on plain slices: one file per kernel.
+//! What the CPU engine computes, on plain slices: one file per kernel.
 //!
 //! Rows are the tokens of all sentences of a batch, side by side and without padding;
 //! `offsets[s]..offsets[s + 1]` are the rows of sentence `s`.
 //!
-//! Every build computes the same bits: sums have a fixed order, nothing is contracted to fused
-//! multiply-adds, and `exp` and `tanh` are those of the `libm` crate, not the platform's. Otherwise
-//! an activation between two int8 values would be rounded one way here and the other way there, and
-//! the answers would drift apart by far more than the last bit.
+//! A kernel is plain Rust that the compiler vectorizes, once for each [`isa::Isa`]. Every build and
+//! every instruction set computes the same bits: sums have a fixed order, nothing is contracted to
+//! fused multiply-adds, and `exp` and `tanh` are our own, not the platform's. Otherwise an activation
+//! between two int8 values would be rounded one way here and the other way there, and the answers
+//! would drift apart by far more than the last bit.
 
 pub mod activation;
 pub mod attention;
 pub mod embed;
+pub mod isa;
+mod lanes;
+pub mod linear;
+pub mod math;
 pub mod norm;
 pub mod pool;
 pub mod qlinear;
+#[cfg(test)]
+mod testing;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use edge_runtime::engine::{Engine, Tokens, TractEngine};
+use edge_runtime::engine::{CpuEngine, Engine, Logits, Tokens};
 use edge_runtime::graph::StageGraph;
 use libfuzzer_sys::fuzz_target;
 
@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
         Err(error) => return drop(error.to_string()),
     };
     let wide = graph.next_hidden.is_some_and(|(_, w)| w > WIDEST);
-    let mut engine = TractEngine::default();
+    let mut engine = CpuEngine::default();
     // A later stage follows one that gives what it takes.
     if let Some(width) = graph.input {
         if width > WIDEST || engine.add_stage(embeddings(width)).is_err() {
@@ -30,10 +30,11 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let Ok(mut batch) = engine.begin(Tokens::new(&[&[0, 1, 0][..], &[1]])) else { return };
+    let mut logits = Logits::default();
     for stage in 0..engine.stages() {
-        match engine.run(stage, &mut batch) {
-            Ok(Some(logits)) => assert_eq!(logits.rows().count(), 2),
-            Ok(None) => {}
+        match engine.run(stage, &mut batch, &mut logits) {
+            Ok(true) => assert_eq!(logits.rows().count(), 2),
+            Ok(false) => {}
             Err(error) => return drop(error.to_string()),
         }
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use edge_runtime::engine::Engine;
-use edge_runtime::{Classifier, Error, ExitPolicy, Prediction};
+use edge_runtime::{Classifier, ExitPolicy, Prediction};
 use serde_json::json;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 /// The longest line that is read, in bytes.
 const LINE_LIMIT: usize = 1 << 20;
-/// Lines that are classified together.
-const LINES_PER_BATCH: usize = 64;
+/// Lines that are classified together, for each thread.
+const LINES_PER_THREAD: usize = 64;
 /// Where the shipped model lies in the project.
 const SHIPPED: &str = "models/sst2-minilm/model.edge";
 
@@ -41,6 +41,9 @@ struct Arguments {
     /// The policy's threshold [default: confidence 0.9, entropy 0.3, margin 0.8, patience 2]
     #[arg(short, long, requires = "policy")]
     threshold: Option<f32>,
+    /// Share the texts among so many threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
     /// Print on standard error where texts left, the share of layers computed, and the speed
     #[arg(long)]
     stats: bool,
@@ -80,15 +83,15 @@ fn answer(mut arguments: Arguments) -> anyhow::Result<bool> {
         None => shipped_model()?,
     };
     if model.extension().is_some_and(|e| e == "onnx") {
-        run(&open_onnx(&model)?, &arguments)
+        run(open_onnx(&model)?, &arguments)
     } else {
-        run(&Classifier::open(&model)?, &arguments)
+        run(Classifier::open(&model)?, &arguments)
     }
 }
 
 #[cfg(feature = "onnx")]
-fn open_onnx(model: &Path) -> Result<Classifier<edge_runtime::engine::ForeignModel>, Error> {
-    Classifier::open_onnx(model)
+fn open_onnx(model: &Path) -> anyhow::Result<Classifier<edge_runtime::engine::ForeignModel>> {
+    Ok(Classifier::open_onnx(model)?)
 }
 
 #[cfg(not(feature = "onnx"))]
@@ -136,9 +139,11 @@ impl Arguments {
 }
 
 /// As [`answer`], with the model that was named.
-fn run<E: Engine>(classifier: &Classifier<E>, arguments: &Arguments) -> anyhow::Result<bool> {
+fn run<E: Engine>(classifier: Classifier<E>, arguments: &Arguments) -> anyhow::Result<bool> {
+    let classifier = &classifier.with_threads(arguments.threads.into());
     let mut run = Run {
         classifier,
+        lines: LINES_PER_THREAD * usize::from(arguments.threads),
         policy: arguments.policy(classifier.policy())?,
         json: arguments.json,
         out: std::io::stdout().lock(),
@@ -186,6 +191,8 @@ fn progress_bar(bytes: u64, wanted: bool) -> indicatif::ProgressBar {
 
 struct Run<'a, E: Engine> {
     classifier: &'a Classifier<E>,
+    /// Lines that are classified together.
+    lines: usize,
     policy: ExitPolicy,
     json: bool,
     out: std::io::StdoutLock<'static>,
@@ -211,7 +218,7 @@ impl<E: Engine> Run<'_, E> {
     ) -> anyhow::Result<usize> {
         let (mut number, mut bad) = (0usize, 0);
         // A person who types wants an answer to each line.
-        let per_batch = if std::io::stdin().is_terminal() { 1 } else { LINES_PER_BATCH };
+        let per_batch = if std::io::stdin().is_terminal() { 1 } else { self.lines };
         let mut batch: Vec<String> = Vec::new();
         loop {
             let (line, bytes) = read_line(&mut input).context("cannot read the texts")?;

@@ -125,8 +125,8 @@ impl ForeignModel {
 
     /// Sentence by sentence: what `quantize_dynamic` writes takes one scale for a whole tensor, so
     /// that in a batch, or with padding, an answer would depend on the neighbours.
-    fn logits(&self, tokens: &Tokens) -> TractResult<Logits> {
-        let mut logits = Logits { values: Vec::new(), labels: 0 };
+    fn logits(&self, tokens: &Tokens, logits: &mut Logits) -> TractResult<()> {
+        logits.values.clear();
         for sentence in tokens.offsets().windows(2) {
             let ids = &tokens.ids()[sentence[0]..sentence[1]];
             let inputs: TractResult<TVec<TValue>> = self
@@ -148,7 +148,7 @@ impl ForeignModel {
             logits.labels = labels;
             logits.values.extend_from_slice(output.try_as_plain_ram()?.as_slice::<f32>()?);
         }
-        Ok(logits)
+        Ok(())
     }
 }
 
@@ -167,8 +167,10 @@ impl Engine for ForeignModel {
         Ok(tokens)
     }
 
-    fn run(&self, stage: usize, batch: &mut Tokens) -> Result<Option<Logits>, Error> {
-        self.logits(batch).map(Some).map_err(|e| Error::Engine { stage, problem: format!("{e:#}") })
+    fn run(&self, stage: usize, batch: &mut Tokens, logits: &mut Logits) -> Result<bool, Error> {
+        self.logits(batch, logits)
+            .map(|()| true)
+            .map_err(|e| Error::Engine { stage, problem: format!("{e:#}") })
     }
 
     fn keep(&self, _: &mut Tokens, _: &[usize]) -> Result<(), Error> {

@@ -1,67 +1,52 @@
-//! Bias and activation, in place.
+//! Activations, in place.
 
+pub use super::math::erf;
+
+use super::lanes::LANES;
+use super::math::tanh;
 use crate::graph::Activation;
-
-/// Adds `bias` to every row of `x` and applies the activation.
-///
-/// `x` is `[rows, bias.len()]`.
-pub fn bias_activation(x: &mut [f32], bias: &[f32], activation: Activation) {
-    for row in x.chunks_exact_mut(bias.len()) {
-        for (x, b) in row.iter_mut().zip(bias) {
-            *x += b;
-        }
-        activate(row, activation);
-    }
-}
 
 /// Applies an activation to every element.
 #[inline(always)]
 pub fn activate(x: &mut [f32], activation: Activation) {
     match activation {
         Activation::Identity => {}
-        Activation::Gelu => {
-            for x in x {
-                *x = gelu(*x);
-            }
-        }
-        Activation::GeluTanh => x.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
-        Activation::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
-        Activation::Tanh => x.iter_mut().for_each(|x| *x = libm::tanhf(*x)),
+        Activation::Gelu => each(x, gelu),
+        Activation::GeluTanh => each(x, gelu_tanh),
+        Activation::Relu => each(x, |x| if x < 0.0 { 0.0 } else { x }),
+        Activation::Tanh => each(x, tanh),
     }
 }
 
+/// By sixteens; fewer at the end are filled up, as they would otherwise be computed one by one.
+#[inline(always)]
+fn each(x: &mut [f32], value: impl Fn(f32) -> f32) {
+    let (blocks, rest) = x.as_chunks_mut::<LANES>();
+    for block in blocks {
+        for x in block {
+            *x = value(*x);
+        }
+    }
+    if !rest.is_empty() {
+        let mut block = [0.0; LANES];
+        block[..rest.len()].copy_from_slice(rest);
+        for x in &mut block {
+            *x = value(*x);
+        }
+        rest.copy_from_slice(&block[..rest.len()]);
+    }
+}
+
+/// Within 1.5e-6 of the exact one.
 #[inline(always)]
 fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
+#[inline(always)]
 fn gelu_tanh(x: f32) -> f32 {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-    0.5 * x * (1.0 + libm::tanhf(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x)))
-}
-
-/// The error function, within 5e-7 of the exact one: the rational minimax approximation of
-/// Eigen's `erf` (13/8), free of branches so that the compiler vectorizes it.
-#[inline(always)]
-pub fn erf(x: f32) -> f32 {
-    let x = x.clamp(-4.0, 4.0);
-    let s = x * x;
-    let mut p = -2.726_142e-10;
-    for c in [
-        2.770_681_4e-8,
-        -2.101_024e-6,
-        -5.692_506_4e-5,
-        -7.349_906_3e-4,
-        -2.954_6e-3,
-        -1.609_603_3e-2,
-    ] {
-        p = p * s + c;
-    }
-    let mut q = -1.456_607_2e-5;
-    for c in [-2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2] {
-        q = q * s + c;
-    }
-    x * p / q
+    0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x)))
 }
 
 #[cfg(test)]
@@ -69,11 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn erf_is_within_its_bound() {
-        for i in -60_000..=60_000 {
+    fn gelu_is_within_its_bound() {
+        for i in -200_000..=200_000 {
             let x = i as f32 / 10_000.0;
-            let exact = libm::erf(f64::from(x));
-            assert!((f64::from(erf(x)) - exact).abs() < 5e-7, "erf({x}) = {}", erf(x));
+            let exact = f64::from(x) * 0.5 * libm::erfc(-f64::from(x) / 2f64.sqrt());
+            let bound = 1.5e-6f64.max(exact * 1e-6);
+            let error = (f64::from(gelu(x)) - exact).abs();
+            assert!(error < bound, "gelu({x}) = {} is off by {error}", gelu(x));
         }
     }
 
@@ -93,9 +80,16 @@ mod tests {
     }
 
     #[test]
-    fn bias_goes_to_its_column() {
-        let mut x = [1.0, -2.0, 3.0, -4.0];
-        bias_activation(&mut x, &[0.5, 1.0], Activation::Relu);
-        assert_eq!(x, [1.5, 0.0, 3.5, 0.0]);
+    fn every_length_is_the_same_function() {
+        let x: Vec<f32> = (0..50).map(|i| i as f32 / 8.0 - 3.0).collect();
+        for activation in Activation::ALL {
+            let mut together = x.clone();
+            activate(&mut together, activation);
+            for n in 0..x.len() {
+                let mut some = x[..n].to_vec();
+                activate(&mut some, activation);
+                assert_eq!(some, together[..n], "{activation:?}");
+            }
+        }
     }
 }

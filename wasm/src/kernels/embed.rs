@@ -1,7 +1,19 @@
 //! Word and position embeddings.
 
-use super::norm::layer_norm;
+use super::isa::{Isa, compiled};
+use super::norm::normalize;
 use crate::graph::{Elements, Matrix, Norm};
+
+/// The tables of the embeddings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tables {
+    /// One row per word piece.
+    pub words: Matrix,
+    /// One row per position.
+    pub positions: Matrix,
+    /// The normalization.
+    pub norm: Norm,
+}
 
 /// The sum of the word's row and the position's, normalized.
 ///
@@ -10,37 +22,39 @@ use crate::graph::{Elements, Matrix, Norm};
 /// # Errors
 /// A message, if an id has no word or a sentence is longer than there are positions.
 pub fn embed(
+    isa: Isa,
     ids: &[u32],
     offsets: &[usize],
-    words: &Matrix,
-    positions: &Matrix,
-    norm: &Norm,
+    tables: &Tables,
     out: &mut [f32],
 ) -> Result<(), String> {
-    let width = words.columns;
-    for sentence in offsets.windows(2) {
+    let (words, positions) = (tables.words.rows, tables.positions.rows);
+    if let Some(sentence) = offsets.windows(2).find(|w| w[1] - w[0] > positions) {
         let length = sentence[1] - sentence[0];
-        if length > positions.rows {
-            return Err(format!(
-                "a sentence of {length} tokens, the model takes {} at most",
-                positions.rows
-            ));
-        }
-        for (position, row) in (sentence[0]..sentence[1]).enumerate() {
-            let id = ids[row] as usize;
-            if id >= words.rows {
-                return Err(format!("token id {id}, the model has {} word pieces", words.rows));
-            }
-            let out = &mut out[row * width..][..width];
-            out.fill(0.0);
-            add_row(out, words, id);
-            add_row(out, positions, position);
-        }
+        return Err(format!("a sentence of {length} tokens, the model takes {positions} at most"));
     }
-    layer_norm(out, norm);
+    if let Some(id) = ids.iter().find(|id| **id as usize >= words) {
+        return Err(format!("token id {id}, the model has {words} word pieces"));
+    }
+    compiled!(isa, rows(ids: &[u32], offsets: &[usize], tables: &Tables, out: &mut [f32]));
     Ok(())
 }
 
+#[inline(always)]
+fn rows<const BLOCKS: usize>(ids: &[u32], offsets: &[usize], tables: &Tables, out: &mut [f32]) {
+    let mut out = out.chunks_exact_mut(tables.words.columns);
+    for sentence in offsets.windows(2) {
+        let ids = &ids[sentence[0]..sentence[1]];
+        for ((position, id), out) in ids.iter().enumerate().zip(&mut out) {
+            out.fill(0.0);
+            add_row(out, &tables.words, *id as usize);
+            add_row(out, &tables.positions, position);
+            normalize(out, &tables.norm);
+        }
+    }
+}
+
+#[inline(always)]
 fn add_row(out: &mut [f32], table: &Matrix, row: usize) {
     let at = row * table.columns..(row + 1) * table.columns;
     match &table.elements {
@@ -55,6 +69,7 @@ fn add_row(out: &mut [f32], table: &Matrix, row: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::{floats, same_everywhere};
     use bytes::Bytes;
 
     #[test]
@@ -71,15 +86,55 @@ mod tests {
             Matrix { rows: 2, columns: 2, elements: Elements::F32(vec![0.0, 0.0, 7.0, 3.0]) };
         // epsilon so large that the norm only divides by 1000 and centres
         let norm = Norm { gamma: vec![1000.0; 2], beta: vec![0.0; 2], epsilon: 1e6 };
+        let tables = Tables { words, positions, norm };
+        let isa = Isa::detect();
         let mut out = [0.0; 6];
-        embed(&[0, 1, 1], &[0, 2, 3], &words, &positions, &norm, &mut out).unwrap();
+        embed(isa, &[0, 1, 1], &[0, 2, 3], &tables, &mut out).unwrap();
         let expected = [1.0, -1.0, 58.75, -58.75, 56.75, -56.75];
         for (a, b) in out.iter().zip(expected) {
             assert!((a - b).abs() < 0.2, "{out:?}");
         }
-        let error = embed(&[2], &[0, 1], &words, &positions, &norm, &mut out[..2]).unwrap_err();
+        let error = embed(isa, &[2], &[0, 1], &tables, &mut out[..2]).unwrap_err();
         assert!(error.contains("token id 2"));
-        let error = embed(&[0; 3], &[0, 3], &words, &positions, &norm, &mut out).unwrap_err();
+        let error = embed(isa, &[0; 3], &[0, 3], &tables, &mut out).unwrap_err();
         assert!(error.contains("3 tokens"));
+    }
+    #[test]
+    fn equals_the_definition() {
+        for width in [5, 16, 99, 384] {
+            let bytes: Vec<u8> =
+                floats(7 * width, 1).iter().map(|x| (x * 60.0) as i8 as u8).collect();
+            let words = Elements::I8 { values: bytes.clone().into(), scales: floats(7, 2) };
+            let tables = Tables {
+                words: Matrix { rows: 7, columns: width, elements: words },
+                positions: Matrix {
+                    rows: 4,
+                    columns: width,
+                    elements: Elements::F32(floats(4 * width, 3)),
+                },
+                norm: Norm { gamma: floats(width, 4), beta: floats(width, 5), epsilon: 1e-3 },
+            };
+            let (ids, scales) = ([6, 0, 3, 3, 1], floats(7, 2));
+            let out = same_everywhere(5 * width, |isa, out| {
+                embed(isa, &ids, &[0, 4, 5], &tables, out).unwrap();
+            });
+            let (places, norm) = (floats(4 * width, 3), &tables.norm);
+            for (row, (id, position)) in ids.iter().zip([0, 1, 2, 3, 0]).enumerate() {
+                let (id, at) = (*id as usize, position * width);
+                let sums: Vec<f64> = (0..width)
+                    .map(|c| {
+                        f64::from(bytes[id * width + c] as i8) * f64::from(scales[id])
+                            + f64::from(places[at + c])
+                    })
+                    .collect();
+                let mean = sums.iter().sum::<f64>() / width as f64;
+                let variance = sums.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / width as f64;
+                for (c, s) in sums.iter().enumerate() {
+                    let exact = (s - mean) / (variance + 1e-3).sqrt() * f64::from(norm.gamma[c])
+                        + f64::from(norm.beta[c]);
+                    assert!((f64::from(out[row * width + c]) - exact).abs() < 2e-5);
+                }
+            }
+        }
     }
 }

@@ -1,31 +1,123 @@
-//! A tile with AVX2: `vpmaddwd` on weights widened to 16 bits. Exact for all bytes.
+//! AVX2, which has no int8 dot product: `vpmaddubsw` adds two products in 16 bits where weights
+//! are so narrow that it cannot saturate, else `vpmaddwd` multiplies weights widened to 16 bits.
 
-use super::{LANES, ROWS, Tile};
+use super::{Kernel, LANES, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
-/// The sums of rows of `q` by one panel of weights.
+/// The layer for weights in −64…63, compiled for AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn bytes(layer: Layer) {
+    layer.run::<Bytes, 1>();
+}
+
+/// The layer for all weights, compiled for AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn pairs(layer: Layer) {
+    layer.run::<Pairs, 1>();
+}
+
+struct Bytes;
+
+impl Kernel<1> for Bytes {
+    /// 5 · 2 sums, 2 weights, an input, ones and a product fill the 16 registers but one.
+    const ROWS: usize = 5;
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(
+        q: [&[[u8; 4]]; R],
+        starts: [i32; R],
+        block: &[[Line; 1]],
+    ) -> Sums<R, 1> {
+        // SAFETY: the caller's, that the processor has AVX2.
+        unsafe { tile_of_bytes(q, starts, block) }
+    }
+}
+
+struct Pairs;
+
+impl Kernel<1> for Pairs {
+    /// 6 · 2 sums, 2 weights, an input and a product fill the 16 registers.
+    const ROWS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(
+        q: [&[[u8; 4]]; R],
+        starts: [i32; R],
+        block: &[[Line; 1]],
+    ) -> Sums<R, 1> {
+        // SAFETY: the caller's, that the processor has AVX2.
+        unsafe { tile_of_pairs(q, starts, block) }
+    }
+}
+
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn tile(q: [&[i16]; ROWS], panel: &[i8]) -> Tile {
-    let mut sums = [_mm256_setzero_si256(); ROWS];
-    let q = q.map(|q| q.as_chunks::<2>().0);
-    let weights = panel.as_chunks::<{ LANES * 2 }>().0;
+fn tile_of_bytes<const R: usize>(
+    q: [&[[u8; 4]]; R],
+    starts: [i32; R],
+    block: &[[Line; 1]],
+) -> Sums<R, 1> {
     // Shortening all to one length spares a bounds check in each step.
-    let q = q.map(|q| &q[..weights.len()]);
-    for (pair, weights) in weights.iter().enumerate() {
-        // SAFETY: `weights` holds the 16 bytes that are read.
-        let w = unsafe { _mm_loadu_si128(weights.as_ptr().cast()) };
-        let w = _mm256_cvtepi8_epi16(w);
-        for (sum, q) in sums.iter_mut().zip(q) {
-            let [first, second] = q[pair];
-            let both = i32::from(first as u16) | (i32::from(second) << 16);
-            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(w, _mm256_set1_epi32(both)));
+    let q = q.map(|q| &q[..block.len()]);
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
+    for (step, [line]) in block.iter().enumerate() {
+        let weights = halves(line);
+        for r in 0..R {
+            let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));
+            for h in 0..2 {
+                let products = _mm256_madd_epi16(_mm256_maddubs_epi16(weights[h], x), ones);
+                sums[r][h] = _mm256_add_epi32(sums[r][h], products);
+            }
         }
     }
-    sums.map(|sum| {
-        let mut lanes = [0i32; LANES];
-        // SAFETY: `lanes` holds the 32 bytes that are written.
-        unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
-        lanes
-    })
+    lanes(sums)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn tile_of_pairs<const R: usize>(
+    q: [&[[u8; 4]]; R],
+    starts: [i32; R],
+    block: &[[Line; 1]],
+) -> Sums<R, 1> {
+    // Shortening all to one length spares a bounds check in each step.
+    let q = q.map(|q| &q.as_chunks::<2>().0[..block.len()]);
+    let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
+    for (step, [line]) in block.iter().enumerate() {
+        let halves = halves(line);
+        for pair in 0..2 {
+            let low = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(halves[pair]));
+            let high = _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(halves[pair]));
+            for r in 0..R {
+                let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step][pair]));
+                sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(low, x));
+                sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(high, x));
+            }
+        }
+    }
+    lanes(sums)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn halves(line: &Line) -> [__m256i; 2] {
+    let at = line.0.as_ptr();
+    // SAFETY: a line is 64 bytes at an address that 64 divides.
+    unsafe { [_mm256_load_si256(at.cast()), _mm256_load_si256(at.add(32).cast())] }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn lanes<const R: usize>(sums: [[__m256i; 2]; R]) -> Sums<R, 1> {
+    let mut lanes = [[[0i32; LANES]; 1]; R];
+    for r in 0..R {
+        let at = lanes[r][0].as_mut_ptr();
+        // SAFETY: 16 lanes are the two times 32 bytes that are written.
+        unsafe {
+            _mm256_storeu_si256(at.cast(), sums[r][0]);
+            _mm256_storeu_si256(at.add(LANES / 2).cast(), sums[r][1]);
+        }
+    }
+    lanes
 }

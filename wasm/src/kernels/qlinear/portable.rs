@@ -1,18 +1,32 @@
-//! A tile in plain Rust: what the others must give.
+//! Plain Rust: what the others must give.
 
-use super::{LANES, ROWS, Tile};
+use super::{Kernel, LANES, Line, Sums};
 
-/// The sums of rows of `q` by one panel of weights.
-#[inline(always)]
-pub(super) fn tile(q: [&[i16]; ROWS], panel: &[i8]) -> Tile {
-    let mut sums = [[0i32; LANES]; ROWS];
-    for (pair, weights) in panel.as_chunks::<{ LANES * 2 }>().0.iter().enumerate() {
-        for (sums, q) in sums.iter_mut().zip(q) {
-            let (first, second) = (i32::from(q[pair * 2]), i32::from(q[pair * 2 + 1]));
-            for (sum, w) in sums.iter_mut().zip(weights.as_chunks::<2>().0) {
-                *sum += first * i32::from(w[0]) + second * i32::from(w[1]);
+/// Pairs of inputs, widened to 16 bits.
+pub(super) struct Portable;
+
+impl Kernel<1> for Portable {
+    const ROWS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(
+        q: [&[[u8; 4]]; R],
+        starts: [i32; R],
+        block: &[[Line; 1]],
+    ) -> Sums<R, 1> {
+        let mut sums = starts.map(|start| [[start; LANES]]);
+        for (step, [line]) in block.iter().enumerate() {
+            for (half, weights) in line.0.as_chunks::<{ LANES * 2 }>().0.iter().enumerate() {
+                for (sums, q) in sums.iter_mut().zip(q) {
+                    let [a, b, c, d] = q[step * 2 + half];
+                    let first = i32::from(i16::from_ne_bytes([a, b]));
+                    let second = i32::from(i16::from_ne_bytes([c, d]));
+                    for (sum, w) in sums[0].iter_mut().zip(weights.as_chunks::<2>().0) {
+                        *sum += first * i32::from(w[0] as i8) + second * i32::from(w[1] as i8);
+                    }
+                }
             }
         }
+        sums
     }
-    sums
 }

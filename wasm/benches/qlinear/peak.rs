@@ -1,0 +1,101 @@
+//! What a processor can do at best: the instructions of a kernel on registers that never change.
+
+use edge_runtime::kernels::isa::Isa;
+
+/// A loop of multiplications.
+pub struct Peak {
+    run: fn() -> i32,
+    /// Multiplies and adds that the loop does.
+    pub operations: usize,
+}
+
+impl Peak {
+    /// Runs the loop. What comes back only keeps it from being left out.
+    pub fn run(&self) -> i32 {
+        (self.run)()
+    }
+}
+
+/// The loop of an instruction set for weights in −`largest`…`largest`, if there is one.
+#[cfg(target_arch = "x86_64")]
+pub fn operations(isa: Isa, largest: i8) -> Option<Peak> {
+    // SAFETY, for all: only instruction sets that the processor has are measured.
+    let (run, bytes): (fn() -> i32, usize) = match isa {
+        // SAFETY: as above.
+        Isa::Avx512Vnni => (|| unsafe { x86_64::avx512_vnni() }, 64),
+        // SAFETY: as above.
+        Isa::AvxVnni => (|| unsafe { x86_64::avx_vnni() }, 32),
+        // SAFETY: as above.
+        Isa::Avx2 if largest < 64 => (|| unsafe { x86_64::avx2_bytes() }, 32),
+        // SAFETY: as above.
+        Isa::Avx2 => (|| unsafe { x86_64::avx2_pairs() }, 16),
+        _ => return None,
+    };
+    Some(Peak { run, operations: 2 * bytes * x86_64::STEPS * x86_64::SUMS })
+}
+
+/// There is none.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn operations(_: Isa, _: i8) -> Option<Peak> {
+    None
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64 {
+    use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    pub const STEPS: usize = 2000;
+    /// Sums in flight: enough to hide the latency.
+    pub const SUMS: usize = 12;
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub fn avx512_vnni() -> i32 {
+        let mut sums = [_mm512_setzero_si512(); SUMS];
+        let (w, x) = (_mm512_set1_epi32(black_box(3)), _mm512_set1_epi32(black_box(5)));
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, w, x);
+            }
+        }
+        sums.iter().fold(0, |all, sum| all ^ _mm512_reduce_add_epi32(*sum))
+    }
+
+    #[target_feature(enable = "avx2,avxvnni")]
+    pub fn avx_vnni() -> i32 {
+        let mut sums = [_mm256_setzero_si256(); SUMS];
+        let (w, x) = (_mm256_set1_epi32(black_box(3)), _mm256_set1_epi32(black_box(5)));
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm256_dpbusd_avx_epi32(*sum, w, x);
+            }
+        }
+        sums.iter().fold(0, |all, sum| all ^ _mm256_extract_epi32::<0>(*sum))
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub fn avx2_bytes() -> i32 {
+        let mut sums = [_mm256_setzero_si256(); SUMS];
+        let (x, ones) = (_mm256_set1_epi32(black_box(5)), _mm256_set1_epi16(1));
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                // The sum for weights: with constant ones the compiler would multiply once.
+                let products = _mm256_maddubs_epi16(*sum, x);
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, ones));
+            }
+        }
+        sums.iter().fold(0, |all, sum| all ^ _mm256_extract_epi32::<0>(*sum))
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub fn avx2_pairs() -> i32 {
+        let mut sums = [_mm256_setzero_si256(); SUMS];
+        let x = _mm256_set1_epi32(black_box(5));
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*sum, x));
+            }
+        }
+        sums.iter().fold(0, |all, sum| all ^ _mm256_extract_epi32::<0>(*sum))
+    }
+}

@@ -1,0 +1,147 @@
+//! The CPU engine: runs the calls of a stage one after the other, each by a kernel of
+//! [`crate::kernels`].
+//!
+//! A stage is planned once: every value has a place in a few buffers, which values share whose
+//! lives do not overlap. Buffers belong to a batch and go back to the engine with it, so that
+//! a later batch allocates nothing unless it is larger at some stage.
+
+mod first;
+mod plan;
+mod step;
+
+use super::{Engine, Logits, Tokens};
+use crate::Error;
+use crate::graph::StageGraph;
+use crate::kernels::isa::Isa;
+use plan::Plan;
+use std::sync::{Arc, Mutex, PoisonError};
+use step::Buffers;
+
+/// Runs stages on the CPU, each batch on the thread that asks for it.
+#[derive(Debug)]
+pub struct CpuEngine {
+    isa: Isa,
+    stages: Vec<Plan>,
+    pool: Arc<Pool>,
+}
+
+/// Buffers of batches that are done.
+type Pool = Mutex<Vec<Box<Buffers>>>;
+
+/// A batch on its way through a [`CpuEngine`].
+#[derive(Debug)]
+pub struct CpuBatch {
+    ids: Vec<u32>,
+    offsets: Vec<usize>,
+    /// The buffer that holds the hidden states, and their width; none before the first stage and
+    /// after the last one.
+    hidden: Option<(usize, usize)>,
+    /// `None` only while the batch is dropped.
+    buffers: Option<Box<Buffers>>,
+    pool: Arc<Pool>,
+}
+
+impl Default for CpuEngine {
+    fn default() -> Self {
+        Self::with_isa(Isa::detect())
+    }
+}
+
+impl CpuEngine {
+    /// An engine whose kernels use this instruction set instead of the best one.
+    pub fn with_isa(isa: Isa) -> Self {
+        CpuEngine { isa, stages: Vec::new(), pool: Arc::default() }
+    }
+}
+
+impl Engine for CpuEngine {
+    type Batch = CpuBatch;
+
+    fn add_stage(&mut self, graph: StageGraph) -> Result<(), Error> {
+        let before = self.stages.last().map_or(Some((0, None)), |plan| {
+            plan.next_hidden().map(|(slot, width)| (slot, Some(width)))
+        });
+        let width = before.and_then(|(_, width)| width);
+        let Some((slot, _)) = before.filter(|_| graph.input == width) else {
+            let words = |w: Option<usize>, nothing: &str| {
+                w.map_or(nothing.to_owned(), |w| format!("hidden states of width {w}"))
+            };
+            let nothing = if before.is_some() { "token ids" } else { "none" };
+            let problem = format!(
+                "it takes {}, the stage before it gives {}",
+                words(graph.input, "token ids"),
+                words(width, nothing)
+            );
+            return Err(Error::graph(&graph.name, "graph", problem));
+        };
+        self.stages.push(Plan::new(graph, slot)?);
+        Ok(())
+    }
+
+    fn stages(&self) -> usize {
+        self.stages.len()
+    }
+
+    fn begin(&self, tokens: Tokens) -> Result<CpuBatch, Error> {
+        if let Some(empty) = tokens.offsets().windows(2).position(|w| w[0] == w[1]) {
+            let problem = format!("sentence {empty} of the batch has no tokens");
+            return Err(Error::Engine { stage: 0, problem });
+        }
+        let (ids, offsets) = tokens.into_parts();
+        let buffers = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Ok(CpuBatch {
+            ids,
+            offsets,
+            hidden: None,
+            buffers: Some(buffers.unwrap_or_default()),
+            pool: self.pool.clone(),
+        })
+    }
+
+    fn run(&self, stage: usize, batch: &mut CpuBatch, logits: &mut Logits) -> Result<bool, Error> {
+        let plan = &self.stages[stage];
+        let buffers = batch.buffers.as_mut().expect("it is there until the batch is dropped");
+        for step in plan.steps() {
+            step.run(self.isa, &batch.ids, &batch.offsets, buffers)
+                .map_err(|problem| Error::Engine { stage, problem })?;
+        }
+        batch.hidden = plan.next_hidden();
+        let Some((slot, labels)) = plan.logits() else {
+            return Ok(false);
+        };
+        let sentences = batch.offsets.len() - 1;
+        logits.labels = labels;
+        logits.values.clear();
+        logits.values.extend_from_slice(&buffers.slot(slot)[..sentences * labels]);
+        Ok(true)
+    }
+
+    fn keep(&self, batch: &mut CpuBatch, stay: &[usize]) -> Result<(), Error> {
+        let CpuBatch { offsets, hidden, buffers, .. } = batch;
+        if stay.len() + 1 == offsets.len() {
+            return Ok(());
+        }
+        let buffers = buffers.as_mut().expect("it is there until the batch is dropped");
+        let mut end = 0;
+        for (i, s) in stay.iter().enumerate() {
+            // As they are ascending, offsets are read before they are written over.
+            let rows = offsets[*s]..offsets[s + 1];
+            if let Some((slot, width)) = *hidden {
+                let hidden = buffers.slot(slot);
+                hidden.copy_within(rows.start * width..rows.end * width, end * width);
+            }
+            offsets[i] = end;
+            end += rows.len();
+        }
+        offsets[stay.len()] = end;
+        offsets.truncate(stay.len() + 1);
+        Ok(())
+    }
+}
+
+impl Drop for CpuBatch {
+    fn drop(&mut self) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.extend(self.buffers.take());
+    }
+}

@@ -1,0 +1,114 @@
+//! One call of a kernel, and the memory it works in.
+
+use crate::graph::{Activation, Norm};
+use crate::kernels::attention::{self, self_attention};
+use crate::kernels::embed::{Tables, embed};
+use crate::kernels::isa::Isa;
+use crate::kernels::linear::{Weights, linear};
+use crate::kernels::norm::add_norm;
+use crate::kernels::pool::{first_pool, mean_pool};
+use crate::kernels::qlinear::{PackedWeights, Scratch, qlinear};
+
+/// What the rows of a value are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    Tokens,
+    Sentences,
+}
+
+/// A kernel with its weights.
+#[derive(Debug)]
+pub(super) enum Kernel {
+    Embed(Tables),
+    Linear(Weights, Activation),
+    QLinear(PackedWeights, Activation),
+    SelfAttention { heads: usize, queries: usize },
+    AddNorm(Norm),
+    MeanPool,
+    FirstPool,
+}
+
+/// One call: from which buffers to which.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// Of the node.
+    pub name: String,
+    pub kernel: Kernel,
+    /// Buffer and width of each input.
+    pub inputs: Vec<(usize, usize)>,
+    /// Rows of the inputs.
+    pub read: Rows,
+    /// Rows of the output.
+    pub written: Rows,
+    /// Width of the output.
+    pub width: usize,
+    /// Buffer of the output.
+    pub slot: usize,
+}
+
+/// The memory of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    slots: Vec<Vec<f32>>,
+    attention: attention::Scratch,
+    qlinear: Scratch,
+}
+
+impl Buffers {
+    /// One of the buffers.
+    pub(super) fn slot(&mut self, slot: usize) -> &mut [f32] {
+        &mut self.slots[slot]
+    }
+}
+
+impl Step {
+    /// Runs the kernel.
+    ///
+    /// # Errors
+    /// In words, naming the node.
+    pub(super) fn run(
+        &self,
+        isa: Isa,
+        ids: &[u32],
+        offsets: &[usize],
+        buffers: &mut Buffers,
+    ) -> Result<(), String> {
+        let Buffers { slots, attention, qlinear: scratch } = buffers;
+        let count = |rows: Rows| match rows {
+            Rows::Tokens => offsets[offsets.len() - 1],
+            Rows::Sentences => offsets.len() - 1,
+        };
+        if slots.len() <= self.slot {
+            slots.resize_with(self.slot + 1, Vec::new);
+        }
+        // No input stands in the buffer of the output, which can so be taken out meanwhile.
+        let mut buffer = std::mem::take(&mut slots[self.slot]);
+        let length = count(self.written) * self.width;
+        if buffer.len() < length {
+            buffer.resize(length, 0.0);
+        }
+        let out = &mut buffer[..length];
+        let input = |i: usize| {
+            let (slot, width) = self.inputs[i];
+            &slots[slot][..count(self.read) * width]
+        };
+        let mut result = Ok(());
+        match &self.kernel {
+            Kernel::Embed(tables) => result = embed(isa, ids, offsets, tables, out),
+            Kernel::Linear(weights, activation) => {
+                linear(isa, input(0), weights, *activation, out);
+            }
+            Kernel::QLinear(weights, activation) => {
+                qlinear(input(0), weights, *activation, scratch, out);
+            }
+            Kernel::SelfAttention { heads, queries } => {
+                self_attention(isa, input(0), offsets, *heads, *queries, attention, out);
+            }
+            Kernel::AddNorm(norm) => add_norm(isa, input(0), input(1), norm, out),
+            Kernel::MeanPool => mean_pool(isa, input(0), offsets, self.width, out),
+            Kernel::FirstPool => first_pool(input(0), offsets, self.width, out),
+        }
+        slots[self.slot] = buffer;
+        result.map_err(|problem| format!("node `{}`: {problem}", self.name))
+    }
+}

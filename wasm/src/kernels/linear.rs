@@ -1,0 +1,195 @@
+//! The linear layer in f32: product, bias, activation.
+
+use super::activation::activate;
+use super::isa::{Isa, compiled};
+use super::lanes::{LANES, Lanes, dot, product};
+use crate::graph::Activation;
+
+/// Weights of a linear layer, packed for [`linear`].
+///
+/// Whole panels of 16 outputs stand side by side, `[panels][inputs][16]`. What is left over stands
+/// as `[outputs][inputs]`: nothing is filled up, so that packed weights take no more memory than
+/// those in the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    inputs: usize,
+    panels: Vec<Lanes>,
+    rest: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Weights {
+    /// Packs weights that stand as `[inputs, bias.len()]`.
+    ///
+    /// # Panics
+    /// If the lengths contradict one another.
+    pub fn new(inputs: usize, values: &[f32], bias: Vec<f32>) -> Self {
+        let outputs = bias.len();
+        assert_eq!(values.len(), inputs * outputs);
+        let whole = outputs / LANES * LANES;
+        let mut panels = Vec::with_capacity(whole / LANES * inputs);
+        for first in (0..whole).step_by(LANES) {
+            panels.extend(values.chunks_exact(outputs).map(|row| {
+                Lanes(row[first..first + LANES].try_into().expect("it has sixteen elements"))
+            }));
+        }
+        let rest = (whole..outputs).flat_map(|o| (0..inputs).map(move |i| i * outputs + o));
+        let rest = rest.map(|at| values[at]).collect();
+        Weights { inputs, panels, rest, bias }
+    }
+
+    /// Width of a row that goes in.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Width of a row that comes out.
+    pub fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+}
+
+/// `out = activation(x · W + bias)`. `x` is `[rows, inputs]`, `out` `[rows, outputs]`.
+pub fn linear(isa: Isa, x: &[f32], weights: &Weights, activation: Activation, out: &mut [f32]) {
+    compiled!(isa, layer(x: &[f32], weights: &Weights, activation: Activation, out: &mut [f32]));
+}
+
+#[inline(always)]
+fn layer<const BLOCKS: usize>(x: &[f32], w: &Weights, activation: Activation, out: &mut [f32]) {
+    match BLOCKS {
+        16 => tiled::<8, 2>(x, w, activation, out),
+        4 => tiled::<4, 1>(x, w, activation, out),
+        _ => tiled::<2, 1>(x, w, activation, out),
+    }
+}
+
+/// In tiles of `R` rows by `P` panels: a panel is read from memory once for all rows.
+#[inline(always)]
+fn tiled<const R: usize, const P: usize>(
+    x: &[f32],
+    w: &Weights,
+    activation: Activation,
+    out: &mut [f32],
+) {
+    let panels = w.panels.len() / w.inputs;
+    let together = panels / P * P;
+    for panel in (0..together).step_by(P) {
+        column::<R, P>(x, w, panel, activation, out);
+    }
+    for panel in together..panels {
+        column::<R, 1>(x, w, panel, activation, out);
+    }
+    let (k, n, first) = (w.inputs, w.bias.len(), panels * LANES);
+    if first < n {
+        for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(n)) {
+            let out = &mut out[first..];
+            for ((out, column), bias) in
+                out.iter_mut().zip(w.rest.chunks_exact(k)).zip(&w.bias[first..])
+            {
+                *out = dot(x, column) + bias;
+            }
+            activate(out, activation);
+        }
+    }
+}
+
+/// All rows by `P` panels.
+#[inline(always)]
+fn column<const R: usize, const P: usize>(
+    x: &[f32],
+    w: &Weights,
+    panel: usize,
+    activation: Activation,
+    out: &mut [f32],
+) {
+    let rows = x.len() / w.inputs;
+    let mut row = 0;
+    while row < rows {
+        row += match rows - row {
+            1 => tile::<1, P>(x, w, row, panel, activation, out),
+            _ => tile::<R, P>(x, w, row, panel, activation, out),
+        };
+    }
+}
+
+/// Up to `R` rows by `P` panels; a last row is computed again where there are fewer. Gives the
+/// number of rows.
+#[inline(always)]
+fn tile<const R: usize, const P: usize>(
+    x: &[f32],
+    w: &Weights,
+    row: usize,
+    panel: usize,
+    activation: Activation,
+    out: &mut [f32],
+) -> usize {
+    let (k, n) = (w.inputs, w.bias.len());
+    let rows = R.min(x.len() / k - row);
+    let x = std::array::from_fn(|r| &x[(row + r.min(rows - 1)) * k..][..k]);
+    let sums = product::<R, P>(x, &w.panels[panel * k..(panel + P) * k], 1, k);
+    for (r, sums) in sums.iter().take(rows).enumerate() {
+        for (p, sums) in sums.iter().enumerate() {
+            let first = (panel + p) * LANES;
+            let bias: &[f32; LANES] = w.bias[first..].first_chunk().expect("a whole panel");
+            // In between, and not in `out`: the compiler then knows that nothing overlaps.
+            let mut block = [0.0; LANES];
+            for l in 0..LANES {
+                block[l] = sums.0[l] + bias[l];
+            }
+            activate(&mut block, activation);
+            out[(row + r) * n + first..][..LANES].copy_from_slice(&block);
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{floats, same_everywhere};
+
+    #[test]
+    fn equals_the_definition_on_odd_shapes() {
+        for (rows, k, n) in [
+            (1, 1, 1),
+            (3, 5, 2),
+            (2, 40, 16),
+            (9, 33, 35),
+            (17, 64, 48),
+            (1, 384, 130),
+            (5, 7, 81),
+        ] {
+            let (x, w, bias) = (floats(rows * k, 1), floats(k * n, 2), floats(n, 3));
+            let weights = Weights::new(k, &w, bias.clone());
+            assert_eq!((weights.inputs(), weights.outputs()), (k, n));
+            let out = same_everywhere(rows * n, |isa, out| {
+                linear(isa, &x, &weights, Activation::Identity, out);
+            });
+            for (i, out) in out.iter().enumerate() {
+                let (row, o) = (i / n, i % n);
+                let exact = (0..k)
+                    .map(|j| f64::from(x[row * k + j]) * f64::from(w[j * n + o]))
+                    .sum::<f64>()
+                    + f64::from(bias[o]);
+                let error = (f64::from(*out) - exact).abs();
+                assert!(error < 1e-6 * k as f64 + 1e-6, "{rows} x {k} x {n}: {out}, not {exact}");
+            }
+            let mut relu = vec![f32::NAN; rows * n];
+            linear(Isa::detect(), &x, &weights, Activation::Relu, &mut relu);
+            assert!(relu.iter().zip(&out).all(|(relu, x)| *relu == x.max(0.0)));
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_those_beside_it() {
+        let (k, n) = (37, 50);
+        let (x, weights) = (floats(19 * k, 1), Weights::new(k, &floats(k * n, 2), floats(n, 3)));
+        let mut together = vec![0.0; 19 * n];
+        linear(Isa::detect(), &x, &weights, Activation::Gelu, &mut together);
+        for (x, expected) in x.chunks(k).zip(together.chunks(n)) {
+            let mut alone = vec![0.0; n];
+            linear(Isa::detect(), x, &weights, Activation::Gelu, &mut alone);
+            assert_eq!(alone, expected);
+        }
+    }
+}

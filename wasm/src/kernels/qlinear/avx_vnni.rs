@@ -1,0 +1,44 @@
+//! AVX-VNNI: `vpdpbusd` on registers of eight lanes. It wraps but does not saturate.
+
+use super::{Kernel, Layer, Line, Sums};
+use std::arch::x86_64::*;
+
+/// The layer, compiled for AVX2 with VNNI.
+#[target_feature(enable = "avx2,avxvnni")]
+pub(super) fn bytes(layer: Layer) {
+    layer.run::<Bytes, 1>();
+}
+
+struct Bytes;
+
+impl Kernel<1> for Bytes {
+    /// 6 · 2 sums, 2 weights and an input fill the 16 registers but one.
+    const ROWS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(
+        q: [&[[u8; 4]]; R],
+        starts: [i32; R],
+        block: &[[Line; 1]],
+    ) -> Sums<R, 1> {
+        // SAFETY: the caller's, that the processor has the instructions.
+        unsafe { tile(q, starts, block) }
+    }
+}
+
+#[target_feature(enable = "avx2,avxvnni")]
+#[inline]
+fn tile<const R: usize>(q: [&[[u8; 4]]; R], starts: [i32; R], block: &[[Line; 1]]) -> Sums<R, 1> {
+    // Shortening all to one length spares a bounds check in each step.
+    let q = q.map(|q| &q[..block.len()]);
+    let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
+    for (step, [line]) in block.iter().enumerate() {
+        let [low, high] = super::avx2::halves(line);
+        for r in 0..R {
+            let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));
+            sums[r][0] = _mm256_dpbusd_avx_epi32(sums[r][0], low, x);
+            sums[r][1] = _mm256_dpbusd_avx_epi32(sums[r][1], high, x);
+        }
+    }
+    super::avx2::lanes(sums)
+}

@@ -1,0 +1,108 @@
+//! Rows of floats to int8, grouped as the kernels read them.
+
+use super::pack::Format;
+
+/// Quantized rows.
+#[derive(Default, Debug)]
+pub(super) struct Quantized {
+    /// `[rows][groups]`: four inputs as bytes, or in a [`Format`] of pairs two inputs as 16 bits.
+    pub(super) groups: Vec<[u8; 4]>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// What else is known of a row.
+#[derive(Default, Debug, Clone, Copy)]
+pub(super) struct Row {
+    /// `max|x| / 127`.
+    pub(super) scale: f32,
+    /// What the sums of the row start from: it takes back the shift of the weights.
+    pub(super) start: i32,
+}
+
+/// `q = round(x · 127 / max|x|)`, ties to even, for every row; a row of zeros stays zero.
+#[inline(always)]
+pub(super) fn quantize(x: &[f32], inputs: usize, format: Format, to: &mut Quantized) {
+    let rows = x.len() / inputs;
+    let width = format.groups(inputs);
+    // What was there before is written over, except for the padding.
+    if !inputs.is_multiple_of(4) {
+        to.groups.clear();
+    }
+    to.groups.resize(rows * width, [0; 4]);
+    to.rows.clear();
+    for (x, groups) in x.chunks_exact(inputs).zip(to.groups.chunks_exact_mut(width)) {
+        let largest = largest(x);
+        let inverse = 127.0 / largest.max(1e-30);
+        let groups = groups.as_flattened_mut();
+        let mut sum = 0i32;
+        if format.group == 4 {
+            for (q, x) in groups.iter_mut().zip(x) {
+                let value = round(x * inverse) as i8;
+                sum += i32::from(value);
+                *q = value as u8;
+            }
+        } else {
+            for (q, x) in groups.as_chunks_mut::<2>().0.iter_mut().zip(x) {
+                *q = (round(x * inverse) as i8 as i16).to_ne_bytes();
+            }
+        }
+        to.rows.push(Row { scale: largest * (1.0 / 127.0), start: -format.shift * sum });
+    }
+}
+
+/// The largest absolute value, or a NaN if there is one.
+#[inline(always)]
+fn largest(x: &[f32]) -> f32 {
+    // Absolute values are in order as integers too, which the compiler vectorizes.
+    f32::from_bits(x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0))
+}
+
+/// Rounds |x| < 2²² to an integer, ties to even: adding 1.5 · 2²³ leaves no bits for a fraction, so
+/// the addition rounds. The integer stands in the low bits.
+#[inline(always)]
+fn round(x: f32) -> u32 {
+    (x + 12_582_912.0).to_bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: Format = Format { group: 4, shift: 64 };
+
+    #[test]
+    fn quantized_rows_reach_but_never_pass_127() {
+        let mut to = Quantized::default();
+        quantize(&[-3.0, 1.5, 0.0, 2.999_999_8, 1e-3], 5, BYTES, &mut to);
+        let bytes: Vec<i8> = to.groups.as_flattened().iter().map(|q| *q as i8).collect();
+        assert_eq!(bytes, [-127, 64, 0, 127, 0, 0, 0, 0]);
+        assert_eq!((to.rows[0].scale, to.rows[0].start), (3.0 / 127.0, -64 * 64));
+    }
+
+    #[test]
+    fn padding_is_zero_after_a_longer_row() {
+        let mut to = Quantized::default();
+        quantize(&[1.0; 8], 8, BYTES, &mut to);
+        quantize(&[-1.0; 5], 5, BYTES, &mut to);
+        assert_eq!(to.groups, [[129; 4], [129, 0, 0, 0]]);
+        quantize(&[1.0, -0.5, 0.0], 3, Format { group: 2, shift: 0 }, &mut to);
+        let values: Vec<i16> =
+            to.groups.as_flattened().as_chunks().0.iter().map(|q| i16::from_ne_bytes(*q)).collect();
+        assert_eq!(values, [127, -64, 0, 0]);
+    }
+
+    #[test]
+    fn ties_go_to_even() {
+        for i in -254..=254 {
+            let x = i as f32 / 2.0;
+            assert_eq!(round(x) as i8, x.round_ties_even() as i8, "{x}");
+        }
+    }
+
+    #[test]
+    fn a_nan_is_the_largest() {
+        assert!(largest(&[1.0, f32::NAN, f32::INFINITY]).is_nan());
+        assert_eq!(largest(&[1.0, -2.0]), 2.0);
+        assert_eq!(largest(&[]), 0.0);
+    }
+}
