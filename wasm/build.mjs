@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Builds the browser package into wasm/pkg: the runtime as WebAssembly, its JavaScript, its types.
+// Builds the browser package into wasm/pkg: the runtime as WebAssembly, with plain and with relaxed
+// SIMD, its JavaScript, its types.
 // `node wasm/build.mjs` does all of its set-up by itself; when nothing has changed it is quick.
 
 import { createHash } from "node:crypto";
@@ -17,9 +18,14 @@ const root = join(wasmDir, "..");
 const pkg = join(wasmDir, "pkg");
 const targetDir = join(root, "target", "wasm");
 
-// getrandom, which the tokenizer links, has to be told where randomness comes from on the web.
+/** The builds, of which index.ts chooses. Each has a target directory: cargo keeps one set of flags. */
+const BUILDS = [
+  { features: "+simd128", out: pkg, targetDir },
+  { features: "+simd128,+relaxed-simd", out: join(pkg, "relaxed"), targetDir: join(targetDir, "relaxed") },
+];
+
 const RUSTFLAGS = [
-  "-Ctarget-feature=+simd128",
+  // getrandom, which the tokenizer links, has to be told where randomness comes from on the web.
   '--cfg=getrandom_backend="wasm_js"',
   // Panic messages name source files: relative to here, not to the machine that built them.
   `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=cargo`,
@@ -27,28 +33,32 @@ const RUSTFLAGS = [
 ];
 
 function main() {
-  const wasm = compileRuntime();
+  const compiled = BUILDS.map(compileRuntime);
   const bindgen = compileBindgen();
   const stampFile = join(targetDir, "stamp.json");
-  const inputs = hashOf([wasm, bindgen]);
+  const inputs = hashOf([...compiled, bindgen]);
   const fresh = readStamp(stampFile);
-  if (fresh?.inputs !== inputs || !existsSync(join(pkg, "edge_runtime_bg.wasm"))) {
+  const isThere = ({ out }) => existsSync(join(out, "edge_runtime_bg.wasm"));
+  if (fresh?.inputs !== inputs || !BUILDS.every(isThere)) {
     rmSync(pkg, { recursive: true, force: true });
     rmSync(stampFile, { force: true });
-    mkdirSync(pkg, { recursive: true });
-    run(bindgen, [wasm, pkg]);
+    for (const [i, { out }] of BUILDS.entries()) {
+      mkdirSync(out, { recursive: true });
+      run(bindgen, [compiled[i], out]);
+    }
   }
   compileTypeScript();
   report(stampFile, inputs, fresh);
 }
 
-function compileRuntime() {
+function compileRuntime({ features, targetDir }) {
   const toolchain = wasmToolchain();
   const args = ["build", "--locked", "--package", "edge-runtime", "--lib", "--no-default-features"];
   args.push("--profile", "web", "--target", TARGET, "--target-dir", targetDir, ...toolchain.args);
+  const flags = [`-Ctarget-feature=${features}`, ...RUSTFLAGS];
   run(toolchain.cargo, args, {
     cwd: root,
-    env: { ...toolchain.env, CARGO_ENCODED_RUSTFLAGS: RUSTFLAGS.join("\x1f") },
+    env: { ...toolchain.env, CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") },
   });
   return join(targetDir, TARGET, "web", "edge_runtime.wasm");
 }
@@ -69,7 +79,7 @@ function compileTypeScript() {
 /** Prints the size of each file that a page loads. Brotli at its best takes seconds, so the sizes are kept. */
 function report(stampFile, inputs, fresh) {
   const sizes = fresh?.inputs === inputs ? fresh.sizes : {};
-  const rows = readdirSync(pkg).filter((name) => /\.(js|wasm)$/.test(name)).sort();
+  const rows = readdirSync(pkg, { recursive: true }).filter((name) => /\.(js|wasm)$/.test(name)).sort();
   for (const name of rows) {
     const bytes = readFileSync(join(pkg, name));
     const hash = createHash("sha256").update(bytes).digest("hex");
@@ -81,7 +91,7 @@ function report(stampFile, inputs, fresh) {
       sizes[name] = { hash, raw: bytes.length, brotli: brotliCompressSync(bytes, { params }).length };
     }
     const { raw, brotli } = sizes[name];
-    console.log(`wasm/pkg/${name.padEnd(22)} ${count(raw)} bytes, ${count(brotli)} with brotli`);
+    console.log(`wasm/pkg/${name.padEnd(30)} ${count(raw)} bytes, ${count(brotli)} with brotli`);
   }
   writeFileSync(stampFile, JSON.stringify({ inputs, sizes }));
 }

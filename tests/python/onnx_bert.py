@@ -52,7 +52,7 @@ WEIGHTS = {
 
 
 def as_bert(config, weights):
-    """A DistilBERT is a BERT whose token types are all zeros."""
+    """A DistilBERT is a BERT without token types, under other names."""
     if config["model_type"] != "distilbert":
         return config, weights
     renamed = {}
@@ -60,7 +60,6 @@ def as_bert(config, weights):
         for old, new in WEIGHTS.items():
             name = name.replace(old, new)
         renamed[name] = array
-    renamed["bert.embeddings.token_type_embeddings.weight"] = np.zeros((2, config["dim"]), np.float32)
     return {**{CONFIG.get(key, key): value for key, value in config.items()}, "layer_norm_eps": 1e-12}, renamed
 
 
@@ -108,16 +107,16 @@ class Bert:
 
     def embeddings(self, token_types):
         g, prefix = self.g, "bert.embeddings"
-        words = g.op("Gather", self.weight(f"{prefix}.word_embeddings.weight"), "input_ids")
-        if token_types:
-            types = g.op("Gather", self.weight(f"{prefix}.token_type_embeddings.weight"), "token_type_ids")
-        else:
-            types = g.constant(self.weights[f"{prefix}.token_type_embeddings.weight"][0])
+        x = g.op("Gather", self.weight(f"{prefix}.word_embeddings.weight"), "input_ids")
+        types = f"{prefix}.token_type_embeddings.weight"
+        if types in self.weights:
+            of_each = g.op("Gather", self.weight(types), "token_type_ids") if token_types else g.constant(self.weights[types][0])
+            x = g.op("Add", x, of_each)
         all_positions = g.constant(np.arange(self.config["max_position_embeddings"], dtype=np.int64)[None])
         length = g.size("input_ids", 1)
         positions = g.op("Slice", all_positions, g.integers(0), length, g.integers(1), g.integers(1))
         positions = g.op("Gather", self.weight(f"{prefix}.position_embeddings.weight"), positions)
-        return self.norm(g.op("Add", g.op("Add", words, types), positions), f"{prefix}.LayerNorm")
+        return self.norm(g.op("Add", x, positions), f"{prefix}.LayerNorm")
 
     def split(self, x, order):
         """[batch, sequence, hidden] to [batch, heads, ...] in the given order of axes."""
@@ -155,9 +154,13 @@ class Bert:
         return self.g.op("Gemm", x, self.weight(f"{prefix}.weight"), self.weight(f"{prefix}.bias"), transB=1)
 
     def pooler_head(self, x):
-        """BertForSequenceClassification: the first token, dense, tanh, classifier."""
+        """Hugging Face's classifier: the first token, dense, tanh (in a DistilBERT ReLU), classifier."""
         first = self.g.op("Gather", x, self.g.constant(np.int64(0)), axis=1)
-        return self.dense(self.g.op("Tanh", self.dense(first, "bert.pooler.dense")), "classifier")
+        if "pre_classifier.weight" in self.weights:
+            pooled = self.g.op("Relu", self.dense(first, "pre_classifier"))
+        else:
+            pooled = self.g.op("Tanh", self.dense(first, "bert.pooler.dense"))
+        return self.dense(pooled, "classifier")
 
     def mean_head(self, x, prefix):
         """The mean over the tokens that are there, dense, tanh, classifier."""

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
+pub mod bench;
 pub mod checkpoint;
 pub mod compress;
 pub mod data;

@@ -3,7 +3,7 @@
 //     const classifier = await Classifier.load("model.edge");
 //     const { label, stage } = await classifier.classify("what a film");
 
-import init, { WasmClassifier } from "./edge_runtime.js";
+import type { WasmClassifier } from "./edge_runtime.js";
 
 /** Where a bundle comes from: an address, a response, a stream of bytes, or the bytes. */
 export type Source = string | URL | Response | ReadableStream<Uint8Array> | ArrayBuffer;
@@ -70,6 +70,35 @@ export interface Manifest {
   readonly policy?: Policy;
 }
 
+/** The smallest module that needs relaxed SIMD: a function of the dot product that the kernels use. */
+// prettier-ignore
+const RELAXED_SIMD = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, // magic, version
+  1, 5, 1, 96, 0, 1, 123, // type: () -> v128
+  3, 2, 1, 0, // one function of it
+  // body: i32.const 0, i8x16.splat, three times; i32x4.relaxed_dot_i8x16_i7x16_add_s
+  10, 19, 1, 17, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11,
+]);
+
+/** The build that this browser runs fastest, fetched and compiled once. */
+function runtime() {
+  started ??= start().catch((error: unknown) => {
+    started = undefined; // The network may be back at the next call.
+    throw error;
+  });
+  return started;
+}
+let started: ReturnType<typeof start> | undefined;
+
+async function start() {
+  const build = WebAssembly.validate(RELAXED_SIMD)
+    ? await import("./relaxed/edge_runtime.js")
+    : await import("./edge_runtime.js");
+  await build.default();
+  // The builds differ in their instructions only.
+  return build as typeof import("./edge_runtime.js");
+}
+
 /** A model that puts labels on texts. */
 export class Classifier {
   readonly #wasm: WasmClassifier;
@@ -92,7 +121,7 @@ export class Classifier {
   static async load(source: Source, options: LoadOptions = {}): Promise<Classifier> {
     const { onProgress, policy, signal } = options;
     signal?.throwIfAborted();
-    const [stream] = await Promise.all([open(source, signal), init()]);
+    const [stream, { WasmClassifier }] = await Promise.all([open(source, signal), runtime()]);
     const report =
       onProgress &&
       ((bytes: number, totalBytes: number, stagesReady: number, stagesTotal: number) =>

@@ -15,20 +15,16 @@ of the machine's speed hits all alike.
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
-import sys
 import time
-from itertools import product
-from pathlib import Path
+from itertools import cycle, product
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
 from torch import nn
+
+from common import Report, edge_bench, take_turns
 
 MODEL = "minilm, 6 exits, fp32, batch 32"
 OURS = "edge-toolkit"
@@ -37,29 +33,6 @@ SPARSE = "pytorch, sparse word embeddings"
 BATCH, LAYERS, WIDTH, CLASSES, VOCABULARY = 32, 6, 384, 2, 30522
 # Idle threads of PyTorch's pool spin for a moment, which is not to be on our account.
 PAUSE = 0.01
-
-
-class Ours:
-    """`edge-bench train-step`: a line with the lengths of a batch goes in, a line with nanoseconds comes out."""
-
-    def __init__(self, threads):
-        command = [str(Path(os.environ["EDGE_BIN_DIR"]) / "edge-bench"), "train-step", "--threads", str(threads)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-
-    def __call__(self, lengths):
-        try:
-            self.process.stdin.write(" ".join(map(str, lengths)) + "\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if not answer.strip().isdigit():
-            raise SystemExit(f"edge-bench answered {answer!r} for {lengths} (exit status {self.process.wait(10)})")
-        return int(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
 
 
 class Network(nn.Module):
@@ -155,30 +128,6 @@ def fastest(batches, sparse, tries=6):
     return min(found, key=found.get)
 
 
-def measure(contenders, batches, rounds, warmup):
-    times = {name: [] for name in contenders}
-    names = list(contenders)
-    for i in range(warmup + rounds):
-        turn = i % len(names)
-        for name in names[turn:] + names[:turn]:
-            time.sleep(PAUSE)
-            spent = contenders[name](batches[i % len(batches)])
-            if i >= warmup:
-                times[name].append(spent / 1e6)
-    return {name: np.array(value) for name, value in times.items()}
-
-
-def processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
-
-
-def spread(values):
-    return np.median(values), np.percentile(values, 10), np.percentile(values, 90)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print an array of objects in place of the table")
@@ -193,42 +142,31 @@ def main():
     mixed = mixed_batches(12)
     workloads = {"24 tokens": [[24] * BATCH], "mixed lengths": mixed}
 
-    rows, table = [], []
-    ours = Ours(options.threads)
-    for workload, batches in workloads.items():
-        settings = {name: fastest(batches, sparse) for name, sparse in ((DENSE, False), (SPARSE, True))}
-        contenders = {OURS: ours} | {name: Peer(*s, sparse=name == SPARSE) for name, s in settings.items()}
-        times = measure(contenders, batches, options.rounds, options.warmup)
-        for name, spent in times.items():
-            middle, low, high = spread(spent)
-            line = f"{workload:<14} {name:<34} {f'{middle:.1f} [{low:.1f} - {high:.1f}]':<26}"
-            if name != OURS:
-                # p10 and p90 are those of the ratio round by round.
-                ratio = np.median(times[OURS]) / middle
-                _, best, worst = spread(times[OURS] / spent)
-                line += f" {ratio:.2f} [{best:.2f} - {worst:.2f}]  {', '.join(settings[name])}"
-                rows.append(dict(
-                    target=f"{sys.platform}-{platform.machine()}", peer=name, model=MODEL, workload=workload,
-                    threads=options.threads, settings=" ".join(settings[name]), ratio=round(float(ratio), 3),
-                    p10=round(float(best), 3), p90=round(float(worst), 3),
-                    ours_ms=round(float(np.median(times[OURS])), 3), peer_ms=round(float(middle), 3),
-                ))
-            table.append(line)
-    ours.close()
-    if options.json:
-        print(json.dumps(rows, indent=1))
-        return
-
     padded = sum(max(b) * len(b) for b in mixed)
     real = sum(map(sum, mixed))
-    print(f"{MODEL}, one training step, {options.rounds} rounds; milliseconds: median [p10 - p90]")
-    print(f"{processor()}, {options.threads} threads of {os.cpu_count()}; torch {torch.__version__}, "
-          f"transformers {transformers.__version__}, python {platform.python_version()}")
-    print(f"mixed lengths: {min(map(min, mixed))} to {max(map(max, mixed))} tokens, {real / BATCH / len(mixed):.1f} on "
-          f"average; padded to the longest of a batch, {1 - real / padded:.1%} is padding")
-    print(f"{'workload':<14} {'contender':<34} {'time':<26} ratio ours/theirs [p10 - p90], its fastest setting")
-    for line in table:
-        print(line)
+    report = Report(
+        f"{MODEL}, one training step, {options.threads} threads",
+        f"torch {torch.__version__}, transformers {transformers.__version__}",
+    )
+    report.note(
+        f"mixed lengths: {min(map(min, mixed))} to {max(map(max, mixed))} tokens, {real / BATCH / len(mixed):.1f} on "
+        f"average; padded to the longest of a batch, {1 - real / padded:.1%} is padding"
+    )
+    ours = edge_bench("train-step", "--threads", options.threads)
+    for workload, batches in workloads.items():
+        settings = {name: fastest(batches, sparse) for name, sparse in ((DENSE, False), (SPARSE, True))}
+        peers = {name: Peer(*s, sparse=name == SPARSE) for name, s in settings.items()}
+        for name, chosen in settings.items():
+            report.note(f"{workload}: the fastest of {name} is {', '.join(chosen)}")
+        # Every contender walks the same batches by itself.
+        walks = {name: cycle(batches) for name in (OURS, *peers)}
+        asks = {OURS: lambda: ours.ask(*next(walks[OURS]))[0]}
+        asks |= {name: lambda name=name: peers[name](next(walks[name])) for name in peers}
+        times = take_turns(asks, options.rounds, options.warmup, PAUSE)
+        tokens = round(sum(map(sum, batches)) / BATCH / len(batches), 1)
+        report.add(OURS, times, f"minilm fp32, {workload}", tokens, threads=options.threads)
+    ours.close()
+    report.show(options.json)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 //! The `edge-bench` command line.
 
-use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
-use edge_runtime::tokenizer::Encoded;
-use edge_runtime::{Classifier, ExitPolicy};
-use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use edge_toolkit::{bench, train::StepBench};
+use std::path::PathBuf;
 
-/// Measures a model.
+/// Measures us in answer to another program, which can so measure us and a peer in turn. Every
+/// command but `load` answers each line of standard input with a line that begins with nanoseconds.
 #[derive(Parser)]
 #[command(name = "edge-bench", version)]
 struct Arguments {
@@ -18,15 +15,40 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Classifies one sentence, at full depth, for every line of standard input that holds a number
-    /// of tokens, and answers with the nanoseconds it took: so that another program can measure us
-    /// and a peer in turn
+    /// Classifies the sentence whose token ids a line holds, on one thread; the logits follow the
+    /// nanoseconds
     Serve {
         /// The bundle
         model: PathBuf,
+        /// Leave early, by the bundle's policy, in place of full depth
+        #[arg(long)]
+        exits: bool,
     },
-    /// Trains for one step, with an exit after every layer, for every line of standard input that
-    /// holds the lengths of a batch's sentences, and answers with the nanoseconds it took
+    /// Classifies all lines of a file, tokenization included, for every line of standard input; the
+    /// labels, as indices, follow the nanoseconds
+    Throughput {
+        /// The bundle
+        model: PathBuf,
+        /// The texts, one a line
+        file: PathBuf,
+        /// Leave early, by the bundle's policy, in place of full depth
+        #[arg(long)]
+        exits: bool,
+        /// The number of threads
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
+    /// Opens a bundle and classifies a text at full depth, once; prints the nanoseconds from the
+    /// start to the open model, and to the first answer
+    Load {
+        /// The bundle
+        model: PathBuf,
+        /// The text
+        #[arg(default_value = "a film")]
+        text: String,
+    },
+    /// Trains for one step, with an exit after every layer, on a batch of sentences whose lengths a
+    /// line holds
     TrainStep {
         /// The checkpoint
         #[arg(long, default_value = "models/sst2-minilm")]
@@ -38,53 +60,43 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
     match Arguments::parse().command {
-        Command::Serve { model } => serve(&model),
-        Command::TrainStep { model, threads } => train_step(&model, threads),
-    }
-}
-
-fn serve(model: &Path) -> anyhow::Result<()> {
-    let classifier = Classifier::open(model)?;
-    let architecture = &classifier.manifest().architecture;
-    answer(|line| {
-        let tokens: usize =
-            line.trim().parse().with_context(|| format!("`{line}` is not a number of tokens"))?;
-        ensure!(
-            (1..=architecture.max_tokens).contains(&tokens),
-            "{tokens} tokens; the model takes 1 to {}",
-            architecture.max_tokens
-        );
-        // Any ids do: the time does not depend on them.
-        let ids = (0..tokens).map(|i| (i * 7919 % architecture.vocabulary) as u32).collect();
-        let sentence = vec![Encoded { ids, truncated: false }];
-        let start = Instant::now();
-        classifier.classify_tokens(sentence, &ExitPolicy::Never)?;
-        Ok(start.elapsed())
-    })
-}
-
-fn train_step(model: &Path, threads: usize) -> anyhow::Result<()> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    let mut step = edge_toolkit::train::StepBench::new(model)?;
-    answer(|line| {
-        let lengths: Vec<usize> = line
-            .split_whitespace()
-            .map(|n| n.parse().with_context(|| format!("`{n}` is not a number of tokens")))
-            .collect::<anyhow::Result<_>>()?;
-        ensure!(
-            !lengths.is_empty() && !lengths.contains(&0),
-            "`{line}`: a sentence without tokens"
-        );
-        Ok(step.run(&lengths)?)
-    })
-}
-
-/// Answers every line of standard input with the nanoseconds that `measure` says.
-fn answer(mut measure: impl FnMut(&str) -> anyhow::Result<Duration>) -> anyhow::Result<()> {
-    for line in std::io::stdin().lock().lines() {
-        println!("{}", measure(&line?)?.as_nanos());
-        std::io::stdout().flush()?;
+        Command::Serve { model, exits } => {
+            let classifier = bench::open(&model)?;
+            let policy = bench::policy(&classifier, exits);
+            bench::answer(input, output, |line| {
+                bench::sentence(&classifier, &policy, bench::numbers(line)?)
+            })?;
+        }
+        Command::Throughput { model, file, exits, threads } => {
+            let classifier = bench::open(&model)?;
+            let policy = bench::policy(&classifier, exits);
+            let texts = std::fs::read_to_string(&file)
+                .map_err(|cause| edge_toolkit::Error::Io { path: file, cause })?;
+            let texts: Vec<&str> = texts.lines().collect();
+            bench::answer(input, output, |_| {
+                let (spent, labels) = bench::texts(&classifier, &policy, &texts, threads)?;
+                let labels: Vec<String> = labels.iter().map(usize::to_string).collect();
+                Ok(format!("{} {}", spent.as_nanos(), labels.join(" ")))
+            })?;
+        }
+        Command::Load { model, text } => {
+            let load = bench::load(&model, &text)?;
+            println!("{} {}", load.open.as_nanos(), load.first_answer.as_nanos());
+        }
+        Command::TrainStep { model, threads } => {
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+            let mut step = StepBench::new(&model)?;
+            bench::answer(input, output, |line| {
+                let lengths: Vec<usize> = bench::numbers(line)?;
+                if lengths.contains(&0) {
+                    let problem = format!("`{line}`: a sentence without tokens");
+                    return Err(edge_toolkit::Error::Measure(problem));
+                }
+                Ok(step.run(&lengths)?.as_nanos())
+            })?;
+        }
     }
     Ok(())
 }

@@ -1,0 +1,209 @@
+//! What `edge-bench` measures, so that another program can time us and a peer in turn.
+//!
+//! Each of them answers lines with lines: a line of work goes in, a line comes out that begins with
+//! the nanoseconds it took.
+
+use crate::Error;
+use edge_runtime::tokenizer::Encoded;
+use edge_runtime::{Classifier, ExitPolicy};
+use std::fmt::Display;
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Sentences that a thread takes at a time.
+const CHUNK: usize = 16;
+
+/// Answers every line of `input` with what `measure` makes of it, until there are no more.
+///
+/// # Errors
+/// Those of `measure`, and [`Error::Io`] if a line cannot be read or written.
+pub fn answer<A: Display>(
+    input: impl BufRead,
+    mut output: impl Write,
+    mut measure: impl FnMut(&str) -> Result<A, Error>,
+) -> Result<(), Error> {
+    for line in input.lines() {
+        let line = line.map_err(|e| Error::io("standard input", e))?;
+        let answer = measure(&line)?;
+        writeln!(output, "{answer}")
+            .and_then(|()| output.flush())
+            .map_err(|e| Error::io("standard output", e))?;
+    }
+    Ok(())
+}
+
+/// The numbers of a line.
+///
+/// # Errors
+/// [`Error::Measure`] if one is none, or there are none.
+pub fn numbers<T: std::str::FromStr>(line: &str) -> Result<Vec<T>, Error> {
+    let number = |word: &str| {
+        word.parse().map_err(|_| Error::Measure(format!("`{word}` is no number that it can be")))
+    };
+    let numbers = line.split_whitespace().map(number).collect::<Result<Vec<_>, Error>>()?;
+    if numbers.is_empty() {
+        return Err(Error::Measure("a line without numbers".into()));
+    }
+    Ok(numbers)
+}
+
+/// Opens a bundle.
+///
+/// # Errors
+/// [`Error::Bundle`].
+pub fn open(model: &Path) -> Result<Classifier, Error> {
+    Classifier::open(model).map_err(|cause| Error::Bundle { path: model.into(), cause })
+}
+
+/// The policy of the bundle, or full depth.
+pub fn policy(classifier: &Classifier, exits: bool) -> ExitPolicy {
+    if exits { classifier.policy() } else { ExitPolicy::Never }
+}
+
+/// Classifies one sentence of these token ids: the nanoseconds, and the logits of the exit at
+/// which it left.
+///
+/// # Errors
+/// [`Error::Measure`] for ids that the model does not have, or if the computation fails.
+pub fn sentence(
+    classifier: &Classifier,
+    policy: &ExitPolicy,
+    ids: Vec<u32>,
+) -> Result<String, Error> {
+    let architecture = &classifier.manifest().architecture;
+    if ids.len() > architecture.max_tokens {
+        return Err(Error::Measure(format!(
+            "{} tokens; the model takes 1 to {}",
+            ids.len(),
+            architecture.max_tokens
+        )));
+    }
+    if let Some(id) = ids.iter().find(|id| **id as usize >= architecture.vocabulary) {
+        return Err(Error::Measure(format!(
+            "token id {id}; the model has {} word pieces",
+            architecture.vocabulary
+        )));
+    }
+    let sentence = vec![Encoded { ids, truncated: false }];
+    let start = Instant::now();
+    let predictions =
+        classifier.classify_tokens(sentence, policy).map_err(|e| Error::Measure(e.to_string()))?;
+    let spent = start.elapsed();
+    let logits = predictions[0].exits.last().expect("an exit was passed");
+    let logits: Vec<String> = logits.iter().map(f32::to_string).collect();
+    Ok(format!("{} {}", spent.as_nanos(), logits.join(" ")))
+}
+
+/// Classifies texts, tokenization included, on so many threads that each take some at a time: how
+/// long it took, and the label of each text as an index.
+///
+/// # Errors
+/// [`Error::Measure`] if the computation fails.
+pub fn texts(
+    classifier: &Classifier,
+    policy: &ExitPolicy,
+    texts: &[&str],
+    threads: usize,
+) -> Result<(Duration, Vec<usize>), Error> {
+    let chunks: Vec<&[&str]> = texts.chunks(CHUNK).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(chunk) = chunks.get(number) else { break };
+            done.push((number, classifier.classify(chunk, policy)?));
+        }
+        Ok::<_, edge_runtime::Error>(done)
+    };
+    let start = Instant::now();
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work()?;
+        for other in others {
+            done.extend(other.join().expect("a thread that only classifies")?);
+        }
+        Ok(done)
+    })
+    .map_err(|e: edge_runtime::Error| Error::Measure(e.to_string()))?;
+    let spent = start.elapsed();
+    done.sort_unstable_by_key(|(number, _)| *number);
+    let index = |label: &String| classifier.labels().iter().position(|l| l == label);
+    let labels = done.iter().flat_map(|(_, predictions)| predictions);
+    Ok((spent, labels.map(|p| index(&p.label).expect("one of the labels")).collect()))
+}
+
+/// What loading a model takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// From nothing to an open model.
+    pub open: Duration,
+    /// From nothing to the first answer.
+    pub first_answer: Duration,
+}
+
+/// Opens a bundle and classifies a text at full depth.
+///
+/// # Errors
+/// [`Error::Bundle`], or [`Error::Measure`] if the computation fails.
+pub fn load(model: &Path, text: &str) -> Result<Load, Error> {
+    let start = Instant::now();
+    let classifier = open(model)?;
+    let open = start.elapsed();
+    classifier.classify(&[text], &ExitPolicy::Never).map_err(|e| Error::Measure(e.to_string()))?;
+    Ok(Load { open, first_answer: start.elapsed() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use crate::export::{Precision, export};
+
+    fn fixture(folder: &Path) -> Classifier {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fixtures/bert-exits");
+        let bundle = folder.join("model.edge");
+        export(&Checkpoint::open(&from).unwrap(), Precision::Fp32, &bundle, |_, _, _| {}).unwrap();
+        open(&bundle).unwrap()
+    }
+
+    #[test]
+    fn threads_give_the_labels_in_the_order_of_the_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let classifier = fixture(folder.path());
+        let words = ["good", "bad", "a film", "the film is not what it was"];
+        let many: Vec<&str> = words.into_iter().cycle().take(5 * CHUNK + 3).collect();
+        let (_, alone) = texts(&classifier, &ExitPolicy::Never, &many, 1).unwrap();
+        let (_, shared) = texts(&classifier, &ExitPolicy::Never, &many, 3).unwrap();
+        assert_eq!(alone.len(), many.len());
+        assert_eq!(alone, shared);
+    }
+
+    #[test]
+    fn lines_are_answered_with_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let classifier = fixture(folder.path());
+        let mut out = Vec::new();
+        let serve = |input: &str, out: &mut Vec<u8>| {
+            answer(input.as_bytes(), out, |line| {
+                sentence(&classifier, &ExitPolicy::Never, numbers(line)?)
+            })
+        };
+        serve("2 5 3\n2 3\n", &mut out).unwrap();
+        let lines: Vec<Vec<f64>> =
+            std::str::from_utf8(&out).unwrap().lines().map(|l| numbers(l).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        for line in lines {
+            assert_eq!(line.len(), 1 + classifier.labels().len());
+            assert!(line[0] > 0.0);
+        }
+        for (line, said) in [("", "without numbers"), ("2 x", "`x`"), ("99999999", "99999999")] {
+            let error = serve(&format!("{line}\n"), &mut out).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let long = "2 ".repeat(classifier.manifest().architecture.max_tokens + 1);
+        assert!(serve(&format!("{long}\n"), &mut out).unwrap_err().to_string().contains("1 to"));
+    }
+}
