@@ -9,11 +9,7 @@ use edge_runtime::{Classifier, ExitPolicy};
 use std::fmt::Display;
 use std::io::{BufRead, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-/// Sentences that a thread takes at a time.
-const CHUNK: usize = 16;
 
 /// Answers every line of `input` with what `measure` makes of it, until there are no more.
 ///
@@ -96,8 +92,7 @@ pub fn sentence(
     Ok(format!("{} {}", spent.as_nanos(), logits.join(" ")))
 }
 
-/// Classifies texts, tokenization included, on so many threads that each take some at a time: how
-/// long it took, and the label of each text as an index.
+/// Classifies texts, tokenization included: how long it took, and the label of each text as an index.
 ///
 /// # Errors
 /// [`Error::Measure`] if the computation fails.
@@ -105,34 +100,13 @@ pub fn texts(
     classifier: &Classifier,
     policy: &ExitPolicy,
     texts: &[&str],
-    threads: usize,
 ) -> Result<(Duration, Vec<usize>), Error> {
-    let chunks: Vec<&[&str]> = texts.chunks(CHUNK).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(chunk) = chunks.get(number) else { break };
-            done.push((number, classifier.classify(chunk, policy)?));
-        }
-        Ok::<_, edge_runtime::Error>(done)
-    };
     let start = Instant::now();
-    let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut done = work()?;
-        for other in others {
-            done.extend(other.join().expect("a thread that only classifies")?);
-        }
-        Ok(done)
-    })
-    .map_err(|e: edge_runtime::Error| Error::Measure(e.to_string()))?;
+    let predictions =
+        classifier.classify(texts, policy).map_err(|e| Error::Measure(e.to_string()))?;
     let spent = start.elapsed();
-    done.sort_unstable_by_key(|(number, _)| *number);
     let index = |label: &String| classifier.labels().iter().position(|l| l == label);
-    let labels = done.iter().flat_map(|(_, predictions)| predictions);
-    Ok((spent, labels.map(|p| index(&p.label).expect("one of the labels")).collect()))
+    Ok((spent, predictions.iter().map(|p| index(&p.label).expect("one of the labels")).collect()))
 }
 
 /// What loading a model takes.
@@ -170,15 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn threads_give_the_labels_in_the_order_of_the_texts() {
+    fn labels_are_in_the_order_of_the_texts() {
         let folder = tempfile::tempdir().unwrap();
         let classifier = fixture(folder.path());
         let words = ["good", "bad", "a film", "the film is not what it was"];
-        let many: Vec<&str> = words.into_iter().cycle().take(5 * CHUNK + 3).collect();
-        let (_, alone) = texts(&classifier, &ExitPolicy::Never, &many, 1).unwrap();
-        let (_, shared) = texts(&classifier, &ExitPolicy::Never, &many, 3).unwrap();
-        assert_eq!(alone.len(), many.len());
-        assert_eq!(alone, shared);
+        let label = |text: &str| texts(&classifier, &ExitPolicy::Never, &[text]).unwrap().1[0];
+        let (_, together) = texts(&classifier, &ExitPolicy::Never, &words).unwrap();
+        assert_eq!(together, words.map(label));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::path::Path;
 
 /// Sentences are computed together until they have this many tokens, to bound the memory.
-const TOKENS_PER_BATCH: usize = 4096;
+const TOKENS_PER_BATCH: usize = 1024;
 
 /// A model that puts labels on texts.
 ///

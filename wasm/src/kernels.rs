@@ -9,6 +9,11 @@
 //! between two int8 values would be rounded one way here and the other way there, and the answers
 //! would drift apart by far more than the last bit.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over lanes and over the rows of a tile are unrolled and vectorized best by index"
+)]
+
 pub mod activation;
 pub mod attention;
 pub mod embed;

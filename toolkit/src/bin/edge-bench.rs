@@ -70,13 +70,13 @@ fn main() -> anyhow::Result<()> {
             })?;
         }
         Command::Throughput { model, file, exits, threads } => {
-            let classifier = bench::open(&model)?;
+            let classifier = bench::open(&model)?.with_threads(threads);
             let policy = bench::policy(&classifier, exits);
             let texts = std::fs::read_to_string(&file)
                 .map_err(|cause| edge_toolkit::Error::Io { path: file, cause })?;
             let texts: Vec<&str> = texts.lines().collect();
             bench::answer(input, output, |_| {
-                let (spent, labels) = bench::texts(&classifier, &policy, &texts, threads)?;
+                let (spent, labels) = bench::texts(&classifier, &policy, &texts)?;
                 let labels: Vec<String> = labels.iter().map(usize::to_string).collect();
                 Ok(format!("{} {}", spent.as_nanos(), labels.join(" ")))
             })?;

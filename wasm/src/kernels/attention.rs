@@ -1,20 +1,21 @@
 //! Multi-head self-attention within each sentence (Vaswani et al. 2017).
 
 use super::isa::{Isa, compiled};
-use super::lanes::{LANES, Lanes, largest, product, total};
+use super::lanes::{LANES, Lanes, flat, product};
 use super::math::exp;
 
 /// Memory of [`self_attention`], used again by the next call.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// Keys of a head, transposed: `[d][blocks of 16 tokens]`.
-    keys: Vec<Lanes>,
+    /// Keys of a head: `[tokens][d]`.
+    keys: Vec<f32>,
     /// Values of a head: `[tokens][blocks of 16 columns]`.
     values: Vec<Lanes>,
-    /// A few queries of a head.
-    queries: Vec<f32>,
-    /// Of these queries the weights of all tokens, filled up to blocks of 16.
-    weights: Vec<f32>,
+    /// Some queries of a head, transposed: `[d][blocks of 16 queries]`.
+    queries: Vec<Lanes>,
+    /// What these queries give to each token, first scores and then weights:
+    /// `[tokens][blocks of 16 queries]`.
+    weights: Vec<Lanes>,
 }
 
 /// `out[i] = Σⱼ softmaxⱼ(qᵢ·kⱼ / √d) vⱼ` for every head of the first `queries` tokens of every
@@ -92,139 +93,188 @@ impl Head<'_> {
     }
 }
 
-/// One head of one sentence, `R` queries together.
+/// One head of one sentence, by up to `P` blocks of 16 queries: as many as `out` has rows.
 #[inline(always)]
 fn attend<const R: usize, const P: usize>(head: Head<'_>, scratch: &mut Scratch, out: &mut [f32]) {
-    let Head { qkv, width, d, first } = head;
+    let Head { qkv, width, d, .. } = head;
     let tokens = qkv.len() / (3 * width);
-    let (token_blocks, column_blocks) = (tokens.div_ceil(LANES), d.div_ceil(LANES));
-    let padded = token_blocks * LANES;
-    let keys = at_least(&mut scratch.keys, d * token_blocks, Lanes::ZERO);
-    let values = at_least(&mut scratch.values, tokens * column_blocks, Lanes::ZERO);
-    let queries = at_least(&mut scratch.queries, R * d, 0.0);
-    let weights = at_least(&mut scratch.weights, R * padded, 0.0);
-    for j in (0..tokens).step_by(FOUR) {
-        transpose(head, j, tokens, &mut keys[j / LANES..], token_blocks);
+    let blocks = d.div_ceil(LANES);
+    // Side by side: in `qkv` they are so far apart that caches hold few of them.
+    let keys = at_least(&mut scratch.keys, tokens * d, 0.0);
+    for (token, key) in keys.chunks_exact_mut(d).enumerate() {
+        copy(head.part(token, 1), key);
     }
-    // What fills up the last block is no token: its scores become −∞.
-    let mut filling = [0.0; LANES];
-    for (l, x) in filling.iter_mut().enumerate() {
-        *x = if (token_blocks - 1) * LANES + l < tokens { 0.0 } else { f32::NEG_INFINITY };
-    }
-    for (j, values) in values.chunks_exact_mut(column_blocks).enumerate() {
-        for (block, value) in values.iter_mut().zip(head.part(j, 2).chunks(LANES)) {
-            block.0[..value.len()].copy_from_slice(value);
+    let values = at_least(&mut scratch.values, tokens * blocks, Lanes::ZERO);
+    for (token, value) in values.chunks_exact_mut(blocks).enumerate() {
+        for (block, part) in value.iter_mut().zip(head.part(token, 2).chunks(LANES)) {
+            copy(part, &mut block.0[..part.len()]);
         }
     }
-    let scale = 1.0 / (d as f32).sqrt();
-    for (i, out) in out.chunks_mut(R * width).enumerate() {
-        let count = out.len() / width;
-        for (r, query) in queries.chunks_exact_mut(d).enumerate() {
-            // The last queries are computed again where they do not fill a tile.
-            let token = i * R + r.min(count - 1);
-            query.iter_mut().zip(head.part(token, 0)).for_each(|(q, x)| *q = x * scale);
-        }
-        let rows = std::array::from_fn(|r| &queries[r * d..(r + 1) * d]);
-        multiply::<R, P>(rows, keys, token_blocks, |r, block, scores| {
-            let mut scores = scores.0;
-            if block + 1 == token_blocks {
-                for l in 0..LANES {
-                    scores[l] += filling[l];
-                }
-            }
-            weights[r * padded + block * LANES..][..LANES].copy_from_slice(&scores);
-        });
-        let mut factors = [0.0; R];
-        for (row, factor) in weights.chunks_exact_mut(padded).zip(&mut factors) {
-            *factor = 1.0 / exponentials(row);
-        }
-        let rows = std::array::from_fn(|r| &weights[r * padded..][..tokens]);
-        multiply::<R, P>(rows, values, column_blocks, |r, block, sums| {
-            if r < count {
-                let columns = LANES.min(d - block * LANES);
-                let out = &mut out[r * width + first + block * LANES..][..columns];
-                out.iter_mut().zip(&sums.0).for_each(|(o, s)| *o = s * factors[r]);
-            }
-        });
+    let queries = out.len() / width;
+    let mut first = 0;
+    while first < queries {
+        let (together, out) = (queries - first, &mut out[first * width..]);
+        first += if together > LANES {
+            block::<R, P, P>(head, first, tokens, scratch, out)
+        } else {
+            block::<R, 1, P>(head, first, tokens, scratch, out)
+        };
     }
 }
 
-/// The product of `R` rows with a matrix of `blocks` blocks a row, handed over block by block.
-#[inline(always)]
-fn multiply<const R: usize, const P: usize>(
-    rows: [&[f32]; R],
-    matrix: &[Lanes],
-    blocks: usize,
-    mut take: impl FnMut(usize, usize, &Lanes),
-) {
-    let together = blocks / P * P;
-    for block in (0..together).step_by(P) {
-        let sums = product::<R, P>(rows, &matrix[block..], blocks, 1);
-        for (r, sums) in sums.iter().enumerate() {
-            for (p, sums) in sums.iter().enumerate() {
-                take(r, block + p, sums);
-            }
-        }
-    }
-    for block in together..blocks {
-        let sums = product::<R, 1>(rows, &matrix[block..], blocks, 1);
-        for (r, [sums]) in sums.iter().enumerate() {
-            take(r, block, sums);
-        }
-    }
-}
-
-/// Puts `exp(x − max x)` in the place of the scores and gives their sum.
+/// `Q` blocks of queries, or as many as `out` has rows; gives their number. `R` and `P` are the rows
+/// and blocks of a tile.
 ///
-/// −∞ becomes a number below 2e-38, too small to change a sum of 1 or more.
+/// Scores are computed for 16 queries side by side, so that neither the largest one nor the sum is
+/// looked for within a register.
 #[inline(always)]
-fn exponentials(row: &mut [f32]) -> f32 {
-    let blocks = row.as_chunks_mut::<LANES>().0;
-    let mut most = [f32::NEG_INFINITY; LANES];
-    for block in blocks.iter() {
-        for l in 0..LANES {
-            most[l] = if block[l] > most[l] { block[l] } else { most[l] };
+fn block<const R: usize, const Q: usize, const P: usize>(
+    head: Head<'_>,
+    query: usize,
+    tokens: usize,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) -> usize {
+    let Head { width, d, first, .. } = head;
+    let blocks = d.div_ceil(LANES);
+    let (keys, values) = (&scratch.keys[..tokens * d], &scratch.values[..tokens * blocks]);
+    let queries = at_least(&mut scratch.queries, d * Q, Lanes::ZERO);
+    let weights = at_least(&mut scratch.weights, tokens.next_multiple_of(R) * Q, Lanes::ZERO);
+    let count = (out.len() / width).min(Q * LANES);
+    transpose(head, query, count, queries, Q);
+    let scale = 1.0 / (d as f32).sqrt();
+
+    for token in (0..tokens).step_by(R) {
+        let rows = std::array::from_fn(|r| &keys[(token + r).min(tokens - 1) * d..][..d]);
+        let scores = product::<R, Q>(rows, queries, Q, 1);
+        let weights = &mut weights[token * Q..][..R * Q];
+        for r in 0..R {
+            for q in 0..Q {
+                weights[r * Q + q] = scores[r][q].times(scale);
+            }
         }
     }
-    let most = largest(most);
-    let mut sums = [0.0; LANES];
-    for block in blocks {
-        let mut exponentials = [0.0; LANES];
-        for l in 0..LANES {
-            exponentials[l] = exp(block[l] - most);
-            sums[l] += exponentials[l];
+
+    let weights = &mut weights[..tokens * Q];
+    let mut most = [[f32::NEG_INFINITY; LANES]; Q];
+    for scores in weights.as_chunks::<Q>().0 {
+        for q in 0..Q {
+            for l in 0..LANES {
+                most[q][l] = if scores[q].0[l] > most[q][l] { scores[q].0[l] } else { most[q][l] };
+            }
         }
-        *block = exponentials;
     }
-    total(sums)
+    let mut sums = [[0.0; LANES]; Q];
+    for scores in weights.as_chunks_mut::<Q>().0 {
+        for q in 0..Q {
+            for l in 0..LANES {
+                scores[q].0[l] = exp(scores[q].0[l] - most[q][l]);
+                sums[q][l] += scores[q].0[l];
+            }
+        }
+    }
+
+    for row in (0..count).step_by(R) {
+        let factors = std::array::from_fn(|r| 1.0 / sums.as_flattened()[row + r]);
+        let out = &mut out[row * width..];
+        let together = blocks / P * P;
+        for block in (0..together).step_by(P) {
+            let tile = sum::<R, Q, P>(weights, row, &values[block..], blocks);
+            write(&tile, factors, out, width, first + block * LANES, d - block * LANES);
+        }
+        for block in together..blocks {
+            let tile = sum::<R, Q, 1>(weights, row, &values[block..], blocks);
+            write(&tile, factors, out, width, first + block * LANES, d - block * LANES);
+        }
+    }
+    count
+}
+
+/// Of `R` queries the values, each times its weight, summed up: `P` blocks of columns.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+fn sum<const R: usize, const Q: usize, const P: usize>(
+    weights: &[Lanes],
+    query: usize,
+    values: &[Lanes],
+    step: usize,
+) -> [[Lanes; P]; R] {
+    let mut sums = [[Lanes::ZERO; P]; R];
+    let weights = flat(weights);
+    // Weights of neighbours are loaded one by one: shown that they stand side by side, the compiler
+    // shuffles whole tiles to load them together.
+    let rows: [&[f32]; R] = std::array::from_fn(|r| std::hint::black_box(&weights[query + r..]));
+    for token in 0..weights.len() / (Q * LANES) {
+        let values: [Lanes; P] = std::array::from_fn(|p| values[token * step + p]);
+        for r in 0..R {
+            for p in 0..P {
+                sums[r][p].add_product(rows[r][token * Q * LANES], &values[p]);
+            }
+        }
+    }
+    sums
+}
+
+/// Writes the rows of a tile that `out` has, each times its factor, from `column` on, of which the head has `columns` more.
+#[inline(always)]
+fn write<const R: usize, const P: usize>(
+    tile: &[[Lanes; P]; R],
+    factors: [f32; R],
+    out: &mut [f32],
+    width: usize,
+    column: usize,
+    columns: usize,
+) {
+    let rows = out.len() / width;
+    // Loops of fixed lengths are unrolled, without which the tile would be in memory all the time.
+    for r in 0..R {
+        for p in 0..P {
+            if r < rows {
+                let columns = LANES.min(columns - p * LANES);
+                copy(
+                    &tile[r][p].times(factors[r]).0[..columns],
+                    &mut out[r * width + column + p * LANES..][..columns],
+                );
+            }
+        }
+    }
+}
+
+/// Copies as many by sixteens, which are moved by registers and not by a call.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    let ((from, from_rest), (to, to_rest)) =
+        (from.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
+    for (from, to) in from.iter().zip(to) {
+        *to = *from;
+    }
+    to_rest[..from_rest.len()].copy_from_slice(from_rest);
 }
 
 /// Tokens and columns that are transposed together, in registers of four.
 const FOUR: usize = 4;
 
-/// Writes the keys of four tokens to their places in the lanes of `keys`, which has a row of
-/// `blocks` for every column. Where tokens end, the last one is written again.
+/// Writes `count` queries to the lanes of `to`, which has a row of `blocks` for every column. Where
+/// queries end, the last one is written again.
 #[inline(always)]
-fn transpose(head: Head<'_>, token: usize, tokens: usize, keys: &mut [Lanes], blocks: usize) {
-    let lane = token % LANES;
-    let row = |t: usize| head.part((token + t).min(tokens - 1), 1).as_chunks::<FOUR>();
-    let ((a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)) = (row(0), row(1), row(2), row(3));
-    let mut at = 0;
-    for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
-        for column in 0..FOUR {
-            keys[at].0[lane..lane + FOUR]
-                .copy_from_slice(&[a[column], b[column], c[column], d[column]]);
+fn transpose(head: Head<'_>, first: usize, count: usize, to: &mut [Lanes], blocks: usize) {
+    for query in (0..blocks * LANES).step_by(FOUR) {
+        let lane = query % LANES;
+        let row = |i: usize| head.part(first + (query + i).min(count - 1), 0).as_chunks::<FOUR>();
+        let ((a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)) = (row(0), row(1), row(2), row(3));
+        let mut at = query / LANES;
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            for column in 0..FOUR {
+                let queries = [a[column], b[column], c[column], d[column]];
+                to[at].0[lane..lane + FOUR].copy_from_slice(&queries);
+                at += blocks;
+            }
+        }
+        for column in 0..a_rest.len() {
+            let queries = [a_rest[column], b_rest[column], c_rest[column], d_rest[column]];
+            to[at].0[lane..lane + FOUR].copy_from_slice(&queries);
             at += blocks;
         }
-    }
-    for column in 0..a_rest.len() {
-        keys[at].0[lane..lane + FOUR].copy_from_slice(&[
-            a_rest[column],
-            b_rest[column],
-            c_rest[column],
-            d_rest[column],
-        ]);
-        at += blocks;
     }
 }
 

@@ -8,12 +8,23 @@ pub(super) const LANES: usize = 16;
 
 /// Sixteen floats on one cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Lanes(pub [f32; LANES]);
 
 impl Lanes {
     /// Zeros.
     pub(super) const ZERO: Lanes = Lanes([0.0; LANES]);
+
+    /// Each lane times a factor.
+    #[inline(always)]
+    pub(super) fn times(&self, factor: f32) -> Lanes {
+        // Into lanes of its own: in place the compiler makes gathers and scatters of it.
+        let mut product = Lanes::ZERO;
+        for l in 0..LANES {
+            product.0[l] = self.0[l] * factor;
+        }
+        product
+    }
 
     /// `self += factor · x`, rounded twice: a fused multiply-add is not there on all processors.
     #[inline(always)]
@@ -24,30 +35,27 @@ impl Lanes {
     }
 }
 
+/// All lanes in a row.
+#[inline(always)]
+pub(super) fn flat(lanes: &[Lanes]) -> &[f32] {
+    // SAFETY: sixteen floats are as large as their alignment, so there is nothing between them.
+    unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * LANES) }
+}
+
 /// The sum of the lanes.
-#[inline(always)]
-pub(super) fn total(lanes: [f32; LANES]) -> f32 {
-    by_halves(lanes, |a, b| a + b)
-}
-
-/// The largest of the lanes, none of which is a NaN.
-#[inline(always)]
-pub(super) fn largest(lanes: [f32; LANES]) -> f32 {
-    by_halves(lanes, |a, b| if b > a { b } else { a })
-}
-
+///
 /// Step by step: a loop over the halves would keep them in memory.
 #[inline(always)]
-fn by_halves(lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+fn total(lanes: [f32; LANES]) -> f32 {
     let mut eight = [0.0; 8];
     for l in 0..8 {
-        eight[l] = join(lanes[l], lanes[l + 8]);
+        eight[l] = lanes[l] + lanes[l + 8];
     }
     let mut four = [0.0; 4];
     for l in 0..4 {
-        four[l] = join(eight[l], eight[l + 4]);
+        four[l] = eight[l] + eight[l + 4];
     }
-    join(join(four[0], four[2]), join(four[1], four[3]))
+    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 /// The sum of `value` over `x`, lane by lane.
@@ -103,7 +111,8 @@ fn add(sums: &mut [f32; LANES], x: &[f32; LANES]) {
 /// `R` rows of `a` times `P` columns of lanes of `b`, summed in the order of `a`'s elements.
 ///
 /// What multiplies element `k` of a row stands at `b[k · step + p · apart]`.
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub(super) fn product<const R: usize, const P: usize>(
     a: [&[f32]; R],
     b: &[Lanes],

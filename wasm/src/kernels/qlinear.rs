@@ -31,6 +31,7 @@ use quantize::{Quantized, quantize};
 #[derive(Default, Debug)]
 pub struct Scratch {
     quantized: Quantized,
+    room: Vec<Line>,
 }
 
 /// `out = activation((q · W) · scale · (max|x| / 127) + bias)` for every row of `x`, where
@@ -49,7 +50,8 @@ pub fn qlinear(
 ) {
     assert_eq!(x.len() % weights.inputs(), 0);
     assert_eq!(x.len() / weights.inputs() * weights.outputs(), out.len());
-    let layer = Layer { x, weights, activation, quantized: &mut scratch.quantized, out };
+    let Scratch { quantized, room } = scratch;
+    let layer = Layer { x, weights, activation, quantized, room, out };
     match weights.method {
         #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
         Method::Portable => layer.run::<portable::Portable, _>(),
@@ -66,7 +68,11 @@ pub fn qlinear(
         // SAFETY: as above.
         Method::Avx512Vnni => unsafe { avx512::bytes(layer) },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Method::Simd128Pairs => layer.run::<simd128::Pairs, _>(),
+        Method::Simd128Pairs if x.len() < simd128::MANY_ROWS * weights.inputs() => {
+            layer.run::<simd128::Pairs, _>();
+        }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Method::Simd128Pairs => layer.run::<simd128::WidePairs, _>(),
         #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
         Method::RelaxedBytes => layer.run::<simd128::RelaxedBytes, _>(),
     }
@@ -80,6 +86,12 @@ trait Kernel<const P: usize> {
     /// The largest tile that its registers hold; at most [`MOST_ROWS`].
     const ROWS: usize;
 
+    /// A block as the tiles are to get it. `room` is memory for it.
+    #[inline(always)]
+    fn prepare<'a>(block: &'a [[Line; P]], _room: &'a mut Vec<Line>) -> &'a [[Line; P]] {
+        block
+    }
+
     /// The sums of `R` rows by a block, counted from `starts`. Rows and block are grouped for this
     /// kernel's [`Method`]: for every line of a panel a row has one group of four, or two of two.
     ///
@@ -89,7 +101,44 @@ trait Kernel<const P: usize> {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; P]],
+        ahead: Ahead,
     ) -> Sums<R, P>;
+}
+
+/// What a tile asks memory for while it multiplies: its share of the next block. Weights of a model
+/// that was at rest come from memory, which would else be waited for.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is no stable prefetch"))]
+struct Ahead {
+    first: *const Line,
+    /// Lines for each step of the tile.
+    lines: usize,
+}
+
+impl Ahead {
+    /// The share of a tile, the `tile`-th of `tiles`, of the block after `block`.
+    #[inline(always)]
+    fn new<const P: usize>(block: &[[Line; P]], tile: usize, tiles: usize) -> Self {
+        let lines = P.div_ceil(tiles);
+        // Shares are larger than they must be where they are uneven, and the last ones empty.
+        let lines = if tile * lines < P { lines } else { 0 };
+        // The last block is followed by something else, or by nothing: a prefetch may be anywhere.
+        let next = block.as_ptr_range().end.cast::<Line>();
+        Ahead { first: next.wrapping_add(tile * lines * block.len()), lines }
+    }
+
+    /// Asks for what is due at a step.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn prefetch(self, step: usize) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for i in 0..self.lines {
+            // SAFETY: a prefetch of any address is harmless.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(self.first.wrapping_add(step * self.lines + i).cast())
+            };
+        }
+    }
 }
 
 /// The most rows that any tile has.
@@ -101,7 +150,17 @@ struct Layer<'a> {
     weights: &'a PackedWeights,
     activation: Activation,
     quantized: &'a mut Quantized,
+    room: &'a mut Vec<Line>,
     out: &'a mut [f32],
+}
+
+/// What a tile of rows is multiplied by.
+struct Part<'a, const P: usize> {
+    /// Number of the block.
+    block: usize,
+    /// The block, as the kernel gets it.
+    lines: &'a [[Line; P]],
+    ahead: Ahead,
 }
 
 impl Layer<'_> {
@@ -115,29 +174,34 @@ impl Layer<'_> {
         let weights = self.weights;
         quantize(self.x, weights.inputs(), weights.format(), self.quantized);
         let rows = self.quantized.rows.len();
+        let mut room = std::mem::take(self.room);
         for block in 0..weights.blocks::<P>() {
             let mut first = 0;
-            while first < rows {
+            let tiles = rows.div_ceil(K::ROWS);
+            let packed = weights.block::<P>(block);
+            let lines = K::prepare(packed, &mut room);
+            for number in 0..tiles {
                 // Tiles as even as can be: a last tile of one row would keep few sums in flight.
-                let left = rows - first;
-                let tile = left.div_ceil(left.div_ceil(K::ROWS));
+                let tile = (rows - first).div_ceil(tiles - number);
+                let part = Part { block, lines, ahead: Ahead::new(packed, number, tiles) };
                 match tile {
-                    1 => self.tile::<K, P, 1>(block, first),
-                    2 => self.tile::<K, P, 2>(block, first),
-                    3 if K::ROWS >= 3 => self.tile::<K, P, 3>(block, first),
-                    4 if K::ROWS >= 4 => self.tile::<K, P, 4>(block, first),
-                    5 if K::ROWS >= 5 => self.tile::<K, P, 5>(block, first),
-                    MOST_ROWS if K::ROWS >= MOST_ROWS => self.tile::<K, P, MOST_ROWS>(block, first),
+                    1 => self.tile::<K, P, 1>(part, first),
+                    2 => self.tile::<K, P, 2>(part, first),
+                    3 if K::ROWS >= 3 => self.tile::<K, P, 3>(part, first),
+                    4 if K::ROWS >= 4 => self.tile::<K, P, 4>(part, first),
+                    5 if K::ROWS >= 5 => self.tile::<K, P, 5>(part, first),
+                    MOST_ROWS if K::ROWS >= MOST_ROWS => self.tile::<K, P, MOST_ROWS>(part, first),
                     _ => unreachable!("a tile has at most {} rows", K::ROWS),
                 }
                 first += tile;
             }
         }
+        *self.room = room;
     }
 
     /// Multiplies, rescales and activates `R` rows from `first` by a block.
     #[inline(always)]
-    fn tile<K: Kernel<P>, const P: usize, const R: usize>(&mut self, block: usize, first: usize) {
+    fn tile<K: Kernel<P>, const P: usize, const R: usize>(&mut self, part: Part<P>, first: usize) {
         let weights = self.weights;
         let groups = weights.format().groups(weights.inputs());
         let mut q: [&[[u8; 4]]; R] = [&[]; R];
@@ -147,9 +211,9 @@ impl Layer<'_> {
             starts[r] = self.quantized.rows[first + r].start;
         }
         // SAFETY: `run` is instantiated in functions that ask for the instructions of `K`.
-        let sums = unsafe { K::tile(q, starts, weights.block::<P>(block)) };
-        let (scales, bias) = weights.columns::<P>(block);
-        let column = block * P * LANES;
+        let sums = unsafe { K::tile(q, starts, part.lines, part.ahead) };
+        let (scales, bias) = weights.columns::<P>(part.block);
+        let column = part.block * P * LANES;
         let width = (P * LANES).min(weights.outputs() - column);
         for (r, sums) in sums.iter().enumerate() {
             let scale = self.quantized.rows[first + r].scale;

@@ -1,7 +1,7 @@
 //! AVX2, which has no int8 dot product: `vpmaddubsw` adds two products in 16 bits where weights
 //! are so narrow that it cannot saturate, else `vpmaddwd` multiplies weights widened to 16 bits.
 
-use super::{Kernel, LANES, Layer, Line, Sums};
+use super::{Ahead, Kernel, LANES, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
 /// The layer for weights in −64…63, compiled for AVX2.
@@ -27,9 +27,10 @@ impl Kernel<1> for Bytes {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
+        ahead: Ahead,
     ) -> Sums<R, 1> {
         // SAFETY: the caller's, that the processor has AVX2.
-        unsafe { tile_of_bytes(q, starts, block) }
+        unsafe { tile_of_bytes(q, starts, block, ahead) }
     }
 }
 
@@ -44,9 +45,10 @@ impl Kernel<1> for Pairs {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
+        ahead: Ahead,
     ) -> Sums<R, 1> {
         // SAFETY: the caller's, that the processor has AVX2.
-        unsafe { tile_of_pairs(q, starts, block) }
+        unsafe { tile_of_pairs(q, starts, block, ahead) }
     }
 }
 
@@ -56,12 +58,14 @@ fn tile_of_bytes<const R: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; 1]],
+    ahead: Ahead,
 ) -> Sums<R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q[..block.len()]);
     let ones = _mm256_set1_epi16(1);
     let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
     for (step, [line]) in block.iter().enumerate() {
+        ahead.prefetch(step);
         let weights = halves(line);
         for r in 0..R {
             let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));
@@ -80,11 +84,13 @@ fn tile_of_pairs<const R: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; 1]],
+    ahead: Ahead,
 ) -> Sums<R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q.as_chunks::<2>().0[..block.len()]);
     let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
     for (step, [line]) in block.iter().enumerate() {
+        ahead.prefetch(step);
         let halves = halves(line);
         for pair in 0..2 {
             let low = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(halves[pair]));

@@ -1,7 +1,7 @@
 //! AVX-512 VNNI: `vpdpbusd` multiplies four unsigned weights by four signed inputs in each of 16
 //! lanes and adds all of it to 32 bits, which wraps but does not saturate.
 
-use super::{Kernel, LANES, Layer, Line, Sums};
+use super::{Ahead, Kernel, LANES, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
 /// The layer, compiled for AVX-512 VNNI.
@@ -21,9 +21,10 @@ impl Kernel<4> for Bytes {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 4]],
+        ahead: Ahead,
     ) -> Sums<R, 4> {
         // SAFETY: the caller's, that the processor has the instructions.
-        unsafe { tile(q, starts, block) }
+        unsafe { tile(q, starts, block, ahead) }
     }
 }
 
@@ -33,6 +34,7 @@ fn tile<const R: usize, const P: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; P]],
+    ahead: Ahead,
 ) -> Sums<R, P> {
     // Shortening all to one length spares a bounds check in each step.
     let mut rows = q;
@@ -42,6 +44,7 @@ fn tile<const R: usize, const P: usize>(
         sums[r] = [_mm512_set1_epi32(starts[r]); P];
     }
     for (step, lines) in block.iter().enumerate() {
+        ahead.prefetch(step);
         let mut w = [_mm512_setzero_si512(); P];
         for p in 0..P {
             // SAFETY: a line is 64 bytes at an address that 64 divides.

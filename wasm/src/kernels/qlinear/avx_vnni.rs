@@ -1,6 +1,6 @@
 //! AVX-VNNI: `vpdpbusd` on registers of eight lanes. It wraps but does not saturate.
 
-use super::{Kernel, Layer, Line, Sums};
+use super::{Ahead, Kernel, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
 /// The layer, compiled for AVX2 with VNNI.
@@ -20,19 +20,26 @@ impl Kernel<1> for Bytes {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
+        ahead: Ahead,
     ) -> Sums<R, 1> {
         // SAFETY: the caller's, that the processor has the instructions.
-        unsafe { tile(q, starts, block) }
+        unsafe { tile(q, starts, block, ahead) }
     }
 }
 
 #[target_feature(enable = "avx2,avxvnni")]
 #[inline]
-fn tile<const R: usize>(q: [&[[u8; 4]]; R], starts: [i32; R], block: &[[Line; 1]]) -> Sums<R, 1> {
+fn tile<const R: usize>(
+    q: [&[[u8; 4]]; R],
+    starts: [i32; R],
+    block: &[[Line; 1]],
+    ahead: Ahead,
+) -> Sums<R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q[..block.len()]);
     let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
     for (step, [line]) in block.iter().enumerate() {
+        ahead.prefetch(step);
         let [low, high] = super::avx2::halves(line);
         for r in 0..R {
             let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));

@@ -17,7 +17,11 @@ pub(super) struct Format {
     pub(super) group: usize,
     /// What is added to every weight, so that an instruction can take it as unsigned.
     pub(super) shift: i32,
+    /// Whether in a panel all inputs of the first eight outputs stand before those of the others.
+    pub(super) halves: bool,
 }
+
+const PAIRS: Format = Format { group: 2, shift: 0, halves: false };
 
 impl Format {
     /// Groups of a row of so many inputs, the padding to whole lines included.
@@ -73,18 +77,18 @@ impl Method {
     fn format(self) -> Format {
         match self {
             #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
-            Method::Portable => Format { group: 2, shift: 0 },
+            Method::Portable => PAIRS,
             #[cfg(target_arch = "x86_64")]
-            Method::Avx2Pairs => Format { group: 2, shift: 0 },
+            Method::Avx2Pairs => PAIRS,
             // Two products of at most 127 · 127 do not saturate 16 bits.
             #[cfg(target_arch = "x86_64")]
-            Method::Avx2Bytes => Format { group: 4, shift: 64 },
+            Method::Avx2Bytes => Format { group: 4, shift: 64, halves: false },
             #[cfg(target_arch = "x86_64")]
-            Method::AvxVnni | Method::Avx512Vnni => Format { group: 4, shift: 128 },
+            Method::AvxVnni | Method::Avx512Vnni => Format { group: 4, shift: 128, halves: false },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Method::Simd128Pairs => Format { group: 2, shift: 0 },
+            Method::Simd128Pairs => Format { halves: true, ..PAIRS },
             #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Method::RelaxedBytes => Format { group: 4, shift: 64 },
+            Method::RelaxedBytes => Format { group: 4, shift: 64, halves: false },
         }
     }
 
@@ -98,6 +102,30 @@ impl Method {
     }
 }
 
+/// Four inputs of 16 outputs: those of a group side by side, `shift` added to each.
+#[inline(always)]
+fn interleave(tile: [[u8; LANES]; 4], group: usize, shift: u8) -> Line {
+    let mut line = Line([0; LANES * 4]);
+    if group == 4 {
+        for (lane, bytes) in line.0.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            for i in 0..4 {
+                bytes[i] = tile[i][lane].wrapping_add(shift);
+            }
+        }
+    } else {
+        for (half, tile) in
+            line.0.as_chunks_mut::<{ LANES * 2 }>().0.iter_mut().zip(tile.as_chunks::<2>().0)
+        {
+            for (lane, bytes) in half.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                for i in 0..2 {
+                    bytes[i] = tile[i][lane].wrapping_add(shift);
+                }
+            }
+        }
+    }
+    line
+}
+
 /// Int8 weights of a linear layer, packed for [`qlinear`](super::qlinear).
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedWeights {
@@ -105,8 +133,8 @@ pub struct PackedWeights {
     outputs: usize,
     pub(super) method: Method,
     /// `[blocks][lines][panels of a block]`: a block is read from front to back. In a line the
-    /// inputs of a group stand side by side, one group for each output. Inputs and outputs that do
-    /// not fill up are zeros, as are their scales and biases.
+    /// inputs of a group stand side by side, one group for each output. Inputs that do not fill up
+    /// meet zeros, and outputs that do not have scales and biases of zero.
     lines: Vec<Line>,
     scales: Vec<[f32; LANES]>,
     bias: Vec<[f32; LANES]>,
@@ -135,7 +163,8 @@ impl PackedWeights {
         bias: &[f32],
     ) -> Self {
         assert!(Isa::available().contains(&isa), "this processor does not have {isa:?}");
-        let narrow = values.iter().all(|v| (-64..64).contains(&(*v as i8)));
+        // Without leaving early, so that the compiler vectorizes it.
+        let narrow = values.iter().fold(0, |wide, v| wide | (v.wrapping_add(64) & 0x80)) == 0;
         Self::pack(Method::fastest(isa, narrow), inputs, outputs, values, scales, bias)
     }
 
@@ -150,16 +179,28 @@ impl PackedWeights {
         assert_eq!(values.len(), inputs * outputs);
         assert_eq!((scales.len(), bias.len()), (outputs, outputs));
         assert!(inputs > 0, "rows must have a width");
-        let (Format { group, shift }, panels) = (method.format(), method.panels());
+        let (Format { group, shift, halves }, panels) = (method.format(), method.panels());
         let steps = inputs.div_ceil(4);
         let blocks = outputs.div_ceil(LANES * panels);
-        let mut lines = vec![Line([0; LANES * 4]); blocks * steps * panels];
-        for (i, row) in values.chunks_exact(outputs).enumerate() {
-            for (o, value) in row.iter().enumerate() {
-                let (panel, lane) = (o / LANES, o % LANES);
-                let line = (panel / panels * steps + i / 4) * panels + panel % panels;
-                let byte = (i % 4 / group * LANES + lane) * group + i % group;
-                lines[line].0[byte] = (i32::from(*value as i8) + shift) as u8;
+        let mut lines = vec![Line([0; LANES * 4]); blocks * panels * steps];
+        for (step, rows) in values.chunks(4 * outputs).enumerate() {
+            for panel in 0..outputs.div_ceil(LANES) {
+                let columns = panel * LANES..outputs.min((panel + 1) * LANES);
+                let mut tile = [[0; LANES]; 4];
+                for (tile, row) in tile.iter_mut().zip(rows.chunks_exact(outputs)) {
+                    tile[..columns.len()].copy_from_slice(&row[columns.clone()]);
+                }
+                let line = interleave(tile, group, shift as u8);
+                if halves {
+                    // Those of two pairs of inputs, by eight outputs.
+                    for (i, bytes) in line.0.as_chunks::<LANES>().0.iter().enumerate() {
+                        let at = ((i % 2) * steps + step) * LANES * 2 + i / 2 * LANES;
+                        let line = &mut lines[panel * steps + at / (LANES * 4)];
+                        line.0[at % (LANES * 4)..][..LANES].copy_from_slice(bytes);
+                    }
+                } else {
+                    lines[(panel / panels * steps + step) * panels + panel % panels] = line;
+                }
             }
         }
         let padded = |values: &[f32]| {

@@ -1,6 +1,6 @@
 //! Plain Rust: what the others must give.
 
-use super::{Kernel, LANES, Line, Sums};
+use super::{Ahead, Kernel, LANES, Line, Sums};
 
 /// Pairs of inputs, widened to 16 bits.
 pub(super) struct Portable;
@@ -13,6 +13,7 @@ impl Kernel<1> for Portable {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
+        _: Ahead,
     ) -> Sums<R, 1> {
         let mut sums = starts.map(|start| [[start; LANES]]);
         for (step, [line]) in block.iter().enumerate() {

@@ -68,7 +68,7 @@ fn round(x: f32) -> u32 {
 mod tests {
     use super::*;
 
-    const BYTES: Format = Format { group: 4, shift: 64 };
+    const BYTES: Format = Format { group: 4, shift: 64, halves: false };
 
     #[test]
     fn quantized_rows_reach_but_never_pass_127() {
@@ -85,7 +85,7 @@ mod tests {
         quantize(&[1.0; 8], 8, BYTES, &mut to);
         quantize(&[-1.0; 5], 5, BYTES, &mut to);
         assert_eq!(to.groups, [[129; 4], [129, 0, 0, 0]]);
-        quantize(&[1.0, -0.5, 0.0], 3, Format { group: 2, shift: 0 }, &mut to);
+        quantize(&[1.0, -0.5, 0.0], 3, Format { group: 2, shift: 0, halves: false }, &mut to);
         let values: Vec<i16> =
             to.groups.as_flattened().as_chunks().0.iter().map(|q| i16::from_ne_bytes(*q)).collect();
         assert_eq!(values, [127, -64, 0, 0]);
