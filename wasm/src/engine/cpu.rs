@@ -48,7 +48,8 @@ impl Default for CpuEngine {
 }
 
 impl CpuEngine {
-    /// An engine whose kernels use this instruction set instead of the best one.
+    /// An engine whose kernels use this instruction set instead of the best one. Adding a stage
+    /// panics if the processor does not have it.
     pub fn with_isa(isa: Isa) -> Self {
         CpuEngine { isa, stages: Vec::new(), pool: Arc::default() }
     }
@@ -74,7 +75,7 @@ impl Engine for CpuEngine {
             );
             return Err(Error::graph(&graph.name, "graph", problem));
         };
-        self.stages.push(Plan::new(graph, slot)?);
+        self.stages.push(Plan::new(graph, slot, self.isa)?);
         Ok(())
     }
 

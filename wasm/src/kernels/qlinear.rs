@@ -1,6 +1,6 @@
 //! The int8 linear layer: quantize each row, integer product, rescale, bias, activation.
 //!
-//! One driver serves all instruction sets; a [`Kernel`] multiplies a tile of rows by a block of
+//! One driver serves all instruction sets; a `Kernel` multiplies a tile of rows by a block of
 //! outputs and keeps the sums in registers while it does. All kernels give the same integers: where
 //! an instruction takes unsigned weights, a constant is added to each weight at packing and its
 //! share, the constant times the sum of the row, is where the sums start from.

@@ -5,6 +5,7 @@ use super::step::{Kernel, Rows, Step};
 use crate::Error;
 use crate::graph::{Call, Elements, Op, StageGraph};
 use crate::kernels::embed::Tables;
+use crate::kernels::isa::Isa;
 use crate::kernels::linear::Weights;
 use crate::kernels::qlinear::PackedWeights;
 
@@ -29,7 +30,7 @@ struct Value {
 
 impl Plan {
     /// Plans a stage whose input stands in the buffer `input`.
-    pub(super) fn new(mut graph: StageGraph, input: usize) -> Result<Self, Error> {
+    pub(super) fn new(mut graph: StageGraph, input: usize, isa: Isa) -> Result<Self, Error> {
         for (i, call) in graph.calls.iter().enumerate() {
             if call.inputs.iter().any(|v| *v > i) {
                 let problem = "it reads a value that is given later";
@@ -67,7 +68,7 @@ impl Plan {
                 written: rows,
                 width,
                 slot,
-                kernel: kernel(call.op, first),
+                kernel: kernel(call.op, first, isa),
                 name: call.name,
             });
         }
@@ -134,7 +135,7 @@ fn output(call: &Call, first: bool, inputs: &[Value]) -> Result<(Rows, usize), S
 }
 
 /// Packs the weights; those in the graph are gone afterwards.
-fn kernel(op: Op, first: bool) -> Kernel {
+fn kernel(op: Op, first: bool, isa: Isa) -> Kernel {
     match op {
         Op::Embed { words, positions, norm } => Kernel::Embed(Tables { words, positions, norm }),
         Op::Linear { weight, bias, activation } => match weight.elements {
@@ -143,7 +144,7 @@ fn kernel(op: Op, first: bool) -> Kernel {
             }
             Elements::I8 { values, scales } => {
                 let (rows, columns) = (weight.rows, weight.columns);
-                let packed = PackedWeights::new(rows, columns, &values, &scales, &bias);
+                let packed = PackedWeights::for_isa(isa, rows, columns, &values, &scales, &bias);
                 Kernel::QLinear(packed, activation)
             }
         },

@@ -141,16 +141,8 @@ pub struct PackedWeights {
 }
 
 impl PackedWeights {
-    /// Packs weights for this processor. They stand as `[inputs, outputs]`, bytes in two's
-    /// complement, with a scale and a bias per output.
-    ///
-    /// # Panics
-    /// If the lengths contradict one another.
-    pub fn new(inputs: usize, outputs: usize, values: &[u8], scales: &[f32], bias: &[f32]) -> Self {
-        Self::for_isa(Isa::detect(), inputs, outputs, values, scales, bias)
-    }
-
-    /// Packs weights for one of the instruction sets that this processor has.
+    /// Packs weights for one of the instruction sets that this processor has. They stand as
+    /// `[inputs, outputs]`, bytes in two's complement, with a scale and a bias per output.
     ///
     /// # Panics
     /// If the processor does not have it, or the lengths contradict one another.

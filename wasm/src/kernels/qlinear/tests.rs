@@ -153,6 +153,6 @@ fn a_nan_stays_in_its_row() {
 
 #[test]
 fn no_rows_give_no_rows() {
-    let packed = PackedWeights::new(3, 2, &[1; 6], &[1.0; 2], &[0.0; 2]);
+    let packed = PackedWeights::pack(Method::Portable, 3, 2, &[1; 6], &[1.0; 2], &[0.0; 2]);
     qlinear(&[], &packed, Activation::Identity, &mut Scratch::default(), &mut []);
 }
