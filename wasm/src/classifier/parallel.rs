@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Shares of each thread: who has had short texts takes another share.
-const SHARES: usize = 4;
+const SHARES: usize = 16;
 
 impl<E: Engine> Classifier<E> {
     /// The same answers as on one thread, in the order of the texts.
