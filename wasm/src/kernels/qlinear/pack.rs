@@ -23,8 +23,7 @@ pub(super) struct Format {
     pub(super) halves: bool,
 }
 
-const PAIRS: Format = Format { group: 2, wide: true, shift: 0, halves: false };
-const BYTES: Format = Format { group: 4, wide: false, shift: 0, halves: false };
+const PLAIN: Format = Format { group: 2, wide: false, shift: 0, halves: false };
 
 impl Format {
     /// Groups of a row of so many inputs, the padding to whole lines included.
@@ -101,22 +100,22 @@ impl Method {
                     all(target_arch = "wasm32", target_feature = "simd128")
                 ))
             ))]
-            Method::Portable => PAIRS,
+            Method::Portable => Format { wide: true, ..PLAIN },
             #[cfg(target_arch = "x86_64")]
-            Method::Avx2Pairs => PAIRS,
+            Method::Avx2Pairs => Format { wide: true, ..PLAIN },
             // Two products of at most 127 · 127 do not saturate 16 bits.
             #[cfg(target_arch = "x86_64")]
-            Method::Avx2Bytes => Format { shift: 64, ..BYTES },
+            Method::Avx2Bytes => Format { group: 4, shift: 64, ..PLAIN },
             #[cfg(target_arch = "x86_64")]
-            Method::AvxVnni | Method::Avx512Vnni => Format { shift: 128, ..BYTES },
+            Method::AvxVnni | Method::Avx512Vnni => Format { group: 4, shift: 128, ..PLAIN },
             #[cfg(target_arch = "aarch64")]
-            Method::NeonPairs => Format { group: 2, ..BYTES },
+            Method::NeonPairs => PLAIN,
             #[cfg(target_arch = "aarch64")]
-            Method::NeonDot => BYTES,
+            Method::NeonDot => Format { group: 4, ..PLAIN },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Method::Simd128Pairs => Format { halves: true, ..PAIRS },
+            Method::Simd128Pairs => Format { wide: true, halves: true, ..PLAIN },
             #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Method::RelaxedBytes => Format { shift: 64, ..BYTES },
+            Method::RelaxedBytes => Format { group: 4, shift: 64, ..PLAIN },
         }
     }
 
