@@ -11,8 +11,13 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
-#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+#[cfg(any(
+    test,
+    not(any(target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128")))
+))]
 mod portable;
 mod quantize;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -53,7 +58,13 @@ pub fn qlinear(
     let Scratch { quantized, room } = scratch;
     let layer = Layer { x, weights, activation, quantized, room, out };
     match weights.method {
-        #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+        #[cfg(any(
+            test,
+            not(any(
+                target_arch = "aarch64",
+                all(target_arch = "wasm32", target_feature = "simd128")
+            ))
+        ))]
         Method::Portable => layer.run::<portable::Portable, _>(),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: weights are packed only for what the processor has.
@@ -67,6 +78,11 @@ pub fn qlinear(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Method::Avx512Vnni => unsafe { avx512::bytes(layer) },
+        #[cfg(target_arch = "aarch64")]
+        Method::NeonPairs => layer.run::<neon::Pairs, _>(),
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Method::NeonDot => unsafe { neon::dot(layer) },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Method::Simd128Pairs if x.len() < simd128::MANY_ROWS * weights.inputs() => {
             layer.run::<simd128::Pairs, _>();

@@ -13,27 +13,35 @@ pub(super) struct Line(pub(super) [u8; LANES * 4]);
 /// How weights and rows are laid out for an instruction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Format {
-    /// Consecutive inputs whose products one lane adds: 4 bytes, or 2 that are widened to 16 bits.
+    /// Consecutive inputs whose weights stand side by side: 4 or 2.
     pub(super) group: usize,
+    /// Whether inputs are widened to 16 bits: a group of a row is then two of them, else four.
+    pub(super) wide: bool,
     /// What is added to every weight, so that an instruction can take it as unsigned.
     pub(super) shift: i32,
     /// Whether in a panel all inputs of the first eight outputs stand before those of the others.
     pub(super) halves: bool,
 }
 
-const PAIRS: Format = Format { group: 2, shift: 0, halves: false };
+const PLAIN: Format = Format { group: 2, wide: false, shift: 0, halves: false };
 
 impl Format {
     /// Groups of a row of so many inputs, the padding to whole lines included.
     pub(super) fn groups(self, inputs: usize) -> usize {
-        inputs.div_ceil(4) * (4 / self.group)
+        inputs.div_ceil(4) * if self.wide { 2 } else { 1 }
     }
 }
 
 /// The ways to multiply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Method {
-    #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+    #[cfg(any(
+        test,
+        not(any(
+            target_arch = "aarch64",
+            all(target_arch = "wasm32", target_feature = "simd128")
+        ))
+    ))]
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2Pairs,
@@ -44,6 +52,10 @@ pub(super) enum Method {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    #[cfg(target_arch = "aarch64")]
+    NeonPairs,
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128Pairs,
     /// For weights in −64…63.
@@ -59,7 +71,12 @@ impl Method {
             (Isa::Baseline, true) => Method::RelaxedBytes,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             (Isa::Baseline, _) => Method::Simd128Pairs,
-            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            #[cfg(target_arch = "aarch64")]
+            (Isa::Baseline, _) => Method::NeonPairs,
+            #[cfg(not(any(
+                target_arch = "aarch64",
+                all(target_arch = "wasm32", target_feature = "simd128")
+            )))]
             (Isa::Baseline, _) => Method::Portable,
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx2, true) => Method::Avx2Bytes,
@@ -70,25 +87,35 @@ impl Method {
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512Vnni, _) => Method::Avx512Vnni,
             #[cfg(target_arch = "aarch64")]
-            (Isa::NeonDot, _) => Method::Portable,
+            (Isa::NeonDot, _) => Method::NeonDot,
         }
     }
 
     fn format(self) -> Format {
         match self {
-            #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
-            Method::Portable => PAIRS,
+            #[cfg(any(
+                test,
+                not(any(
+                    target_arch = "aarch64",
+                    all(target_arch = "wasm32", target_feature = "simd128")
+                ))
+            ))]
+            Method::Portable => Format { wide: true, ..PLAIN },
             #[cfg(target_arch = "x86_64")]
-            Method::Avx2Pairs => PAIRS,
+            Method::Avx2Pairs => Format { wide: true, ..PLAIN },
             // Two products of at most 127 · 127 do not saturate 16 bits.
             #[cfg(target_arch = "x86_64")]
-            Method::Avx2Bytes => Format { group: 4, shift: 64, halves: false },
+            Method::Avx2Bytes => Format { group: 4, shift: 64, ..PLAIN },
             #[cfg(target_arch = "x86_64")]
-            Method::AvxVnni | Method::Avx512Vnni => Format { group: 4, shift: 128, halves: false },
+            Method::AvxVnni | Method::Avx512Vnni => Format { group: 4, shift: 128, ..PLAIN },
+            #[cfg(target_arch = "aarch64")]
+            Method::NeonPairs => PLAIN,
+            #[cfg(target_arch = "aarch64")]
+            Method::NeonDot => Format { group: 4, ..PLAIN },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Method::Simd128Pairs => Format { halves: true, ..PAIRS },
+            Method::Simd128Pairs => Format { wide: true, halves: true, ..PLAIN },
             #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Method::RelaxedBytes => Format { group: 4, shift: 64, halves: false },
+            Method::RelaxedBytes => Format { group: 4, shift: 64, ..PLAIN },
         }
     }
 
@@ -171,7 +198,7 @@ impl PackedWeights {
         assert_eq!(values.len(), inputs * outputs);
         assert_eq!((scales.len(), bias.len()), (outputs, outputs));
         assert!(inputs > 0, "rows must have a width");
-        let (Format { group, shift, halves }, panels) = (method.format(), method.panels());
+        let (Format { group, shift, halves, .. }, panels) = (method.format(), method.panels());
         let steps = inputs.div_ceil(4);
         let blocks = outputs.div_ceil(LANES * panels);
         let mut lines = vec![Line([0; LANES * 4]); blocks * panels * steps];

@@ -5,7 +5,7 @@ use super::pack::Format;
 /// Quantized rows.
 #[derive(Default, Debug)]
 pub(super) struct Quantized {
-    /// `[rows][groups]`: four inputs as bytes, or in a [`Format`] of pairs two inputs as 16 bits.
+    /// `[rows][groups]`: four inputs as bytes, or in a wide [`Format`] two as 16 bits.
     pub(super) groups: Vec<[u8; 4]>,
     pub(super) rows: Vec<Row>,
 }
@@ -35,15 +35,15 @@ pub(super) fn quantize(x: &[f32], inputs: usize, format: Format, to: &mut Quanti
         let inverse = 127.0 / largest.max(1e-30);
         let groups = groups.as_flattened_mut();
         let mut sum = 0i32;
-        if format.group == 4 {
+        if format.wide {
+            for (q, x) in groups.as_chunks_mut::<2>().0.iter_mut().zip(x) {
+                *q = (round(x * inverse) as i8 as i16).to_ne_bytes();
+            }
+        } else {
             for (q, x) in groups.iter_mut().zip(x) {
                 let value = round(x * inverse) as i8;
                 sum += i32::from(value);
                 *q = value as u8;
-            }
-        } else {
-            for (q, x) in groups.as_chunks_mut::<2>().0.iter_mut().zip(x) {
-                *q = (round(x * inverse) as i8 as i16).to_ne_bytes();
             }
         }
         to.rows.push(Row { scale: largest * (1.0 / 127.0), start: -format.shift * sum });
@@ -68,7 +68,7 @@ fn round(x: f32) -> u32 {
 mod tests {
     use super::*;
 
-    const BYTES: Format = Format { group: 4, shift: 64, halves: false };
+    const BYTES: Format = Format { group: 4, wide: false, shift: 64, halves: false };
 
     #[test]
     fn quantized_rows_reach_but_never_pass_127() {
@@ -85,7 +85,8 @@ mod tests {
         quantize(&[1.0; 8], 8, BYTES, &mut to);
         quantize(&[-1.0; 5], 5, BYTES, &mut to);
         assert_eq!(to.groups, [[129; 4], [129, 0, 0, 0]]);
-        quantize(&[1.0, -0.5, 0.0], 3, Format { group: 2, shift: 0, halves: false }, &mut to);
+        let pairs = Format { group: 2, wide: true, ..BYTES };
+        quantize(&[1.0, -0.5, 0.0], 3, pairs, &mut to);
         let values: Vec<i16> =
             to.groups.as_flattened().as_chunks().0.iter().map(|q| i16::from_ne_bytes(*q)).collect();
         assert_eq!(values, [127, -64, 0, 0]);
