@@ -112,7 +112,8 @@ trait Kernel<const P: usize> {
     /// kernel's [`Method`]: for every line of a panel a row has one group of four, or two of two.
     ///
     /// # Safety
-    /// The processor has the instructions.
+    /// The processor has the instructions, every row of `q` begins where the one before it ends, and
+    /// rows and block are those of one layer, so that they have as many steps.
     unsafe fn tile<const R: usize>(
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
@@ -226,7 +227,8 @@ impl Layer<'_> {
             q[r] = &self.quantized.groups[(first + r) * groups..][..groups];
             starts[r] = self.quantized.rows[first + r].start;
         }
-        // SAFETY: `run` is instantiated in functions that ask for the instructions of `K`.
+        // SAFETY: `run` is instantiated in functions that ask for the instructions of `K`; rows are
+        // cut from `groups` one after the other, for the inputs of these weights.
         let sums = unsafe { K::tile(q, starts, part.lines, part.ahead) };
         let (scales, bias) = weights.columns::<P>(part.block);
         let column = part.block * P * LANES;
