@@ -5,7 +5,7 @@
 
 import { open, stat } from "node:fs/promises";
 import { createServer } from "node:http";
-import { extname, join, resolve, sep } from "node:path";
+import { extname, join, resolve } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as pause } from "node:timers/promises";
@@ -13,21 +13,10 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { etagOf } from "./server/etag.mjs";
 import { hasAlready, rangeCounts, rangeOf } from "./server/range.mjs";
+import { PACKAGE, TYPES, serviceWorker, siteFiles } from "./server/site.mjs";
 
-const PAGE = fileURLToPath(new URL(".", import.meta.url));
-const PACKAGE = join(PAGE, "..", "wasm", "pkg");
-export const MODEL = join(PAGE, "..", "models", "sst2-minilm", "model.edge");
+export const MODEL = fileURLToPath(new URL("../models/sst2-minilm/model.edge", import.meta.url));
 
-const TYPES = {
-  ".css": "text/css; charset=utf-8",
-  ".edge": "application/octet-stream",
-  ".html": "text/html; charset=utf-8",
-  ".js": "text/javascript; charset=utf-8",
-  ".svg": "image/svg+xml",
-  ".wasm": "application/wasm",
-};
-/** The files of the page that are served; whatever else lies beside them is not. */
-const PAGE_FILES = new Set(["index.html", "demo.css", "demo.js", "icon.svg"]);
 const HEADERS = {
   "Cache-Control": "no-cache",
   "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
@@ -52,7 +41,9 @@ async function answer(request, response, options) {
   if (request.method !== "GET" && request.method !== "HEAD") {
     return refuse(response, 405, "only GET and HEAD are answered", { Allow: "GET, HEAD" });
   }
-  const file = fileFor(request.url, options.model);
+  const name = nameOf(request.url);
+  if (name === "service-worker.js") return giveText(await serviceWorker(await siteFiles()), request, response);
+  const file = name === "model.edge" ? options.model : (await siteFiles()).get(name);
   const handle = file && (await open(file).catch(() => undefined));
   if (!handle) return refuse(response, 404, "there is no such file");
   try {
@@ -93,20 +84,21 @@ async function give(file, handle, info, request, response, options) {
   });
 }
 
-/** The file behind an address, or undefined. */
-function fileFor(url, model) {
-  let path;
+/** Gives out the service worker, which is made for every request. */
+function giveText(text, request, response) {
+  const body = Buffer.from(text);
+  response.writeHead(200, { ...HEADERS, "Content-Type": TYPES[".js"], "Content-Length": body.length });
+  response.end(request.method === "HEAD" ? undefined : body);
+}
+
+/** The name that an address asks for, or undefined. */
+function nameOf(url) {
   try {
-    path = decodeURIComponent(new URL(url, "http://localhost").pathname).slice(1);
+    const name = decodeURIComponent(new URL(url, "http://localhost").pathname).slice(1);
+    return name === "" ? "index.html" : name;
   } catch {
     return undefined;
   }
-  if (path === "model.edge") return model;
-  if (path === "") path = "index.html";
-  if (PAGE_FILES.has(path)) return join(PAGE, path);
-  if (!path.startsWith("pkg/") || path.includes("\0")) return undefined;
-  const file = resolve(PACKAGE, path.slice("pkg/".length));
-  return file.startsWith(PACKAGE + sep) ? file : undefined;
 }
 
 function paced(start, bytesPerSecond, onBytes) {

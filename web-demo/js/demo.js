@@ -1,0 +1,21 @@
+// The page: what it is made of is started, then the model is loaded.
+
+import { startAnswers } from "./answer.js";
+import { startBatch } from "./batch.js";
+import { problem } from "./dom.js";
+import { startEngines } from "./engine.js";
+import { startLanguages, t } from "./i18n.js";
+import { load } from "./model.js";
+import { startOffline } from "./offline.js";
+import { startSlider } from "./slider.js";
+import { firstAnswerGiven, startWaterfall } from "./waterfall.js";
+
+startLanguages();
+startWaterfall();
+startEngines();
+startSlider().catch((error) => problem(t("problem", { reason: error.message })));
+startAnswers(firstAnswerGiven);
+startBatch();
+startOffline();
+// That it fails is told to those who listen.
+load("auto").catch(() => {});

@@ -1,0 +1,104 @@
+// The languages: which one, its strings, its numbers. Remembered; at first the browser's.
+
+import en from "./strings/en.js";
+import zh from "./strings/zh.js";
+
+const LANGUAGES = {
+  en: { strings: en, name: "English", tag: "en" },
+  zh: { strings: zh, name: "中文", tag: "zh-Hans" },
+};
+const KEPT_AS = "language";
+const listeners = [];
+
+let code = remembered() ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+let rules = new Intl.PluralRules(code);
+
+/** What the browser was told before; it may refuse to keep anything. */
+function remembered() {
+  try {
+    const kept = localStorage.getItem(KEPT_AS);
+    return kept in LANGUAGES ? kept : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The string of a key, with `{name}` replaced by the value of that name. */
+export function t(key, values = {}) {
+  let string = LANGUAGES[code].strings[key] ?? key;
+  if (typeof string === "object") string = string[rules.select(values.count)] ?? string.other;
+  return string.replace(/\{(\w+)\}/g, (whole, name) => {
+    const value = values[name];
+    return typeof value === "number" ? number(value) : (value ?? whole);
+  });
+}
+
+/** The name of a label of the model: translated where it has a translation. */
+export function labelName(label) {
+  return LANGUAGES[code].strings[label] ?? label;
+}
+
+export function number(value, options = {}) {
+  return new Intl.NumberFormat(LANGUAGES[code].tag, options).format(value);
+}
+
+/** A probability as a percentage, rounded down: no answer is certain. */
+export function percent(share, digits = 1) {
+  const options = { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return number(share, { ...options, roundingMode: "trunc" });
+}
+
+/** A measured share as a percentage. */
+export function rounded(share, digits = 1) {
+  return number(share, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** Calls `show` whenever the language changes. */
+export function onLanguage(show) {
+  listeners.push(show);
+}
+
+/** Fills in the strings of the document, and offers the languages in `#languages`. */
+export function startLanguages() {
+  const group = document.getElementById("languages");
+  for (const [other, { name, tag }] of Object.entries(LANGUAGES)) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.lang = tag;
+    button.textContent = name;
+    button.dataset.language = other;
+    button.addEventListener("click", () => choose(other));
+    group.append(button);
+  }
+  translate();
+}
+
+function choose(other) {
+  code = other;
+  rules = new Intl.PluralRules(code);
+  try {
+    localStorage.setItem(KEPT_AS, code);
+  } catch {
+    // It holds until the page is left.
+  }
+  translate();
+  for (const show of listeners) show();
+}
+
+const ATTRIBUTES = { tLabel: "aria-label", tPlaceholder: "placeholder" };
+
+function translate() {
+  document.documentElement.lang = LANGUAGES[code].tag;
+  for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
+  for (const [key, attribute] of Object.entries(ATTRIBUTES)) {
+    const name = `data-${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    for (const element of document.querySelectorAll(`[${name}]`)) {
+      element.setAttribute(attribute, t(element.dataset[key]));
+    }
+  }
+  for (const button of document.querySelectorAll("[data-language]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.language === code));
+  }
+  const heading = document.querySelector("h1").textContent;
+  document.title = `${heading} – Edge Distil`;
+}

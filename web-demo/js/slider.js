@@ -1,0 +1,117 @@
+// Fast or careful: the exit policy, chosen on the curve that calibration measured.
+
+import { curve } from "./charts.js";
+import { element } from "./dom.js";
+import { number, onLanguage, rounded, t } from "./i18n.js";
+import { onModel } from "./model.js";
+
+/** For a model whose curve is not known: one threshold for all exits. */
+const THRESHOLDS = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999];
+const DEFAULT = { kind: "confidence", threshold: 0.9 };
+
+let measured;
+/** `{ name, policy, accuracy, share }`, from fast to careful; `own` is the model's. */
+let steps = [];
+let manifest;
+const listeners = [];
+
+/** Calls `listener` when another policy is chosen. */
+export function onPolicy(listener) {
+  listeners.push(listener);
+}
+
+/** The policy that is chosen, for a model. */
+export function policyFor({ policy }) {
+  const step = steps[element("careful").valueAsNumber];
+  return !step || step.name === "own" ? (policy ?? DEFAULT) : step.policy;
+}
+
+export async function startSlider() {
+  const slider = element("careful");
+  const choose = () => {
+    show();
+    for (const listener of listeners) listener();
+  };
+  slider.addEventListener("input", choose);
+  element("careful-own").addEventListener("click", () => {
+    slider.value = steps.findIndex(({ name }) => name === "own");
+    choose();
+  });
+  onModel("first", (loaded) => {
+    const isOther = !samePolicy(loaded.manifest.policy, manifest?.policy);
+    manifest = loaded.manifest;
+    if (isOther && measured) arrange();
+  });
+  onLanguage(show);
+  const response = await fetch(new URL("../data/curve.json", import.meta.url));
+  measured = await response.json();
+  manifest ??= { policy: measured.own.policy };
+  arrange();
+}
+
+/** The steps that fit the model; its own policy is chosen. */
+function arrange() {
+  const own = { name: "own", policy: manifest.policy ?? DEFAULT };
+  if (samePolicy(manifest.policy, measured.own.policy)) {
+    const { kind } = measured.own.policy;
+    const points = measured.points.map(({ threshold, accuracy, share }) => {
+      return { name: "point", policy: { kind, threshold }, accuracy, share };
+    });
+    steps = [...points, { ...measured.own, name: "own" }].sort((a, b) => a.share - b.share);
+    steps.push({ name: "full", policy: { kind: "never" }, ...measured.full });
+  } else {
+    const others = THRESHOLDS.map((threshold) => ({ name: "unknown", policy: { kind: "confidence", threshold } }));
+    steps = [...others, own, { name: "full", policy: { kind: "never" } }];
+  }
+  const slider = element("careful");
+  slider.max = steps.length - 1;
+  slider.value = steps.findIndex(({ name }) => name === "own");
+  show();
+}
+
+function show() {
+  if (steps.length === 0) return;
+  const slider = element("careful");
+  const step = steps[slider.valueAsNumber];
+  const figures = figuresOf(step);
+  element("careful-figures").textContent = figures;
+  slider.setAttribute("aria-valuetext", figures);
+  const notes = { own: "carefulNoteOwn", full: "carefulNoteFull", point: "carefulNotePoint", unknown: "carefulNoteUnknown" };
+  element("careful-note").textContent = t(notes[step.name]);
+  element("careful-own").disabled = step.name === "own";
+  slider.dataset.step = step.name;
+  drawCurve(step);
+}
+
+function figuresOf({ name, policy, accuracy, share }) {
+  if (accuracy !== undefined) {
+    return t("carefulFigures", { accuracy: rounded(accuracy), share: rounded(share, 0) });
+  }
+  if (name === "full") return t("carefulFiguresNever");
+  if (policy.kind !== "confidence" || Array.isArray(policy.threshold)) return t("carefulNoteOwn");
+  return t("carefulFiguresUnknown", { confidence: number(policy.threshold, { style: "percent", maximumFractionDigits: 1 }) });
+}
+
+function drawCurve(step) {
+  const known = steps.filter(({ accuracy }) => accuracy !== undefined);
+  element("curve").hidden = known.length === 0;
+  if (known.length === 0) return;
+  const all = known.map(({ accuracy }) => accuracy);
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  // A little room below and above.
+  const place = ({ share, accuracy }) => ({ x: share, y: 0.04 + (0.9 * (accuracy - low)) / (high - low) });
+  const line = known.filter(({ name }) => name === "point").map(place);
+  const dots = known.filter(({ name }) => name !== "point").map((one) => ({ ...place(one), class: one.name }));
+  dots.push({ ...place(step), class: "now" });
+  const { sentences, full } = measured;
+  const texts = { start: rounded(low), end: t("axisFull", { accuracy: rounded(full.accuracy) }), left: "0 %", right: t("axisShare") };
+  const label = t("carefulCurve", { sentences, low: texts.start, high: rounded(full.accuracy) });
+  element("curve").replaceChildren(curve(line, dots, texts, label));
+}
+
+/** Whether two policies are the same, up to the rounding of thresholds to f32. */
+function samePolicy(a, b) {
+  if (a?.kind !== b?.kind) return false;
+  const [one, other] = [a, b].map((policy) => [policy?.threshold ?? []].flat());
+  return one.length === other.length && one.every((value, i) => Math.abs(value - other[i]) < 1e-6);
+}

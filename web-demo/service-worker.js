@@ -1,0 +1,44 @@
+// Keeps the site's own files, so that it works without a network after the first visit. The server
+// writes VERSION, a hash over the files, and FILES, their addresses, before this line.
+//
+// The model is not kept here: the package keeps it itself, under its hash.
+/* global VERSION, FILES */
+
+const PREFIX = "edge-demo-";
+const CACHE = PREFIX + VERSION;
+const BASE = new URL("./", self.location);
+
+self.addEventListener("install", (event) => {
+  event.waitUntil(keep());
+});
+
+async function keep() {
+  const cache = await caches.open(CACHE);
+  // Asks the server whether what the browser has is what the server has: all files are of one version.
+  await cache.addAll(FILES.map((name) => new Request(new URL(name, BASE), { cache: "no-cache" })));
+}
+
+// Another version waits until no page of the one before is open: the next visit has it.
+self.addEventListener("activate", (event) => {
+  event.waitUntil(dropOthers());
+});
+
+async function dropOthers() {
+  for (const name of await caches.keys()) {
+    if (name.startsWith(PREFIX) && name !== CACHE) await caches.delete(name);
+  }
+  await self.clients.claim();
+}
+
+self.addEventListener("fetch", (event) => {
+  const { request } = event;
+  const url = new URL(request.url);
+  if (request.method !== "GET" || url.origin !== BASE.origin || !url.pathname.startsWith(BASE.pathname)) return;
+  const name = url.pathname.slice(BASE.pathname.length) || "index.html";
+  if (FILES.includes(name)) event.respondWith(answer(name, request));
+});
+
+async function answer(name, request) {
+  const kept = await caches.match(new URL(name, BASE), { cacheName: CACHE });
+  return kept ?? fetch(request);
+}
