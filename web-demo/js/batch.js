@@ -2,7 +2,7 @@
 
 import { layersAt, layersOfExits, toneOf } from "./confidence.js";
 import { csvRow, harmless } from "./csv.js";
-import { element, make, problem } from "./dom.js";
+import { element, make, pause, problem } from "./dom.js";
 import { lockEngines } from "./engine.js";
 import { layerName } from "./exits.js";
 import { labelName, number, onLanguage, percent, t } from "./i18n.js";
@@ -180,6 +180,11 @@ class Run {
     const policy = policyFor(this.manifest);
     for await (const prediction of model.stream(given(), { policy, signal })) {
       this.#add(waiting.shift(), prediction);
+      if (performance.now() - this.#drawn < REDRAW) continue;
+      show();
+      // The page has a turn, however fast the answers come.
+      await pause(0, signal);
+      this.#drawn = performance.now();
     }
     this.share = 1;
     this.#took = performance.now() - this.#begun;
@@ -199,11 +204,7 @@ class Run {
       this.rows.push({ text: text.slice(0, CHARACTERS), label, confidence, layer });
       addRow(this.rows.length, this.rows.at(-1));
     }
-    const now = performance.now();
-    this.#took = now - this.#begun;
-    if (now - this.#drawn < REDRAW) return;
-    this.#drawn = now;
-    show();
+    this.#took = performance.now() - this.#begun;
   }
 
   #cut() {

@@ -43,7 +43,7 @@ export function curve(points, dots, { start, end, left, right }, label) {
   const line = points.map(({ x, y }) => `${(100 * x).toFixed(2)},${(100 - 100 * y).toFixed(2)}`).join(" ");
   const whole = { width: "100%", height: "100%" };
   const chart = svg("svg", { role: "img", "aria-label": label, ...whole });
-  const inner = svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", overflow: "visible", ...whole });
+  const inner = svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", overflow: "visible", "aria-hidden": "true", ...whole });
   inner.append(svg("polyline", { points: line, class: "line", "vector-effect": "non-scaling-stroke" }));
   chart.append(svg("line", { x1: 0, x2: "100%", y1: "100%", y2: "100%", class: "axis" }), inner);
   for (const dot of dots) {

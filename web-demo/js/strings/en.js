@@ -141,7 +141,6 @@ export default {
   compareAccuracy: "Accuracy",
   compareInterval: "95 % interval",
   compareShare: "Layers computed",
-  comparePercent: "{value} with its 95 % interval, {low} to {high}",
   compareLow: "Lower is better",
   compareHigh: "Higher is better",
   compareNone: "not measured",

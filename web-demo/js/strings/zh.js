@@ -141,7 +141,6 @@ export default {
   compareAccuracy: "正确率",
   compareInterval: "95 % 区间",
   compareShare: "计算的层",
-  comparePercent: "{value}，95 % 区间 {low} 至 {high}",
   compareLow: "越低越好",
   compareHigh: "越高越好",
   compareNone: "未测量",
