@@ -3,8 +3,7 @@
 //
 //     node web-demo/serve.mjs [--port 8080] [--model FILE] [--throttle BYTES_PER_SECOND]
 
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, resolve, sep } from "node:path";
 import { Transform } from "node:stream";
@@ -12,6 +11,8 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { etagOf } from "./server/etag.mjs";
+import { hasAlready, rangeCounts, rangeOf } from "./server/range.mjs";
 
 const PAGE = fileURLToPath(new URL(".", import.meta.url));
 const PACKAGE = join(PAGE, "..", "wasm", "pkg");
@@ -35,8 +36,8 @@ const HEADERS = {
 
 /**
  * A server that is not listening yet. `throttle` holds the model to so many bytes a second;
- * `onModelBytes(sent)` hears how many bytes of a response have gone out and may return a promise to
- * hold the rest back.
+ * `onModelBytes(sent)` hears how far into the model a response has come, in bytes, and may return a
+ * promise to hold the rest back.
  */
 export function demoServer({ model = MODEL, throttle, onModelBytes } = {}) {
   return createServer((request, response) => {
@@ -52,17 +53,41 @@ async function answer(request, response, options) {
     return refuse(response, 405, "only GET and HEAD are answered", { Allow: "GET, HEAD" });
   }
   const file = fileFor(request.url, options.model);
-  const info = file && (await stat(file).catch(() => undefined));
-  if (!info?.isFile()) return refuse(response, 404, "there is no such file");
-  response.writeHead(200, {
-    ...HEADERS,
-    "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
-    "Content-Length": info.size,
-  });
-  if (request.method === "HEAD") return response.end();
+  const handle = file && (await open(file).catch(() => undefined));
+  if (!handle) return refuse(response, 404, "there is no such file");
+  try {
+    const info = await handle.stat({ bigint: true });
+    if (!info.isFile()) return refuse(response, 404, "there is no such file");
+    await give(file, handle, info, request, response, options);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Gives out an open file, or the part of it that is asked for. */
+async function give(file, handle, info, request, response, options) {
+  const size = Number(info.size);
+  const etag = await etagOf(file, handle, info);
+  const headers = { ...HEADERS, ETag: etag, "Accept-Ranges": "bytes" };
+  if (hasAlready(request.headers["if-none-match"], etag)) {
+    return response.writeHead(304, headers).end();
+  }
+  const counts = request.method === "GET" && rangeCounts(request.headers["if-range"], etag);
+  const range = counts ? rangeOf(request.headers.range, size) : undefined;
+  if (range === "unsatisfiable") {
+    const words = `the file has ${size} bytes`;
+    return refuse(response, 416, words, { ...headers, "Content-Range": `bytes */${size}` });
+  }
+  const { start, end } = range ?? { start: 0, end: size };
+  headers["Content-Type"] = TYPES[extname(file)] ?? "application/octet-stream";
+  headers["Content-Length"] = end - start;
+  if (range) headers["Content-Range"] = `bytes ${start}-${end - 1}/${size}`;
+  response.writeHead(range ? 206 : 200, headers);
+  if (request.method === "HEAD" || end === start) return response.end();
+  const bytes = handle.createReadStream({ start, end: end - 1, autoClose: false });
   const isModel = file === options.model;
-  const steps = isModel ? [paced(options.throttle, options.onModelBytes)] : [];
-  await pipeline(createReadStream(file), ...steps, response).catch((error) => {
+  const steps = isModel ? [paced(start, options.throttle, options.onModelBytes)] : [];
+  await pipeline(bytes, ...steps, response).catch((error) => {
     // The browser may go away at any time.
     if (error.code !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
   });
@@ -84,8 +109,8 @@ function fileFor(url, model) {
   return file.startsWith(PACKAGE + sep) ? file : undefined;
 }
 
-function paced(bytesPerSecond, onBytes) {
-  let sent = 0;
+function paced(start, bytesPerSecond, onBytes) {
+  let sent = start;
   return new Transform({
     async transform(chunk, _encoding, done) {
       const step = bytesPerSecond ? Math.max(1, Math.ceil(bytesPerSecond / 20)) : chunk.length;

@@ -1,22 +1,40 @@
 // The demo's server: what it gives out, and what it keeps.
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { serve } from "./lib/page.mjs";
 
-let server;
-before(async () => (server = await serve()));
-after(() => server?.close());
+/** Stands for a model: bytes that tell where they are. */
+const MODEL = Buffer.from(Array.from({ length: 1000 }, (_, i) => (i * 31) % 251));
+
+let folder, model, server;
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "edge-serve-"));
+  model = join(folder, "model.edge");
+  writeFileSync(model, MODEL);
+  server = await serve({ model });
+});
+after(async () => {
+  await server?.close();
+  if (folder) rmSync(folder, { recursive: true });
+});
 
 /** A request whose path is sent as it stands, without a client that tidies it. */
-function get(path, method = "GET") {
+function get(path, method = "GET", headers = {}, url = server.url) {
   return new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(server.url);
-    const sent = request({ hostname, port, path, method, agent: false }, (response) => {
-      let size = 0;
-      response.on("data", (chunk) => (size += chunk.length));
-      response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, size }));
+    const { hostname, port } = new URL(url);
+    const sent = request({ hostname, port, path, method, headers, agent: false }, (response) => {
+      const pieces = [];
+      response.on("data", (piece) => pieces.push(piece));
+      response.on("error", reject);
+      response.on("end", () => {
+        const body = Buffer.concat(pieces);
+        resolve({ status: response.statusCode, headers: response.headers, body, size: body.length });
+      });
     });
     sent.on("error", reject).end();
   });
@@ -41,6 +59,7 @@ test("each kind of file has its type", async () => {
 test("nothing outside of its folders is given out", async () => {
   for (const path of [
     "/serve.mjs",
+    "/server/range.mjs",
     "/../Cargo.toml",
     "/pkg/../package.json",
     "/pkg/%2e%2e/package.json",
@@ -63,4 +82,88 @@ test("it only reads", async () => {
   assert.equal(head.status, 200);
   assert.equal(head.size, 0);
   assert.ok(Number(head.headers["content-length"]) > 0);
+});
+
+test("a part of a file is given out", async () => {
+  for (const [range, start, end] of [
+    ["bytes=0-0", 0, 1],
+    ["bytes=0-499", 0, 500],
+    ["bytes=500-999", 500, 1000],
+    ["bytes=999-", 999, 1000],
+    ["bytes=10-", 10, 1000],
+    ["bytes=10-123456789", 10, 1000],
+    ["bytes=-1", 999, 1000],
+    ["bytes=-5000", 0, 1000],
+    ["BYTES=0-9", 0, 10],
+  ]) {
+    const { status, headers, body } = await get("/model.edge", "GET", { Range: range });
+    assert.equal(status, 206, range);
+    assert.deepEqual(body, MODEL.subarray(start, end), range);
+    assert.equal(headers["content-range"], `bytes ${start}-${end - 1}/1000`);
+    assert.equal(headers["content-length"], String(end - start));
+    assert.equal(headers["accept-ranges"], "bytes");
+  }
+});
+
+test("the whole file answers what is no single range of bytes", async () => {
+  for (const range of ["bytes=", "bytes=-", "bytes=5-4", "bytes=a-b", "bytes=0-1,3-4", "lines=0-1", "bytes=1e2-"]) {
+    const { status, headers, body } = await get("/model.edge", "GET", { Range: range });
+    assert.equal(status, 200, range);
+    assert.deepEqual(body, MODEL, range);
+    assert.equal(headers["content-range"], undefined);
+  }
+  const head = await get("/model.edge", "HEAD", { Range: "bytes=0-1" });
+  assert.deepEqual([head.status, head.headers["content-length"]], [200, "1000"]);
+});
+
+test("a part that is not there is refused with the size of the file", async () => {
+  for (const range of ["bytes=1000-", "bytes=1000-1001", "bytes=-0"]) {
+    const { status, headers } = await get("/model.edge", "GET", { Range: range });
+    assert.equal(status, 416, range);
+    assert.equal(headers["content-range"], "bytes */1000");
+  }
+});
+
+test("a download goes on only with the same bytes", async () => {
+  const first = await get("/model.edge", "GET", { Range: "bytes=0-399" });
+  const { etag } = first.headers;
+  assert.match(etag, /^"[\w-]+"$/, "a strong ETag");
+  assert.equal((await get("/model.edge")).headers.etag, etag);
+  const rest = { Range: "bytes=400-", "If-Range": etag };
+  const second = await get("/model.edge", "GET", rest);
+  assert.equal(second.status, 206);
+  assert.deepEqual(Buffer.concat([first.body, second.body]), MODEL);
+  for (const other of ['"another"', `W/${etag}`, "Wed, 21 Oct 2015 07:28:00 GMT"]) {
+    const { status, body } = await get("/model.edge", "GET", { ...rest, "If-Range": other });
+    assert.equal(status, 200, other);
+    assert.deepEqual(body, MODEL);
+  }
+  const changed = Buffer.from(MODEL).fill(7, 0, 1);
+  writeFileSync(model, changed);
+  const after = await get("/model.edge", "GET", rest);
+  assert.equal(after.status, 200);
+  assert.deepEqual(after.body, changed);
+  assert.notEqual(after.headers.etag, etag);
+  writeFileSync(model, MODEL);
+  assert.equal((await get("/model.edge")).headers.etag, etag, "the bytes make the ETag");
+});
+
+test("what the browser has already is not sent again", async () => {
+  const { etag } = (await get("/index.html")).headers;
+  for (const names of [etag, `W/${etag}`, `"another", ${etag}`, "*"]) {
+    const { status, headers, size } = await get("/index.html", "GET", { "If-None-Match": names });
+    assert.deepEqual([status, size, headers.etag], [304, 0, etag], names);
+  }
+  const other = await get("/index.html", "GET", { "If-None-Match": '"another"' });
+  assert.equal(other.status, 200);
+});
+
+test("an empty file is a file", async () => {
+  const empty = join(folder, "empty.edge");
+  writeFileSync(empty, "");
+  const other = await serve({ model: empty });
+  const whole = await get("/model.edge", "GET", {}, other.url);
+  assert.deepEqual([whole.status, whole.size], [200, 0]);
+  assert.equal((await get("/model.edge", "GET", { Range: "bytes=0-" }, other.url)).status, 416);
+  await other.close();
 });
