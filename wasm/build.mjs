@@ -4,7 +4,7 @@
 // `node wasm/build.mjs` does all of its set-up by itself; when nothing has changed it is quick.
 
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,11 +18,17 @@ const root = join(wasmDir, "..");
 const pkg = join(wasmDir, "pkg");
 const targetDir = join(root, "target", "wasm");
 
-/** The builds, of which index.ts chooses. Each has a target directory: cargo keeps one set of flags. */
+/** The builds, of which runtime.ts chooses. Each has a target directory: cargo keeps one set of flags. */
 const BUILDS = [
-  { features: "+simd128", out: pkg, targetDir },
-  { features: "+simd128,+relaxed-simd", out: join(pkg, "relaxed"), targetDir: join(targetDir, "relaxed") },
+  { features: "+simd128", wasm: "edge_runtime_bg.wasm", targetDir },
+  {
+    features: "+simd128,+relaxed-simd",
+    wasm: "edge_runtime_relaxed.wasm",
+    targetDir: join(targetDir, "relaxed"),
+  },
 ];
+
+const LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 const RUSTFLAGS = [
   // getrandom, which the tokenizer links, has to be told where randomness comes from on the web.
@@ -38,17 +44,31 @@ function main() {
   const stampFile = join(targetDir, "stamp.json");
   const inputs = hashOf([...compiled, bindgen]);
   const fresh = readStamp(stampFile);
-  const isThere = ({ out }) => existsSync(join(out, "edge_runtime_bg.wasm"));
+  const isThere = ({ wasm }) => existsSync(join(pkg, wasm));
   if (fresh?.inputs !== inputs || !BUILDS.every(isThere)) {
     rmSync(pkg, { recursive: true, force: true });
     rmSync(stampFile, { force: true });
-    for (const [i, { out }] of BUILDS.entries()) {
-      mkdirSync(out, { recursive: true });
-      run(bindgen, [compiled[i], out]);
-    }
+    mkdirSync(pkg, { recursive: true });
+    for (const [i, build] of BUILDS.entries()) bind(bindgen, compiled[i], build);
+    for (const name of LICENCES) copyFileSync(join(root, name), join(pkg, name));
   }
   compileTypeScript();
   report(stampFile, inputs, fresh);
+}
+
+/** Makes the JavaScript of a build, which all builds share, and puts its finished module into the package. */
+function bind(bindgen, compiled, { wasm, targetDir }) {
+  const out = join(targetDir, "bindgen");
+  run(bindgen, [compiled, out]);
+  for (const name of ["edge_runtime.js", "edge_runtime.d.ts"]) {
+    const made = readFileSync(join(out, name));
+    const shared = join(pkg, name);
+    if (existsSync(shared) && !readFileSync(shared).equals(made)) {
+      throw new Failure(`the builds do not share ${name}: they differ in more than their instructions`);
+    }
+    writeFileSync(shared, made);
+  }
+  copyFileSync(join(out, "edge_runtime_bg.wasm"), join(pkg, wasm));
 }
 
 function compileRuntime({ features, targetDir }) {

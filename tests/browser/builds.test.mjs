@@ -24,9 +24,12 @@ async function visit(relaxed, texts) {
   page.on("request", (request) => fetched.push(new URL(request.url()).pathname));
   const answers = await page.evaluate(
     async ([relaxed, texts]) => {
-      if (!relaxed) WebAssembly.validate = () => false;
+      const { validate } = WebAssembly;
+      // The relaxed dot product is the instruction 0xfd 0x93 0x02.
+      if (!relaxed) WebAssembly.validate = (bytes) => !bytes.includes(0x93) && validate(bytes);
       const { Classifier } = await import("/pkg/index.js");
-      const classifier = await Classifier.load("/model.edge");
+      // In the page's own thread, whose WebAssembly is the one that was changed.
+      const classifier = await Classifier.load("/model.edge", { worker: false });
       return classifier.classify(texts, { policy: { kind: "never" } });
     },
     [relaxed, texts],
@@ -40,7 +43,7 @@ test("each browser fetches one build, and both builds answer the same", async ()
   const texts = sentences().slice(0, 60);
   const relaxed = await visit(true, texts);
   const plain = await visit(false, texts);
-  assert.deepEqual(relaxed.wasm, ["/pkg/relaxed/edge_runtime_bg.wasm"]);
+  assert.deepEqual(relaxed.wasm, ["/pkg/edge_runtime_relaxed.wasm"]);
   assert.deepEqual(plain.wasm, ["/pkg/edge_runtime_bg.wasm"]);
   for (const [i, text] of texts.entries()) {
     for (const [exit, logits] of plain.answers[i].exits.entries()) {

@@ -27,14 +27,14 @@ before(async () => {
   ({ page, complaints } = await openBlank(browser, server.url));
   await page.evaluate(async () => {
     const { Classifier } = await import("/pkg/index.js");
-    const { default: init } = await import("/pkg/edge_runtime.js");
-    const { memory } = await init();
+    const { runtime } = await import("/pkg/runtime.js");
+    const { memory } = await runtime();
     const good = await (await fetch("/model.edge")).arrayBuffer();
     /** What is said of a bundle: "complete", or the error. */
     const verdict = async (bytes) => {
       let classifier;
       try {
-        classifier = await Classifier.load(bytes);
+        classifier = await Classifier.load(bytes, { worker: false });
         await classifier.complete();
         return "complete";
       } catch (error) {

@@ -24,7 +24,8 @@ try {
   const env = { CHROMIUM: ensureChromium() };
   const tests = readdirSync(HERE).filter((name) => name.endsWith(".test.mjs"));
   const files = tests.sort().map((name) => join(HERE, name));
-  run(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...files], { env });
+  const options = ["--test-concurrency=1", "--test-force-exit", "--test-reporter=spec"];
+  run(process.execPath, ["--test", ...options, ...files], { env });
 } catch (error) {
   if (!(error instanceof Failure)) throw error;
   console.error(`browser tests: ${error.message}`);

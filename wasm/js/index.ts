@@ -1,134 +1,32 @@
-// Classifies text in the browser with models that leave early.
+// Classifies text in the browser, and in Node, with models that leave early.
 //
 //     const classifier = await Classifier.load("model.edge");
 //     const { label, stage } = await classifier.classify("what a film");
 
-import type { WasmClassifier } from "./edge_runtime.js";
+import type { Backend, BackendOptions, Model } from "./backend.js";
+import { EdgeError } from "./errors.js";
+import { absolute, isPage } from "./host.js";
+import { Remote } from "./remote.js";
+import type { ClassifyOptions, Engine, LoadOptions, Manifest, Policy, Prediction, Source } from "./types.js";
 
-/** Where a bundle comes from: an address, a response, a stream of bytes, or the bytes. */
-export type Source = string | URL | Response | ReadableStream<Uint8Array> | ArrayBuffer;
+export { EdgeError, type ErrorCode } from "./errors.js";
+export type * from "./types.js";
 
-/**
- * When a text leaves the network. A threshold is one number for all exits, or one per exit.
- * `confidence` leaves at the largest probability, `entropy` at a normalized entropy at or below,
- * `margin` at the distance of the two largest probabilities, `patience` when so many exits in a
- * row agree; `never` runs the full depth.
- */
-export type Policy =
-  | { readonly kind: "confidence" | "entropy" | "margin"; readonly threshold: number | readonly number[] }
-  | { readonly kind: "patience"; readonly threshold: number }
-  | { readonly kind: "never" };
+/** The most texts of a stream that are classified together. */
+const TOGETHER = 64;
 
-/** How much of a bundle has arrived. */
-export interface Progress {
-  readonly bytes: number;
-  /** 0 until the first entry of the bundle has arrived, as is `stagesTotal`. */
-  readonly totalBytes: number;
-  readonly stagesReady: number;
-  readonly stagesTotal: number;
-}
-
-export interface LoadOptions {
-  /** Called after each piece that arrives. */
-  readonly onProgress?: (progress: Progress) => void;
-  /** The exit policy of calls that give none; that of the bundle unless given. */
-  readonly policy?: Policy;
-  /** Stops loading. */
-  readonly signal?: AbortSignal;
-}
-
-export interface ClassifyOptions {
-  readonly policy?: Policy;
-}
-
-/** What a classifier says of one text. */
-export interface Prediction {
-  /** The label with the largest probability. */
-  readonly label: string;
-  /** The probability of each label. */
-  readonly probabilities: Readonly<Record<string, number>>;
-  /** The stage after which the text left; the manifest lists the stages. */
-  readonly stage: number;
-  /** Tokens of the text, special tokens included. */
-  readonly tokens: number;
-  /** Whether the text was longer than the model takes. */
-  readonly truncated: boolean;
-  /** The logits at every exit that the text passed; the last are those of the answer. */
-  readonly exits: readonly (readonly number[])[];
-}
-
-/** What a bundle says of itself, as far as a page needs it. */
-export interface Manifest {
-  readonly labels: readonly string[];
-  readonly stages: readonly { readonly layers: number; readonly exit: boolean }[];
-  readonly architecture: {
-    readonly model_type: string;
-    readonly layers: number;
-    readonly max_tokens: number;
-    readonly precision: string;
-  };
-  readonly policy?: Policy;
-}
-
-/**
- * A module that exports `f`: one dot product of relaxed SIMD as the kernels use it, four times
- * -128 by 127 added to 1000.
- */
-// prettier-ignore
-const RELAXED_DOT = new Uint8Array([
-  0, 97, 115, 109, 1, 0, 0, 0, // magic, version
-  1, 5, 1, 96, 0, 1, 127, // type: () -> i32
-  3, 2, 1, 0, // one function of it
-  7, 5, 1, 1, 102, 0, 0, // exported as f
-  10, 25, 1, 23, 0, // its body
-  65, 128, 127, 253, 15, // i32.const -128, i8x16.splat
-  65, 255, 0, 253, 15, // i32.const 127, i8x16.splat
-  65, 232, 7, 253, 17, // i32.const 1000, i32x4.splat
-  253, 147, 2, // i32x4.relaxed_dot_i8x16_i7x16_add_s
-  253, 27, 0, // i32x4.extract_lane 0
-  11, // end
-]);
-const RELAXED_DOT_GIVES = -4 * 128 * 127 + 1000;
-
-/** Whether relaxed SIMD is there and right: early versions of V8 lose the sum that is added to. */
-function hasRelaxedSimd() {
-  if (!WebAssembly.validate(RELAXED_DOT)) return false;
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(RELAXED_DOT));
-  return (exports["f"] as () => number)() === RELAXED_DOT_GIVES;
-}
-
-/** The build that this browser runs fastest, fetched and compiled once. */
-function runtime() {
-  started ??= start().catch((error: unknown) => {
-    started = undefined; // The network may be back at the next call.
-    throw error;
-  });
-  return started;
-}
-let started: ReturnType<typeof start> | undefined;
-
-async function start() {
-  const build = hasRelaxedSimd()
-    ? await import("./relaxed/edge_runtime.js")
-    : await import("./edge_runtime.js");
-  await build.default();
-  // The builds differ in their instructions only.
-  return build as typeof import("./edge_runtime.js");
-}
+/** Ends the workers of classifiers that were dropped and never disposed of. */
+const dropped = new FinalizationRegistry<Backend>((backend) => backend.dispose());
 
 /** A model that puts labels on texts. */
 export class Classifier {
-  readonly #wasm: WasmClassifier;
+  readonly #backend: Backend;
   readonly #policy: Policy | undefined;
-  #disposed = false;
 
-  /** What the bundle says of itself. */
-  readonly manifest: Manifest;
-
-  private constructor(wasm: WasmClassifier, policy: Policy | undefined, manifest: Manifest) {
-    this.#wasm = wasm;
+  private constructor(backend: Backend, policy: Policy | undefined) {
+    this.#backend = backend;
     this.#policy = policy;
-    this.manifest = manifest;
+    dropped.register(this, backend, backend);
   }
 
   /**
@@ -136,28 +34,29 @@ export class Classifier {
    * and calls that need them wait for them.
    */
   static async load(source: Source, options: LoadOptions = {}): Promise<Classifier> {
-    const { onProgress, policy, signal } = options;
+    const { onProgress, policy, signal, engine = "auto", worker, cache = true } = options;
+    const inner: BackendOptions = { engine, cache, onProgress, signal };
     signal?.throwIfAborted();
-    const [stream, { WasmClassifier }] = await Promise.all([open(source, signal), runtime()]);
-    const report =
-      onProgress &&
-      ((bytes: number, totalBytes: number, stagesReady: number, stagesTotal: number) =>
-        onProgress({ bytes, totalBytes, stagesReady, stagesTotal }));
-    const wasm = WasmClassifier.fromStream(stream, report);
-    try {
-      await wasm.ready();
-      const manifest = JSON.parse(await wasm.manifest()) as Manifest;
-      return new Classifier(wasm, policy, manifest);
-    } catch (error) {
-      wasm.free();
-      signal?.throwIfAborted();
-      throw error;
-    }
+    const model = open(source);
+    return new Classifier(await start(model, inner, worker), policy);
   }
 
-  /** Resolves when the whole bundle has arrived and is verified, rejects if it is not. */
+  /** What the bundle says of itself. */
+  get manifest(): Manifest {
+    return this.#backend.manifest;
+  }
+
+  /** Who computes. */
+  get engine(): Engine {
+    return this.#backend.engine;
+  }
+
+  /**
+   * Resolves when the whole bundle has arrived, is verified and, where that is possible, is kept
+   * for the next visit; rejects if it is damaged or breaks off.
+   */
   async complete(): Promise<void> {
-    await this.#use().complete();
+    await this.#backend.complete();
   }
 
   /** Puts a label on a text, or on each of several; resolves when all of them have left. */
@@ -167,43 +66,126 @@ export class Classifier {
     texts: string | readonly string[],
     options: ClassifyOptions = {},
   ): Promise<Prediction | Prediction[]> {
-    const list = typeof texts === "string" ? [texts] : [...texts];
-    const policy = options.policy ?? this.#policy;
-    const predictions: Prediction[] = await this.#use().classify(list, policy);
+    const list = typeof texts === "string" ? [texts] : texts;
+    if (!Array.isArray(list) || !list.every((text) => typeof text === "string")) {
+      throw new TypeError("classify takes a string or an array of strings");
+    }
+    const { policy = this.#policy, signal } = options;
+    const predictions = await this.#backend.classify(list, policy, signal);
     return typeof texts === "string" ? predictions[0]! : predictions;
+  }
+
+  /**
+   * Puts a label on each text of a stream, in order. Texts that come while others are classified
+   * are classified together; the stream is asked for at most 64 more than have been answered.
+   */
+  async *stream(
+    texts: Iterable<string> | AsyncIterable<string>,
+    options: ClassifyOptions = {},
+  ): AsyncGenerator<Prediction, void, void> {
+    for await (const batch of batches(texts, TOGETHER)) yield* await this.classify(batch, options);
   }
 
   /** The token ids of a text, special tokens included. */
   async tokenize(text: string): Promise<Uint32Array> {
-    return this.#use().tokenize(text);
+    return this.#backend.tokenize(text);
   }
 
-  /** Stops loading and frees the memory; pending and later calls reject. */
+  /** Bytes of memory that the runtime holds, the model's weights included. */
+  async memory(): Promise<number> {
+    return this.#backend.memory();
+  }
+
+  /** Stops loading and gives the memory back; pending and later calls reject. */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#wasm.free();
+    dropped.unregister(this.#backend);
+    this.#backend.dispose();
   }
 
-  #use(): WasmClassifier {
-    if (this.#disposed) throw new Error("the classifier was disposed");
-    return this.#wasm;
+  /** As `dispose`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 
-async function open(source: Source, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-  if (source instanceof ReadableStream) return abortable(source, signal);
-  if (source instanceof ArrayBuffer) return abortable(new Blob([source]).stream(), signal);
-  const response =
-    source instanceof Response ? source : await fetch(source, signal ? { signal } : {});
-  if (!response.ok) {
-    throw new Error(`cannot load ${response.url || "the model"}: the server says ${response.status}`);
+async function start(model: Model, options: BackendOptions, worker?: boolean): Promise<Backend> {
+  if (worker ?? isPage()) {
+    try {
+      return await Remote.open(model, options);
+    } catch (error) {
+      // What a stream has given is gone with the worker; an address can be loaded once more.
+      const here = worker === undefined && typeof model === "string";
+      if (!here || !(error instanceof EdgeError) || error.code !== "worker") throw error;
+      console.warn(`edge-distil computes in the page's own thread: ${error.message}`);
+    }
   }
-  if (!response.body) throw new Error(`${response.url || "the response"} has no body`);
-  return abortable(response.body, signal);
+  const { Local } = await import("./local.js");
+  return Local.open(model, options);
 }
 
-function abortable(stream: ReadableStream<Uint8Array>, signal?: AbortSignal) {
-  if (!signal) return stream;
-  return stream.pipeThrough(new TransformStream<Uint8Array, Uint8Array>(), { signal });
+function open(source: Source): Model {
+  if (typeof source === "string" || source instanceof URL) return absolute(source);
+  if (source instanceof ReadableStream) return source;
+  if (source instanceof ArrayBuffer) return new Blob([source]).stream();
+  if (!(source instanceof Response)) {
+    throw new TypeError("a model is an address, a Response, a ReadableStream or an ArrayBuffer");
+  }
+  const name = source.url || "the response";
+  if (!source.ok) throw new EdgeError("network", `cannot load ${name}: the server says ${source.status}`);
+  if (!source.body) throw new EdgeError("network", `${name} has no body`);
+  return source.body;
+}
+
+/** What has come of a stream each time that it is asked, at least one text and at most `most`. */
+async function* batches(texts: Iterable<string> | AsyncIterable<string>, most: number) {
+  if (Symbol.iterator in texts) {
+    let batch: string[] = [];
+    for (const text of texts) {
+      if (batch.push(text) < most) continue;
+      yield batch;
+      batch = [];
+    }
+    if (batch.length > 0) yield batch;
+    return;
+  }
+  const iterator = texts[Symbol.asyncIterator]();
+  let waiting: string[] = [];
+  let ended = false;
+  let failure: unknown;
+  let wake = () => {};
+  let room = () => {};
+  const pump = async () => {
+    try {
+      while (!ended) {
+        const { done, value } = await iterator.next();
+        if (done) break;
+        waiting.push(value);
+        wake();
+        if (waiting.length >= most) await new Promise<void>((go) => (room = go));
+      }
+    } catch (error) {
+      failure = error ?? new Error("the stream of texts failed");
+    }
+    ended = true;
+    wake();
+  };
+  void pump();
+  try {
+    for (;;) {
+      if (waiting.length === 0 && !ended) await new Promise<void>((go) => (wake = go));
+      if (waiting.length > 0) {
+        const batch = waiting;
+        waiting = [];
+        room();
+        yield batch;
+      } else if (ended) {
+        if (failure !== undefined) throw failure;
+        return;
+      }
+    }
+  } finally {
+    ended = true;
+    room();
+    void iterator.return?.();
+  }
 }

@@ -1,6 +1,15 @@
 // Compiled and never run: what the types must accept, and what they must refuse.
 
-import { Classifier, type Manifest, type Policy, type Prediction, type Progress } from "./index.js";
+import {
+  Classifier,
+  EdgeError,
+  type Engine,
+  type ErrorCode,
+  type Manifest,
+  type Policy,
+  type Prediction,
+  type Progress,
+} from "./index.js";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const sure = <T extends true>(): T | void => {};
@@ -10,6 +19,9 @@ export async function accepts(stream: ReadableStream<Uint8Array>, buffer: ArrayB
     onProgress: (progress) => sure<Equal<typeof progress, Progress>>(),
     policy: { kind: "confidence", threshold: [0.9, 0.8] },
     signal: new AbortController().signal,
+    engine: "auto",
+    worker: true,
+    cache: false,
   });
   await Classifier.load(new URL("https://example.org/model.edge"));
   await Classifier.load(stream);
@@ -23,7 +35,18 @@ export async function accepts(stream: ReadableStream<Uint8Array>, buffer: ArrayB
   const ids = await classifier.tokenize("a text");
   sure<typeof ids extends Uint32Array ? true : false>();
   sure<Equal<typeof classifier.manifest, Manifest>>();
+  sure<Equal<typeof classifier.engine, Engine>>();
   sure<Equal<ReturnType<typeof classifier.dispose>, void>>();
+  using disposed = classifier;
+
+  for await (const prediction of classifier.stream(["a text"])) sure<Equal<typeof prediction, Prediction>>();
+  async function* texts() {
+    yield "a text";
+  }
+  classifier.stream(texts(), { signal: AbortSignal.timeout(1000) });
+  const error: unknown = undefined;
+  if (error instanceof EdgeError) sure<Equal<typeof error.code, ErrorCode>>();
+  return disposed;
 }
 
 export async function refuses(classifier: Classifier, prediction: Prediction) {
@@ -35,6 +58,10 @@ export async function refuses(classifier: Classifier, prediction: Prediction) {
   const without: Policy = { kind: "entropy" };
   // @ts-expect-error a policy that does not exist
   await classifier.classify("a text", { policy: { kind: "always" } });
+  // @ts-expect-error an engine that does not exist
+  await Classifier.load("model.edge", { engine: "tpu" });
+  // @ts-expect-error a stream is of texts
+  classifier.stream([1]);
   // @ts-expect-error answers are not to be changed
   prediction.label = "other";
   return [policy, without];

@@ -172,31 +172,37 @@ impl<E: Engine> Classifier<E> {
         policy: &ExitPolicy,
     ) -> Result<Vec<Prediction>, Error> {
         let mut predictions = Vec::with_capacity(texts.len());
-        for batch in self.batches(texts)? {
+        let mut queue = Queue::new(texts);
+        loop {
+            let batch = self.next_batch(&mut queue)?;
+            if batch.is_empty() {
+                return Ok(predictions);
+            }
             predictions.extend(self.classify_tokens(batch, policy)?);
         }
-        Ok(predictions)
     }
 
-    /// The tokens of texts, in batches that bound the memory of computing them together.
+    /// The tokens of the next texts of a queue: as many as are well computed together, none at its
+    /// end.
     ///
     /// # Errors
     /// As [`tokenize`](Self::tokenize).
-    pub fn batches(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<Encoded>>, Error> {
-        let mut batches: Vec<Vec<Encoded>> = Vec::new();
-        let mut tokens = 0;
-        for text in texts {
+    pub fn next_batch<T: AsRef<str>>(
+        &self,
+        queue: &mut Queue<impl Iterator<Item = T>>,
+    ) -> Result<Vec<Encoded>, Error> {
+        let mut batch: Vec<Encoded> = queue.ahead.take().into_iter().collect();
+        let mut tokens = batch.iter().map(|e| e.ids.len()).sum::<usize>();
+        for text in queue.texts.by_ref() {
             let encoded = self.tokenize(text.as_ref())?;
             tokens += encoded.ids.len();
-            match batches.last_mut() {
-                Some(batch) if tokens <= TOKENS_PER_BATCH => batch.push(encoded),
-                _ => {
-                    tokens = encoded.ids.len();
-                    batches.push(vec![encoded]);
-                }
+            if tokens > TOKENS_PER_BATCH && !batch.is_empty() {
+                queue.ahead = Some(encoded);
+                break;
             }
+            batch.push(encoded);
         }
-        Ok(batches)
+        Ok(batch)
     }
 
     /// As [`classify`](Self::classify), for texts that are tokens already.
@@ -293,6 +299,21 @@ impl<E: Engine> Classifier<E> {
             truncated,
             exits,
         }
+    }
+}
+
+/// Texts that wait to be classified, see [`Classifier::next_batch`].
+#[derive(Debug)]
+pub struct Queue<I> {
+    texts: I,
+    /// A text that did not fit into the last batch.
+    ahead: Option<Encoded>,
+}
+
+impl<I: Iterator<Item: AsRef<str>>> Queue<I> {
+    /// A queue of texts, which leave it in their order.
+    pub fn new(texts: impl IntoIterator<IntoIter = I>) -> Self {
+        Queue { texts: texts.into_iter(), ahead: None }
     }
 }
 

@@ -40,7 +40,6 @@ export async function load(engine) {
   let loaded;
   try {
     loaded = await loading;
-    shim(loaded); // DEV
   } catch (error) {
     if (current === loading) {
       current = undefined;
@@ -57,12 +56,4 @@ export async function load(engine) {
     (error) => current === loading && !mine.signal.aborted && tell("failed", error),
   );
   return loaded;
-}
-
-function shim(c) { // DEV
-  if (!c.engine) Object.defineProperty(c, "engine", { value: { name: "cpu", arithmetic: "relaxed-simd" } });
-  if (c.stream) return;
-  c.stream = async function* (texts, o) {
-    for await (const t of texts) { o.signal?.throwIfAborted(); yield await c.classify(t, o); }
-  };
 }

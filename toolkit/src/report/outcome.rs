@@ -2,7 +2,7 @@
 
 use crate::Error;
 use edge_runtime::exit::argmax;
-use edge_runtime::{Classifier, ExitPolicy};
+use edge_runtime::{Classifier, ExitPolicy, Queue};
 use std::path::Path;
 
 /// The logits of every exit for every sentence of a data set, with the true labels.
@@ -64,7 +64,12 @@ impl Outcomes {
         // What does not fit is to be known before the work, not after it.
         outcomes.check_truth(texts.len())?;
         progress(0, texts.len());
-        for batch in classifier.batches(texts).map_err(failed)? {
+        let mut queue = Queue::new(texts);
+        loop {
+            let batch = classifier.next_batch(&mut queue).map_err(failed)?;
+            if batch.is_empty() {
+                break;
+            }
             let answers = classifier.classify_tokens(batch, &ExitPolicy::Never).map_err(failed)?;
             outcomes.logits.extend(answers.into_iter().map(|answer| answer.exits));
             progress(outcomes.logits.len(), texts.len());

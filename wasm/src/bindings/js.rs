@@ -3,7 +3,8 @@
 //! A [`WasmClassifier`] reads its stream in the background. Calls wait until what they need has
 //! arrived, so that an answer comes from the first exits while later stages are on their way.
 
-use crate::{Error, ExitPolicy, Limits, Loader, Prediction};
+use crate::bundle::{BundleReader, Part};
+use crate::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction, Queue, Walk};
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -101,49 +102,15 @@ impl WasmClassifier {
         })
     }
 
-    /// Puts a label on each text and resolves as soon as all of them have left. `policy` is that of
-    /// the bundle unless given.
-    pub fn classify(&self, texts: Vec<String>, policy: JsValue) -> Promise {
-        let shared = self.shared.clone();
-        future_to_promise(async move {
-            let policy = match policy.is_undefined() {
-                true => None,
-                false => Some(read_policy(&policy)?),
-            };
-            let (batches, policy) = until(&shared, |shared| {
-                let classifier = shared.loader.classifier()?;
-                let policy = policy.clone().unwrap_or_else(|| classifier.policy());
-                Some(classifier.batches(&texts).map(|b| (b, policy)).map_err(to_js))
-            })
-            .await?;
-            let answers = Array::new();
-            for mut batch in batches {
-                let mut walk = None;
-                let predictions = until(&shared, |shared| {
-                    let classifier = shared.loader.classifier()?;
-                    let walked = match walk.take() {
-                        Some(walk) => Ok(walk),
-                        None => classifier.begin(std::mem::take(&mut batch), &policy),
-                    }
-                    .and_then(|mut w| Ok((classifier.advance(&mut w)?, w)));
-                    match walked {
-                        Ok((true, done)) => Some(Ok(done.into_predictions())),
-                        Ok((false, on_its_way)) => {
-                            walk = Some(on_its_way);
-                            None
-                        }
-                        Err(error) => Some(Err(to_js(error))),
-                    }
-                })
-                .await?;
-                let labels = until(&shared, |s| Some(Ok(s.loader.classifier()?.labels().to_vec())));
-                let labels = labels.await?;
-                for prediction in &predictions {
-                    answers.push(&prediction_to_js(prediction, &labels)?);
-                }
-            }
-            Ok(answers.into())
-        })
+    /// Starts to put a label on each text; the labels come from [`WasmJob::next`]. `policy` is that
+    /// of the bundle unless given.
+    pub fn begin(&self, texts: Vec<String>, policy: &JsValue) -> Result<WasmJob, JsValue> {
+        let policy = match policy.is_undefined() {
+            true => None,
+            false => Some(read_policy(policy)?),
+        };
+        let work = Work { queue: Queue::new(texts), policy, walk: None };
+        Ok(WasmJob { shared: self.shared.clone(), work: Rc::new(RefCell::new(work)) })
     }
 
     fn promise(
@@ -155,12 +122,109 @@ impl WasmClassifier {
     }
 }
 
+/// Texts that are being classified, a batch at a time, so that whoever waits for another batch or for
+/// a page's events can have a turn in between.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct WasmJob {
+    shared: Rc<RefCell<Shared>>,
+    work: Rc<RefCell<Work>>,
+}
+
+#[derive(Debug)]
+struct Work {
+    queue: Queue<std::vec::IntoIter<String>>,
+    policy: Option<ExitPolicy>,
+    /// The batch that waits for a stage to arrive.
+    walk: Option<Walk>,
+}
+
+#[wasm_bindgen]
+impl WasmJob {
+    /// The predictions for the next batch of texts, in order; none at the end. Resolves as soon as
+    /// all of the batch have left, which may take stages that are still on their way. Ask again only
+    /// after that.
+    pub fn next(&self) -> Promise {
+        let (shared, work) = (self.shared.clone(), self.work.clone());
+        future_to_promise(async move {
+            until(&shared, |shared| {
+                let classifier = shared.loader.classifier()?;
+                match work.borrow_mut().advance(classifier) {
+                    Ok(None) => None,
+                    Ok(Some(predictions)) => {
+                        let labels = classifier.labels();
+                        let each = predictions.iter().map(|p| prediction_to_js(p, labels));
+                        Some(each.collect::<Result<Array, _>>().map(JsValue::from))
+                    }
+                    Err(error) => Some(Err(to_js(error))),
+                }
+            })
+            .await
+        })
+    }
+}
+
+impl Work {
+    /// The predictions of the batch, unless it takes more stages.
+    fn advance(&mut self, classifier: &Classifier) -> Result<Option<Vec<Prediction>>, Error> {
+        let mut walk = match self.walk.take() {
+            Some(walk) => walk,
+            None => {
+                let batch = classifier.next_batch(&mut self.queue)?;
+                if batch.is_empty() {
+                    return Ok(Some(Vec::new()));
+                }
+                let policy = self.policy.get_or_insert_with(|| classifier.policy());
+                classifier.begin(batch, policy)?
+            }
+        };
+        if classifier.advance(&mut walk)? {
+            return Ok(Some(walk.into_predictions()));
+        }
+        self.walk = Some(walk);
+        Ok(None)
+    }
+}
+
+/// What the first bytes of a bundle say of it, as far as its manifest is among them and whole.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct WasmIdentity {
+    digest: String,
+    /// Size of the bundle.
+    #[wasm_bindgen(readonly, js_name = totalBytes)]
+    pub total_bytes: f64,
+}
+
+#[wasm_bindgen]
+impl WasmIdentity {
+    /// The identity of the bundle that begins with these bytes.
+    pub fn of(head: &[u8]) -> Option<WasmIdentity> {
+        let mut reader = BundleReader::new(Limits::default());
+        let mut digest = None;
+        // Whatever is wrong with the bundle is said by the loader, which reads it all.
+        let _ = reader.push(head.to_vec().into(), |part| {
+            if let Part::Manifest(manifest) = part {
+                digest = Some(manifest.digest);
+            }
+            Ok(())
+        });
+        Some(WasmIdentity { digest: digest?, total_bytes: reader.total()? as f64 })
+    }
+
+    /// SHA-256 of the manifest, which holds those of all other entries.
+    #[wasm_bindgen(getter)]
+    pub fn digest(&self) -> String {
+        self.digest.clone()
+    }
+}
+
 impl Drop for WasmClassifier {
     fn drop(&mut self) {
         let reader = self.shared.borrow().reader.clone();
         self.shared
             .borrow_mut()
-            .settle(Arrival::Failed(error_to_js("the classifier was disposed")));
+            .settle(Arrival::Failed(error_to_js("disposed", "the classifier was disposed")));
         spawn_local(async move {
             // Nobody is left to be told that the stream cannot be cancelled.
             let _ = JsFuture::from(reader.cancel()).await;
@@ -237,6 +301,7 @@ async fn until<T>(
         match get(&shared) {
             Some(got) => Poll::Ready(got),
             None if matches!(shared.arrival, Arrival::Complete) => Poll::Ready(Err(error_to_js(
+                "engine",
                 "the bundle is complete, and yet something is missing",
             ))),
             None => {
@@ -272,15 +337,26 @@ fn prediction_to_js(prediction: &Prediction, labels: &[String]) -> Result<JsValu
     Ok(object.into())
 }
 
-/// An `Error` whose `name` tells our errors from those of the platform.
-fn error_to_js(message: &str) -> JsValue {
+/// An `Error` whose `name` tells our errors from those of the platform, and its `code` what kind it is.
+fn error_to_js(code: &str, message: &str) -> JsValue {
     let error = js_sys::Error::new(message);
     error.set_name("EdgeError");
+    // A fresh object takes every property.
+    let _ = Reflect::set(&error, &"code".into(), &code.into());
     error.into()
 }
 
 fn to_js(error: Error) -> JsValue {
-    error_to_js(&error.to_string())
+    let code = match error {
+        Error::Stream(_) => "stream",
+        Error::Bundle { .. } => "bundle",
+        Error::Graph { .. } => "graph",
+        Error::Tokenizer(_) => "tokenizer",
+        Error::Policy(_) => "policy",
+        Error::NotFinite { .. } => "not-finite",
+        Error::Io { .. } | Error::Incomplete { .. } | Error::Engine { .. } => "engine",
+    };
+    error_to_js(code, &error.to_string())
 }
 
 fn message_of(error: &JsValue) -> String {

@@ -1,0 +1,23 @@
+// What a classifier computes with: the thread that it lives in, or a worker.
+
+import type { Engine, EngineChoice, Manifest, Policy, Prediction, Progress } from "./types.js";
+
+export interface Backend {
+  readonly manifest: Manifest;
+  readonly engine: Engine;
+  complete(): Promise<void>;
+  classify(texts: readonly string[], policy?: Policy, signal?: AbortSignal): Promise<Prediction[]>;
+  tokenize(text: string): Promise<Uint32Array>;
+  memory(): Promise<number>;
+  dispose(): void;
+}
+
+/** A model as a backend takes it: an absolute address, or its bytes as they come. */
+export type Model = string | ReadableStream<Uint8Array>;
+
+export interface BackendOptions {
+  readonly engine: EngineChoice;
+  readonly cache: boolean;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}

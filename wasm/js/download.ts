@@ -1,0 +1,151 @@
+// A model from an address: from the store as far as an earlier visit kept it, the rest from the
+// network. Which model an address has is known from its first bytes, whatever the server's headers say.
+
+import { WasmIdentity } from "./edge_runtime.js";
+import { Connection, Unreachable, request } from "./network.js";
+import { runtime } from "./runtime.js";
+import { Store, type Identity } from "./store.js";
+
+/** The longest manifest that a bundle may have, with its header. */
+const HEAD = (1 << 20) + 1024;
+/** How much is asked for first where an earlier visit may have stored the rest. */
+const GLANCE = 1 << 14;
+/** How much is stored at a time. */
+const SEGMENT = 1 << 20;
+
+export class Download {
+  /** Where the bytes come from at present. */
+  from: "network" | "cache" = "network";
+  readonly #address: string;
+  readonly #signal: AbortSignal;
+  readonly #caches: boolean;
+  #store: Store | undefined;
+  #identity: Identity | undefined;
+
+  constructor(address: string, caches: boolean, signal: AbortSignal) {
+    this.#address = address;
+    this.#caches = caches;
+    this.#signal = signal;
+  }
+
+  async *pieces(): AsyncGenerator<Uint8Array> {
+    this.#store = this.#caches ? await Store.open() : undefined;
+    const part = (await this.#store?.visited(this.#address)) ? GLANCE : undefined;
+    let response: Response;
+    try {
+      response = await request(this.#address, { from: 0, ...(part && { to: part }) }, this.#signal);
+    } catch (error) {
+      // Without a network there is what the last visit left.
+      this.#identity = error instanceof Unreachable ? await this.#store?.kept(this.#address) : undefined;
+      if (!this.#identity) throw error;
+      yield* this.#stored();
+      return;
+    }
+    const connection = new Connection(this.#address, 0, this.#signal, response, part);
+    const arriving = connection.pieces();
+    const head = await this.#identify(arriving);
+    connection.totalBytes = this.#identity?.totalBytes;
+    const stored = this.#identity ? ((await this.#store?.size(this.#identity.digest)) ?? 0) : 0;
+    if (stored <= head.length) {
+      yield head;
+      yield* this.#storing(0, head, arriving);
+      return;
+    }
+    await arriving.return(undefined);
+    yield* this.#stored();
+    if (stored === this.#identity!.totalBytes) return;
+    this.from = "network";
+    const rest = new Connection(this.#address, stored, this.#signal);
+    rest.totalBytes = this.#identity!.totalBytes;
+    yield* this.#storing(stored, new Uint8Array(), rest.pieces());
+  }
+
+  /** Notes that the model was whole, so that the next visit may have it from the store. */
+  async verified(): Promise<void> {
+    await this.#orWithout(() => this.#store!.keep(this.#address, this.#identity!));
+  }
+
+  /** Notes that what came was damaged, so that the next visit does not get it again. */
+  async damaged(): Promise<void> {
+    await this.#orWithout(() => this.#store!.remove(this.#identity!.digest));
+  }
+
+  /** Reads until it is known which model this is, and gives what was read. */
+  async #identify(arriving: AsyncGenerator<Uint8Array>): Promise<Uint8Array> {
+    await runtime();
+    let head: Uint8Array = new Uint8Array();
+    while (!this.#identity && head.length < HEAD) {
+      const { done, value } = await arriving.next();
+      if (done) break;
+      head = head.length === 0 ? value : joined(head, value);
+      const identity = WasmIdentity.of(head);
+      if (!identity) continue;
+      this.#identity = { digest: identity.digest, totalBytes: identity.totalBytes };
+      identity.free();
+    }
+    return head;
+  }
+
+  async *#stored(): AsyncGenerator<Uint8Array> {
+    this.from = "cache";
+    yield* this.#store!.read(this.#identity!.digest);
+  }
+
+  /** Passes on what arrives, which begins at `from` and has `head` before it, and stores both. */
+  async *#storing(from: number, head: Uint8Array, arriving: AsyncGenerator<Uint8Array>) {
+    if (!this.#store || !this.#identity) return yield* arriving;
+    await this.#orWithout(() => this.#store!.begin(this.#address, this.#identity!.digest));
+    let segment = new Uint8Array(SEGMENT);
+    let filled = 0;
+    let written = Promise.resolve();
+    const flush = async () => {
+      await written;
+      const bytes = segment.subarray(0, filled);
+      const at = from;
+      written = this.#orWithout(() => this.#store!.write(this.#identity!.digest, at, bytes));
+      from += filled;
+      segment = new Uint8Array(SEGMENT);
+      filled = 0;
+    };
+    const take = async (piece: Uint8Array) => {
+      while (this.#store && piece.length > 0) {
+        const part = piece.subarray(0, SEGMENT - filled);
+        segment.set(part, filled);
+        filled += part.length;
+        piece = piece.subarray(part.length);
+        if (filled === SEGMENT) await flush();
+      }
+    };
+    try {
+      await take(head);
+      for await (const piece of arriving) {
+        await take(piece);
+        yield piece;
+      }
+    } finally {
+      // What has come of a broken download is stored too.
+      if (this.#store && filled > 0) await flush();
+      await written;
+    }
+  }
+
+  /** Does something with the store, and does without the store from then on if that fails. */
+  async #orWithout(use: () => Promise<void>): Promise<void> {
+    if (!this.#store || !this.#identity) return;
+    try {
+      await use();
+    } catch {
+      // Storage is full or was taken away. What is stored of this model helps nobody then.
+      const store = this.#store;
+      this.#store = undefined;
+      await store.remove(this.#identity.digest).catch(() => {});
+    }
+  }
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}

@@ -1,0 +1,194 @@
+// Loads and classifies in the thread that this module runs in.
+
+import type { Backend, BackendOptions, Model } from "./backend.js";
+import { Download } from "./download.js";
+import { WasmClassifier } from "./edge_runtime.js";
+import { EdgeError, messageOf, ours } from "./errors.js";
+import { readFile, turn, unless } from "./host.js";
+import { runtime, type Runtime } from "./runtime.js";
+import type { Engine, Manifest, Policy, Prediction } from "./types.js";
+
+export class Local implements Backend {
+  readonly manifest: Manifest;
+  readonly engine: Engine;
+  readonly #wasm: WasmClassifier;
+  readonly #runtime: Runtime;
+  readonly #stop: AbortController;
+  readonly #complete: Promise<void>;
+  #disposed = false;
+
+  private constructor(
+    wasm: WasmClassifier,
+    runtime: Runtime,
+    stop: AbortController,
+    complete: Promise<void>,
+    manifest: Manifest,
+  ) {
+    this.#wasm = wasm;
+    this.#runtime = runtime;
+    this.#stop = stop;
+    this.#complete = complete;
+    this.manifest = manifest;
+    this.engine = { name: "cpu", arithmetic: runtime.arithmetic };
+  }
+
+  /** Loads a model; resolves as soon as its first exit can answer. */
+  static async open(model: Model, options: BackendOptions): Promise<Local> {
+    if (options.engine === "gpu") throw new EdgeError("engine", "this build has no GPU engine");
+    const { signal, onProgress } = options;
+    signal?.throwIfAborted();
+    const stop = new AbortController();
+    // Once loading is done its signal stops nothing any more; disposing does.
+    const abort = () => stop.abort(signal!.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    let wasm: WasmClassifier | undefined;
+    try {
+      const source = await from(model, options.cache, stop.signal);
+      const started = await runtime();
+      stop.signal.throwIfAborted();
+      wasm = WasmClassifier.fromStream(
+        source.stream,
+        onProgress &&
+          ((bytes: number, totalBytes: number, stagesReady: number, stagesTotal: number) =>
+            onProgress({ bytes, totalBytes, stagesReady, stagesTotal, from: source.from() })),
+      );
+      const complete = settled(wasm, source.download);
+      await unless(stop.signal, wasm.ready());
+      const manifest = JSON.parse(await wasm.manifest()) as Manifest;
+      return new Local(wasm, started, stop, complete, manifest);
+    } catch (error) {
+      stop.abort(error);
+      wasm?.free();
+      signal?.throwIfAborted();
+      throw ours(error);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  async complete(): Promise<void> {
+    this.#check();
+    await this.#complete;
+  }
+
+  async classify(texts: readonly string[], policy?: Policy, signal?: AbortSignal) {
+    this.#check();
+    signal?.throwIfAborted();
+    const predictions: Prediction[] = [];
+    try {
+      const job = this.#wasm.begin([...texts], policy);
+      try {
+        for (;;) {
+          const batch: Prediction[] = await unless(signal, job.next());
+          if (batch.length === 0) return predictions;
+          predictions.push(...batch);
+          if (predictions.length < texts.length) await turn();
+          signal?.throwIfAborted();
+        }
+      } finally {
+        job.free();
+      }
+    } catch (error) {
+      throw ours(error);
+    }
+  }
+
+  async tokenize(text: string): Promise<Uint32Array> {
+    this.#check();
+    try {
+      return await this.#wasm.tokenize(text);
+    } catch (error) {
+      throw ours(error);
+    }
+  }
+
+  async memory(): Promise<number> {
+    return this.#runtime.memory.buffer.byteLength;
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#wasm.free();
+    this.#stop.abort(new EdgeError("disposed", "the classifier was disposed"));
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new EdgeError("disposed", "the classifier was disposed");
+  }
+}
+
+/** Resolves when all of the model has come, is verified, and is kept where it may be. */
+function settled(wasm: WasmClassifier, download: Download | undefined): Promise<void> {
+  const settled = wasm.complete().then(
+    () => download?.verified(),
+    async (error: unknown) => {
+      const problem = ours(error);
+      if (problem instanceof EdgeError && problem.code === "bundle") await download?.damaged();
+      throw problem;
+    },
+  );
+  settled.catch(() => {}); // Whoever waits is told; if nobody does, the calls that need it are.
+  return settled;
+}
+
+interface Arriving {
+  readonly stream: ReadableStream<Uint8Array>;
+  readonly download?: Download;
+  from(): "network" | "cache";
+}
+
+async function from(model: Model, cache: boolean, signal: AbortSignal): Promise<Arriving> {
+  if (typeof model !== "string") {
+    return { stream: streamOf(model.getReader(), signal), from: () => "network" };
+  }
+  if (!/^(https?|blob|data):/.test(model)) {
+    const bytes = await file(model);
+    return { stream: new Blob([bytes]).stream(), from: () => "cache" };
+  }
+  // Only a server's files have an address that means something at the next visit.
+  const download = new Download(model, cache && model.startsWith("http"), signal);
+  const pieces = download.pieces();
+  const reader = {
+    read: () => pieces.next(),
+    cancel: async () => void (await pieces.return(undefined)),
+  };
+  return { stream: streamOf(reader, signal), download, from: () => download.from };
+}
+
+async function file(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    const bytes = await readFile(path.startsWith("file:") ? new URL(path) : path);
+    if (bytes) return bytes;
+  } catch (error) {
+    throw new EdgeError("network", `cannot read ${path}: ${messageOf(error)}`, { cause: error });
+  }
+  throw new EdgeError("network", `cannot load ${path}: http:, https:, blob: and data: are taken`);
+}
+
+interface Reader {
+  read(): Promise<IteratorResult<Uint8Array, unknown>> | Promise<ReadableStreamReadResult<Uint8Array>>;
+  cancel(reason?: unknown): Promise<void>;
+}
+
+/** What a reader gives, as a stream that ends with an error when the signal says so. */
+function streamOf(reader: Reader, signal: AbortSignal): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        signal.addEventListener("abort", () => {
+          controller.error(signal.reason);
+          reader.cancel(signal.reason).catch(() => {});
+        });
+      },
+      async pull(controller) {
+        const { done, value } = await reader.read();
+        if (signal.aborted) return;
+        if (done) controller.close();
+        else controller.enqueue(value as Uint8Array);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,136 @@
+// Bytes over the network, going on where a broken connection left off.
+
+import { EdgeError, messageOf } from "./errors.js";
+import { unless } from "./host.js";
+
+/** How often a connection may break without a single byte in between. */
+const RETRIES = 4;
+/** Milliseconds before the first new attempt; each further one waits twice as long. */
+const PAUSE = 250;
+
+interface Part {
+  readonly from: number;
+  /** The first byte that is not wanted; the end of the file unless given. */
+  readonly to?: number;
+  /** The version of the file that the part must be of. */
+  readonly tag?: string | undefined;
+}
+
+/** The answer to a request for a part of a file; an error unless the server has the file. */
+export async function request(address: string, { from, to, tag }: Part, signal: AbortSignal) {
+  const headers: Record<string, string> = {};
+  if (from > 0 || to !== undefined) headers["Range"] = `bytes=${from}-${to === undefined ? "" : to - 1}`;
+  if (from > 0 && tag) headers["If-Range"] = tag;
+  let response: Response;
+  try {
+    response = await fetch(address, { headers, signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new Unreachable(`cannot load ${address}: ${messageOf(error)}`, error);
+  }
+  if (response.ok) return response;
+  const words = `cannot load ${address}: the server says ${response.status}`;
+  throw response.status >= 500 ? new Unreachable(words) : new EdgeError("network", words);
+}
+
+/** A failure that may pass: no connection, or a server in trouble. */
+export class Unreachable extends EdgeError {
+  constructor(message: string, cause?: unknown) {
+    super("network", message, { cause });
+  }
+}
+
+/** The bytes of a file from `at` on. */
+export class Connection {
+  /** Size of the file, as soon as it is known. */
+  totalBytes: number | undefined;
+  readonly #address: string;
+  readonly #signal: AbortSignal;
+  #at: number;
+  #response: Response | undefined;
+  /** The version of the file, if the server names it and may be asked for it. */
+  #tag: string | undefined;
+
+  /** The end of the part that `response` has, if it has not all of the file. */
+  readonly #part: number | undefined;
+
+  /** `response` is that to a request from `at` on, up to `part` if that is given. */
+  constructor(address: string, at: number, signal: AbortSignal, response?: Response, part?: number) {
+    this.#address = address;
+    this.#at = at;
+    this.#signal = signal;
+    this.#response = response;
+    this.#part = part;
+    this.#remember(response);
+  }
+
+  async *pieces(): AsyncGenerator<Uint8Array> {
+    for (let failures = 0; ; failures++) {
+      const before = this.#at;
+      try {
+        this.#response ??= await this.#again();
+        const { body, status } = this.#response;
+        if (!body) throw new EdgeError("network", `${this.#address} has no body`);
+        // A server without ranges sends the file from its beginning.
+        yield* this.#counted(body, status === 206 ? 0 : this.#at);
+        this.#response = undefined;
+        if (this.#at === this.totalBytes) return;
+        if (this.#at === this.#part) continue;
+        // Whose size is not known is no bundle, and ends where it ends.
+        if (this.#at > (this.totalBytes ?? 0)) return;
+        throw new Unreachable(`the connection to ${this.#address} ended early`);
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        if (this.#at > before) failures = 0;
+        this.#response = undefined;
+        if (!(error instanceof Unreachable) || failures >= RETRIES) throw error;
+        const pause = new Promise((done) => setTimeout(done, PAUSE * 2 ** failures));
+        await unless(this.#signal, pause);
+      }
+    }
+  }
+
+  async *#counted(body: ReadableStream<Uint8Array>, skip: number): AsyncGenerator<Uint8Array> {
+    const reader = body.getReader();
+    try {
+      for (;;) {
+        const { done, value } = await this.#read(reader);
+        if (done) return;
+        const piece = value.subarray(Math.min(skip, value.length));
+        skip -= value.length - piece.length;
+        this.#at += piece.length;
+        if (piece.length > 0) yield piece;
+      }
+    } finally {
+      // Nobody is left to be told that a connection cannot be ended. A part is short, and let be.
+      if (this.#part === undefined) reader.cancel().catch(() => {});
+    }
+  }
+
+  async #read(reader: ReadableStreamDefaultReader<Uint8Array>) {
+    try {
+      return await reader.read();
+    } catch (error) {
+      const words = `the connection to ${this.#address} broke after ${this.#at} bytes`;
+      throw new Unreachable(`${words}: ${messageOf(error)}`, error);
+    }
+  }
+
+  async #again(): Promise<Response> {
+    const response = await request(this.#address, { from: this.#at, tag: this.#tag }, this.#signal);
+    const start = /^bytes (\d+)-/.exec(response.headers.get("Content-Range") ?? "")?.[1];
+    if (response.status === 206 && start !== undefined && Number(start) !== this.#at) {
+      throw new EdgeError(
+        "network",
+        `${this.#address}: asked for bytes from ${this.#at}, the server sends them from ${start}`,
+      );
+    }
+    return response;
+  }
+
+  #remember(response: Response | undefined) {
+    const tag = response?.headers.get("ETag");
+    // A weak tag vouches for no bytes. Another origin would have to be asked for leave to send it.
+    if (tag && !tag.startsWith("W/") && response?.type === "basic") this.#tag = tag;
+  }
+}

@@ -1,0 +1,151 @@
+// Loads and classifies in a worker of its own.
+
+import type { Backend, BackendOptions, Model } from "./backend.js";
+import { EdgeError, fromWire, toWire } from "./errors.js";
+import { unless } from "./host.js";
+import type { Call, Reply, Request } from "./protocol.js";
+import type { Engine, Manifest, Policy, Prediction } from "./types.js";
+
+/** The largest piece that is sent to the worker at once, in bytes. */
+const PIECE = 1 << 20;
+
+interface Waiting {
+  done(value: unknown): void;
+  failed(error: unknown): void;
+}
+
+export class Remote implements Backend {
+  manifest!: Manifest;
+  engine!: Engine;
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #calls = 0;
+  /** Why nothing can be asked any more. */
+  #ended: unknown;
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+  }
+
+  /** Loads a model; resolves as soon as its first exit can answer. */
+  static async open(model: Model, options: BackendOptions): Promise<Remote> {
+    options.signal?.throwIfAborted();
+    const remote = new Remote(start());
+    try {
+      await unless(options.signal, remote.#load(model, options));
+      return remote;
+    } catch (error) {
+      remote.#end(error);
+      throw error;
+    }
+  }
+
+  async complete(): Promise<void> {
+    await this.#call({ method: "complete" });
+  }
+
+  classify(texts: readonly string[], policy?: Policy, signal?: AbortSignal) {
+    return this.#call({ method: "classify", texts: [...texts], policy }, signal) as Promise<Prediction[]>;
+  }
+
+  tokenize(text: string) {
+    return this.#call({ method: "tokenize", text }) as Promise<Uint32Array>;
+  }
+
+  memory() {
+    return this.#call({ method: "memory" }) as Promise<number>;
+  }
+
+  dispose(): void {
+    this.#end(new EdgeError("disposed", "the classifier was disposed"));
+  }
+
+  #load(model: Model, { engine, cache, onProgress }: BackendOptions): Promise<void> {
+    const worker = this.#worker;
+    const source = typeof model === "string" ? undefined : pieces(model);
+    return new Promise<void>((done, failed) => {
+      worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+        if (data.kind === "answer") this.#settle(data);
+        else if (data.kind === "progress") onProgress?.(data.progress);
+        else if (data.kind === "pull") void source!.next().then(...passOn(worker));
+        else if (data.kind === "failed") failed(fromWire(data.error));
+        else {
+          this.manifest = data.manifest;
+          this.engine = data.engine;
+          done();
+        }
+      };
+      worker.onerror = (event) => {
+        event.preventDefault();
+        const error = new EdgeError("worker", `the worker failed: ${event.message || "it cannot be loaded"}`);
+        failed(error);
+        this.#end(error);
+      };
+      const address = typeof model === "string" ? { address: model } : {};
+      this.#send({ kind: "load", ...address, engine, cache });
+    });
+  }
+
+  async #call(call: Call, signal?: AbortSignal): Promise<unknown> {
+    if (this.#ended !== undefined) throw this.#ended;
+    signal?.throwIfAborted();
+    const id = this.#calls++;
+    const answer = new Promise((done, failed) => this.#waiting.set(id, { done, failed }));
+    this.#send({ kind: "call", id, call });
+    const stop = () => this.#send({ kind: "stop", id });
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      return await unless(signal, answer);
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  #settle({ id, value, error }: Reply & { kind: "answer" }): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (error) waiting?.failed(fromWire(error));
+    else waiting?.done(value);
+  }
+
+  #end(error: unknown): void {
+    this.#ended ??= error;
+    this.#worker.terminate();
+    for (const { failed } of this.#waiting.values()) failed(this.#ended);
+    this.#waiting.clear();
+  }
+
+  #send(request: Request): void {
+    this.#worker.postMessage(request);
+  }
+}
+
+/** Bundlers know this form, and put the worker into a file of its own. */
+function start(): Worker {
+  try {
+    return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "edge-distil" });
+  } catch (error) {
+    throw new EdgeError("worker", `no worker can be started: ${String(error)}`, { cause: error });
+  }
+}
+
+/** The pieces of a stream, none of them larger than what is sent at once. */
+async function* pieces(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = stream.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    for (let at = 0; at < value.length; at += PIECE) yield value.subarray(at, at + PIECE);
+  }
+}
+
+/** What to do with a piece, and with the error that came in its place. */
+function passOn(worker: Worker) {
+  const send = (request: Request) => worker.postMessage(request);
+  return [
+    // Sent as a copy: the bytes belong to whoever gave the stream.
+    ({ done, value }: IteratorResult<Uint8Array, void>) =>
+      send(done ? { kind: "piece" } : { kind: "piece", bytes: value.slice() }),
+    (error: unknown) => send({ kind: "piece", error: toWire(error) }),
+  ] as const;
+}

@@ -1,0 +1,142 @@
+// Models that an earlier visit fetched, in the browser's Cache Storage.
+//
+// A model lies there under the digest of its manifest, in segments, so that what a broken download
+// left can be gone on with; a visit is remembered under the model's address:
+//
+//     https://edge-distil.invalid/model/DIGEST/FROM-TO   bytes FROM to TO of the model
+//     https://edge-distil.invalid/visit/ADDRESS          which digest that address had
+//
+// Nothing is ever fetched from these addresses.
+
+const NAME = "edge-distil";
+const BASE = "https://edge-distil.invalid";
+
+/** A model by its hash. */
+export interface Identity {
+  /** SHA-256 of the manifest, which holds those of all other entries. */
+  readonly digest: string;
+  readonly totalBytes: number;
+}
+
+/** What an address had at the last visit. */
+interface Visit {
+  /** Stored from the first byte to the last, and verified. */
+  readonly whole?: Identity;
+  /** Stored as far as it came. */
+  readonly partial?: string;
+}
+
+interface Segment {
+  readonly from: number;
+  readonly to: number;
+  readonly request: Request;
+}
+
+export class Store {
+  readonly #cache: Cache;
+
+  private constructor(cache: Cache) {
+    this.#cache = cache;
+  }
+
+  /** The store, or undefined where there is none or it is denied. */
+  static async open(): Promise<Store | undefined> {
+    try {
+      return new Store(await globalThis.caches.open(NAME));
+    } catch {
+      return undefined; // No caches in Node, none outside a secure context, denied by a setting.
+    }
+  }
+
+  /** Whether anything from this address may be here. */
+  async visited(address: string): Promise<boolean> {
+    const { whole, partial } = await this.#visit(address);
+    return whole !== undefined || partial !== undefined;
+  }
+
+  /** The model that this address had at the last visit, if all of it is here. */
+  async kept(address: string): Promise<Identity | undefined> {
+    const { whole } = await this.#visit(address);
+    return whole && (await this.size(whole.digest)) === whole.totalBytes ? whole : undefined;
+  }
+
+  /** Bytes of a model that are here, counted from its first. */
+  async size(digest: string): Promise<number> {
+    return (await this.#segments(digest)).at(-1)?.to ?? 0;
+  }
+
+  async *read(digest: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    for (const { request } of await this.#segments(digest)) {
+      const response = await this.#cache.match(request);
+      if (!response) throw new Error("a stored model was deleted while it was read");
+      yield new Uint8Array(await response.arrayBuffer());
+    }
+  }
+
+  /** Stores bytes of a model; rejects where storage is full. */
+  async write(digest: string, from: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const address = `${BASE}/model/${digest}/${from}-${from + bytes.length}`;
+    await this.#cache.put(address, new Response(bytes));
+  }
+
+  /** Notes that a model from an address is being stored; an earlier one's broken download is dropped. */
+  async begin(address: string, digest: string): Promise<void> {
+    const visit = await this.#visit(address);
+    if (visit.partial === digest) return;
+    await this.#note(address, { ...visit, partial: digest });
+    if (visit.partial) await this.#sweep(visit.partial);
+  }
+
+  /** Notes that a model is whole and verified; what the address had before is dropped. */
+  async keep(address: string, identity: Identity): Promise<void> {
+    const { whole, partial } = await this.#visit(address);
+    await this.#note(address, { whole: identity });
+    for (const old of [whole?.digest, partial]) if (old) await this.#sweep(old);
+  }
+
+  /** Deletes a model, which is damaged or has no room. */
+  async remove(digest: string): Promise<void> {
+    for (const request of await this.#under(`/model/${digest}/`)) await this.#cache.delete(request);
+  }
+
+  /** Deletes a model if no address has it any more. */
+  async #sweep(digest: string): Promise<void> {
+    for (const request of await this.#under("/visit/")) {
+      const { whole, partial } = await this.#read(request);
+      if (whole?.digest === digest || partial === digest) return;
+    }
+    await this.remove(digest);
+  }
+
+  /** The segments that follow on each other from the first byte. */
+  async #segments(digest: string): Promise<Segment[]> {
+    const found = (await this.#under(`/model/${digest}/`)).map((request): Segment => {
+      const [from, to] = request.url.slice(request.url.lastIndexOf("/") + 1).split("-").map(Number);
+      return { from: from!, to: to!, request };
+    });
+    const segments: Segment[] = [];
+    let end = 0;
+    for (let next; (next = found.find(({ from }) => from === end)); end = next.to) segments.push(next);
+    return segments;
+  }
+
+  async #under(path: string): Promise<Request[]> {
+    return (await this.#cache.keys()).filter(({ url }) => url.startsWith(BASE + path));
+  }
+
+  async #visit(address: string): Promise<Visit> {
+    return this.#read(visitAddress(address));
+  }
+
+  async #read(request: Request | string): Promise<Visit> {
+    return ((await (await this.#cache.match(request))?.json()) as Visit | undefined) ?? {};
+  }
+
+  async #note(address: string, visit: Visit): Promise<void> {
+    await this.#cache.put(visitAddress(address), new Response(JSON.stringify(visit)));
+  }
+}
+
+function visitAddress(address: string): string {
+  return `${BASE}/visit/${encodeURIComponent(address)}`;
+}

@@ -1,0 +1,83 @@
+// The worker of a classifier: holds the model and answers its page.
+
+import { fromWire, toWire } from "./errors.js";
+import { Local } from "./local.js";
+import type { Call, Reply, Request } from "./protocol.js";
+
+/** What a worker sees of its page. */
+interface Page {
+  onmessage: (event: MessageEvent<Request>) => void;
+  postMessage(reply: Reply): void;
+}
+const page = globalThis as unknown as Page;
+/** Stops the calls that have not been answered. */
+const running = new Map<number, AbortController>();
+let local: Local | undefined;
+/** Takes the next piece of a model that the page sends. */
+let take: ((piece: Request & { kind: "piece" }) => void) | undefined;
+
+page.onmessage = ({ data }) => {
+  if (data.kind === "load") void load(data);
+  else if (data.kind === "piece") take?.(data);
+  else if (data.kind === "call") void answer(data.id, data.call);
+  else running.get(data.id)?.abort();
+};
+
+function say(reply: Reply): void {
+  page.postMessage(reply);
+}
+
+async function load({ address, engine, cache }: Request & { kind: "load" }): Promise<void> {
+  try {
+    local = await Local.open(address ?? fromPage(), {
+      engine,
+      cache,
+      onProgress: (progress) => say({ kind: "progress", progress }),
+    });
+    say({ kind: "loaded", manifest: local.manifest, engine: local.engine });
+  } catch (error) {
+    say({ kind: "failed", error: toWire(error) });
+  }
+}
+
+/** A stream of the pieces that the page has, each asked for when it can be taken. */
+function fromPage(): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
+    {
+      pull: (controller) =>
+        new Promise<void>((done) => {
+          take = ({ bytes, error }) => {
+            if (error) controller.error(fromWire(error));
+            else if (bytes) controller.enqueue(bytes);
+            else controller.close();
+            done();
+          };
+          say({ kind: "pull" });
+        }),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+async function answer(id: number, call: Call): Promise<void> {
+  const stop = new AbortController();
+  running.set(id, stop);
+  try {
+    say({ kind: "answer", id, value: await perform(local!, call, stop.signal) });
+  } catch (error) {
+    say({ kind: "answer", id, error: toWire(error) });
+  } finally {
+    running.delete(id);
+  }
+}
+
+function perform(local: Local, call: Call, signal: AbortSignal): Promise<unknown> {
+  switch (call.method) {
+    case "classify":
+      return local.classify(call.texts, call.policy, signal);
+    case "tokenize":
+      return local.tokenize(call.text);
+    default:
+      return local[call.method]();
+  }
+}
