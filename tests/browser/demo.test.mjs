@@ -21,8 +21,9 @@ function partOf([a, b]) {
   return 2 / (1 + Math.exp(-Math.abs(a - b))) - 1;
 }
 
-test("sentences get their answers, drawn exit by exit", async () => {
+test("sentences get their answers, drawn exit by exit", async (t) => {
   const server = await serve();
+  t.after(() => server.close());
   const { page, complaints } = await openDemo(browser, server.url);
   await ready(page);
   const exits = manifest().stages.length;
@@ -51,11 +52,11 @@ test("sentences get their answers, drawn exit by exit", async () => {
   }
   assert.deepEqual(complaints, []);
   await page.close();
-  await server.close();
 });
 
-test("while one types, only the last text counts", async () => {
+test("while one types, only the last text counts", async (t) => {
   const server = await serve();
+  t.after(() => server.close());
   const { page, complaints } = await openDemo(browser, server.url);
   await ready(page);
   await page.locator("#text").fill("");
@@ -72,12 +73,12 @@ test("while one types, only the last text counts", async () => {
   await page.waitForFunction(() => /^Positive, 9\d/.test(document.getElementById("spoken").textContent));
   assert.deepEqual(complaints, []);
   await page.close();
-  await server.close();
 });
 
-test("an easy sentence is answered before the last stage has arrived", async () => {
+test("an easy sentence is answered before the last stage has arrived", async (t) => {
   const { state, options } = heldBack({ hold: lastEntrySize() >> 1, throttle: 20e6 });
   const server = await serve(options);
+  t.after(() => server.close());
   const { page, complaints } = await openDemo(browser, server.url);
   await ask(page, EASY);
   const status = await page.locator("#arriving").textContent();
@@ -90,22 +91,22 @@ test("an easy sentence is answered before the last stage has arrived", async () 
   assert.match(await page.locator("#status").textContent(), /^Model ready: all \d+ stages\.$/);
   assert.deepEqual(complaints, []);
   await page.close();
-  await server.close();
 });
 
-test("a model that cannot be loaded is reported on the page", async () => {
+test("a model that cannot be loaded is reported on the page", async (t) => {
   const server = await serve({ model: "/no/such/model.edge" });
+  t.after(() => server.close());
   const { page, complaints } = await openDemo(browser, server.url);
   const alert = page.locator("#problem");
   await alert.waitFor();
   assert.match(await alert.textContent(), /404/);
   assert.equal(complaints.filter((c) => c.startsWith("uncaught")).length, 0, complaints.join("\n"));
   await page.close();
-  await server.close();
 });
 
-test("the slider goes from the first exit to full depth, by way of the model's own policy", async () => {
+test("the slider goes from the first exit to full depth, by way of the model's own policy", async (t) => {
   const server = await serve();
+  t.after(() => server.close());
   const { page, complaints } = await openDemo(browser, server.url);
   await ready(page);
   await ask(page, HARD);
@@ -134,11 +135,11 @@ test("the slider goes from the first exit to full depth, by way of the model's o
   assert.equal(await slider.inputValue(), at.own);
   assert.deepEqual(complaints, []);
   await page.close();
-  await server.close();
 });
 
-test("the words that matter are those without which the answer changes", async () => {
+test("the words that matter are those without which the answer changes", async (t) => {
   const server = await serve();
+  t.after(() => server.close());
   const { page, complaints } = await openDemo(browser, server.url);
   await ready(page);
   await ask(page, HARD);
@@ -164,11 +165,11 @@ test("the words that matter are those without which the answer changes", async (
   await page.getByText("at most 100 words; this one has 101").waitFor();
   assert.deepEqual(complaints, []);
   await page.close();
-  await server.close();
 });
 
-test("the waterfall tells what came when", async () => {
+test("the waterfall tells what came when", async (t) => {
   const server = await serve({ throttle: 30e6 });
+  t.after(() => server.close());
   const { page, complaints } = await openDemo(browser, server.url);
   await ready(page);
   await answered(page, TURNS);
@@ -193,5 +194,33 @@ test("the waterfall tells what came when", async () => {
   assert.match(await page.locator("#arriving").textContent(), /^22\.\d MB in \d+\.\d s from the network$/);
   assert.deepEqual(complaints, []);
   await page.close();
-  await server.close();
+});
+
+test("another engine may be chosen, and one that is not there says why", async (t) => {
+  const server = await serve();
+  t.after(() => server.close());
+  const { page, complaints } = await openDemo(browser, server.url);
+  await ready(page);
+  const now = page.locator("#engine-now");
+  assert.match(await now.textContent(), /^(CPU, (relaxed-simd|simd128)|GPU, webgpu), int8 weights$/);
+  await page.getByRole("radio", { name: "CPU" }).check();
+  await page.waitForFunction(() => /^CPU, /.test(document.getElementById("engine-now").textContent));
+  await ready(page);
+  assert.match(await page.locator("#arriving").textContent(), /from the browser's store$/);
+  const gpu = page.getByRole("radio", { name: "GPU" });
+  await gpu.check();
+  await page.waitForFunction(() => !document.getElementById("engine-reason").hidden || /^GPU/.test(document.getElementById("engine-now").textContent));
+  const [native] = edgeRun([HARD]);
+  await ask(page, HARD);
+  assert.deepEqual([(await shown(page)).label, (await shown(page)).stage], [native.label, native.stage]);
+  if (/^GPU/.test(await now.textContent())) assert.equal(await gpu.isChecked(), true);
+  else {
+    assert.match(await page.locator("#engine-reason").textContent(), /^GPU is not available here: \w.+/);
+    assert.equal(await gpu.isDisabled(), true);
+    assert.equal(await page.getByRole("radio", { name: "CPU" }).isChecked(), true);
+    assert.match(await now.textContent(), /^CPU, /);
+    assert.match(await page.locator("#arriving").textContent(), /from the browser's store$/);
+  }
+  assert.deepEqual(complaints, []);
+  await page.close();
 });

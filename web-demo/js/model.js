@@ -6,11 +6,12 @@ const SOURCE = new URL("../model.edge", import.meta.url);
 
 let current;
 let stop = new AbortController();
-const listeners = { begin: [], progress: [], first: [], complete: [], failed: [] };
+const listeners = { begin: [], progress: [], first: [], complete: [], kept: [], failed: [] };
 
 /**
  * Hears of loading: `begin(time)`, `progress(Progress)`, `first(classifier)` when the first exit can
- * answer, `complete(classifier)`, `failed(error)` when there is no model to ask.
+ * answer, `complete(classifier)`, `kept()` when the model before stays instead, `failed(error)` when
+ * there is no model to ask.
  */
 export function onModel(event, listener) {
   listeners[event].push(listener);
@@ -44,7 +45,7 @@ export async function load(engine) {
     if (current === loading) {
       current = undefined;
       tell("failed", error);
-    }
+    } else if (!mine.signal.aborted) tell("kept");
     throw error;
   }
   current = loading;

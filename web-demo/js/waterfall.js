@@ -12,12 +12,15 @@ const TAR_END = 2 * BLOCK;
 
 /** The load that is shown: when it began, what came when, and the moments that count. */
 let load;
+/** The one before, which stays if this one fails. */
+let before;
 /** When this module runs, the page's own files are here. */
 const pageReady = performance.now();
 
 export function startWaterfall() {
   onModel("begin", (time) => {
-    load = { begun: time, isFirst: load === undefined, samples: [] };
+    before = load;
+    load = { begun: time, isFirst: before === undefined, samples: [] };
     element("arriving").textContent = t("loadingFirst");
   });
   onModel("progress", (progress) => {
@@ -32,6 +35,10 @@ export function startWaterfall() {
   });
   onModel("complete", () => {
     load.complete = performance.now();
+    show();
+  });
+  onModel("kept", () => {
+    load = before;
     show();
   });
   onModel("failed", (error) => {
@@ -81,17 +88,18 @@ function megabytes(bytes) {
   return number(bytes / 1e6, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 }
 
-/** The rows: `{ name, from, ready, to, bytes }` in milliseconds; what has only `to` is a moment. */
+/**
+ * The rows, in milliseconds: `{ name, from, arrived, to, bytes }`, ready at `to`, or `{ name, moment }`.
+ */
 function parts() {
   const { begun, isFirst, manifest, samples, possible, given } = load;
   const rows = [];
   if (isFirst) {
     rows.push({ name: t("partPage"), from: 0, to: pageReady, bytes: bytesOf(pageFiles()) });
-    const code = codeFiles();
-    if (code.length > 0) {
-      const from = Math.min(...code.map(({ startTime }) => startTime));
-      rows.push({ name: t("partCode"), from, to: Math.max(...code.map((f) => f.responseEnd)), bytes: bytesOf(code) });
-    }
+    // The package's worker fetches most of the code, which a page does not see. When it hears of the
+    // first bytes, the code runs.
+    const from = Math.min(begun, ...codeFiles().map(({ startTime }) => startTime));
+    rows.push({ name: t("partCode"), from, to: samples[0].time });
   }
   const { totalBytes } = samples.at(-1);
   const sizes = manifest.entries.map(({ bytes }) => inTar(bytes));
@@ -146,7 +154,7 @@ function draw() {
     const share = (time) => (time - start) / span;
     const track = make("span", { class: "track", "aria-hidden": "true" });
     if (moment !== undefined) track.append(bar("moment", share(moment), share(moment)));
-    else if (from !== undefined && moment === undefined && bytes !== undefined) {
+    if (from !== undefined) {
       const until = arrived ?? to;
       if (until !== undefined) track.append(bar("arrives", share(from), share(until)));
       if (arrived !== undefined && to !== undefined) track.append(bar("readies", share(arrived), share(to)));
@@ -154,7 +162,7 @@ function draw() {
     const time = moment ?? to;
     return make(
       "tr",
-      { class: bytes === undefined ? "moments" : undefined },
+      { class: from === undefined ? "moments" : undefined },
       make("th", { scope: "row" }, name),
       make("td", { class: "when" }, track),
       make("td", { class: "ms" }, time === undefined ? "" : number(time - start, { maximumFractionDigits: 0 })),

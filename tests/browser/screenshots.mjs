@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+// Takes the pictures of the demo in docs/images: `node tests/browser/screenshots.mjs`, after `./demo --no-serve`
+// and `node tests/browser/run.mjs`, which install what it needs.
+
+import { mkdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { openDemo, ready } from "./lib/demo.mjs";
+import { launch, serve } from "./lib/page.mjs";
+import { ROOT } from "./lib/paths.mjs";
+
+const FOLDER = join(ROOT, "docs", "images");
+const TEXT = "Somehow, this silly little film won me over.";
+
+mkdirSync(FOLDER, { recursive: true });
+const browser = await launch();
+const server = await serve();
+for (const [name, width, height] of [["demo-desktop", 1280, 900], ["demo-phone", 390, 844]]) {
+  const { page } = await openDemo(browser, server.url, { viewport: { width, height }, colorScheme: "light" });
+  await ready(page);
+  await page.locator(`#words[data-text="${TEXT}"]`).waitFor();
+  await page.locator("#offline").waitFor();
+  // The columns have grown.
+  await page.waitForFunction(() => document.getAnimations().length === 0);
+  const path = join(FOLDER, `${name}.png`);
+  await page.screenshot({ path });
+  console.log(`${path}: ${Math.ceil(statSync(path).size / 1000)} kB`);
+  await page.close();
+}
+await browser.close();
+await server.close();
