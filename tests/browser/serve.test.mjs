@@ -43,7 +43,11 @@ function get(path, method = "GET", headers = {}, url = server.url) {
 test("each kind of file has its type", async () => {
   for (const [path, type] of [
     ["/", "text/html; charset=utf-8"],
-    ["/demo.js?a=b", "text/javascript; charset=utf-8"],
+    ["/compare.html", "text/html; charset=utf-8"],
+    ["/js/demo.js?a=b", "text/javascript; charset=utf-8"],
+    ["/js/strings/zh.js", "text/javascript; charset=utf-8"],
+    ["/service-worker.js", "text/javascript; charset=utf-8"],
+    ["/data/curve.json", "application/json"],
     ["/demo.css", "text/css; charset=utf-8"],
     ["/icon.svg", "image/svg+xml"],
     ["/pkg/index.js", "text/javascript; charset=utf-8"],
@@ -60,6 +64,15 @@ test("nothing outside of its folders is given out", async () => {
   for (const path of [
     "/serve.mjs",
     "/server/range.mjs",
+    "/scripts/compare.mjs",
+    "/package.json",
+    "/js",
+    "/js/",
+    "/js/../serve.mjs",
+    "/js/%2e%2e/serve.mjs",
+    "/js/../../Cargo.toml",
+    "/data/",
+    "/pkg/index.d.ts",
     "/../Cargo.toml",
     "/pkg/../package.json",
     "/pkg/%2e%2e/package.json",

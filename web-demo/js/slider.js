@@ -104,7 +104,7 @@ function drawCurve(step) {
   const dots = known.filter(({ name }) => name !== "point").map((one) => ({ ...place(one), class: one.name }));
   dots.push({ ...place(step), class: "now" });
   const { sentences, full } = measured;
-  const texts = { start: rounded(low), end: t("axisFull", { accuracy: rounded(full.accuracy) }), left: "0 %", right: t("axisShare") };
+  const texts = { start: rounded(low), end: t("axisFull", { accuracy: rounded(full.accuracy) }), left: rounded(0, 0), right: t("axisShare", { share: rounded(1, 0) }) };
   const label = t("carefulCurve", { sentences, low: texts.start, high: rounded(full.accuracy) });
   element("curve").replaceChildren(curve(line, dots, texts, label));
 }

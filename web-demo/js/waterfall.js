@@ -22,6 +22,7 @@ export function startWaterfall() {
     before = load;
     load = { begun: time, isFirst: before === undefined, samples: [] };
     element("arriving").textContent = t("loadingFirst");
+    delete element("loaded").dataset.from;
   });
   onModel("progress", (progress) => {
     load.samples.push({ time: performance.now(), ...progress });

@@ -60,7 +60,7 @@ export default {
   carefulNoteUnknown: "Not measured for this model.",
   carefulCurve: "Accuracy against the share of layers computed, on {sentences} sentences kept out of training: from {low} with none to {high} with all.",
   axisFull: "full depth {accuracy}",
-  axisShare: "100 % of the layers",
+  axisShare: "{share} of the layers",
 
   engineTitle: "Runs on",
   engineAuto: "Automatic",
@@ -139,7 +139,7 @@ export default {
   compareBytes: "Size",
   compareSpeed: "Sentences a second",
   compareAccuracy: "Accuracy",
-  compareInterval: "95 % interval",
+  compareInterval: "95% interval",
   compareShare: "Layers computed",
   compareLow: "Lower is better",
   compareHigh: "Higher is better",

@@ -60,7 +60,7 @@ export default {
   carefulNoteUnknown: "此模型未经测量。",
   carefulCurve: "在未参与训练的 {sentences} 个句子上，正确率与所计算层数比例的关系：从不计算任何层时的 {low} 到计算所有层时的 {high}。",
   axisFull: "完整深度 {accuracy}",
-  axisShare: "100 % 的层",
+  axisShare: "{share} 的层",
 
   engineTitle: "运行于",
   engineAuto: "自动",
@@ -139,7 +139,7 @@ export default {
   compareBytes: "大小",
   compareSpeed: "每秒句数",
   compareAccuracy: "正确率",
-  compareInterval: "95 % 区间",
+  compareInterval: "95% 区间",
   compareShare: "计算的层",
   compareLow: "越低越好",
   compareHigh: "越高越好",
