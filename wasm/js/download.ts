@@ -30,10 +30,11 @@ export class Download {
 
   async *pieces(): AsyncGenerator<Uint8Array> {
     this.#store = this.#caches ? await Store.open() : undefined;
+    const bypass = this.#store !== undefined;
     const part = (await this.#store?.visited(this.#address)) ? GLANCE : undefined;
     let response: Response;
     try {
-      response = await request(this.#address, { from: 0, ...(part && { to: part }) }, this.#signal);
+      response = await request(this.#address, { from: 0, ...(part && { to: part }), bypass }, this.#signal);
     } catch (error) {
       // Without a network there is what the last visit left.
       this.#identity = error instanceof Unreachable ? await this.#store?.kept(this.#address) : undefined;
@@ -41,7 +42,7 @@ export class Download {
       yield* this.#stored();
       return;
     }
-    const connection = new Connection(this.#address, 0, this.#signal, response, part);
+    const connection = new Connection(this.#address, this.#signal, { at: 0, response, part, bypass });
     const arriving = connection.pieces();
     const head = await this.#identify(arriving);
     connection.totalBytes = this.#identity?.totalBytes;
@@ -55,7 +56,7 @@ export class Download {
     yield* this.#stored();
     if (stored === this.#identity!.totalBytes) return;
     this.from = "network";
-    const rest = new Connection(this.#address, stored, this.#signal);
+    const rest = new Connection(this.#address, this.#signal, { at: stored, bypass });
     rest.totalBytes = this.#identity!.totalBytes;
     yield* this.#storing(stored, new Uint8Array(), rest.pieces());
   }
