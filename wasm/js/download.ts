@@ -78,7 +78,7 @@ export class Download {
     while (!this.#identity && head.length < HEAD) {
       const { done, value } = await arriving.next();
       if (done) break;
-      head = head.length === 0 ? value : joined(head, value);
+      head = joined(head, value);
       const identity = WasmIdentity.of(head);
       if (!identity) continue;
       this.#identity = { digest: identity.digest, totalBytes: identity.totalBytes };
@@ -96,7 +96,7 @@ export class Download {
   async *#storing(from: number, head: Uint8Array, arriving: AsyncGenerator<Uint8Array>) {
     if (!this.#store || !this.#identity) return yield* arriving;
     await this.#orWithout(() => this.#store!.begin(this.#address, this.#identity!.digest));
-    let segment = new Uint8Array(SEGMENT);
+    const segment = new Uint8Array(SEGMENT);
     let filled = 0;
     let written = Promise.resolve();
     const flush = async () => {
@@ -105,7 +105,6 @@ export class Download {
       const at = from;
       written = this.#orWithout(() => this.#store!.write(this.#identity!.digest, at, bytes));
       from += filled;
-      segment = new Uint8Array(SEGMENT);
       filled = 0;
     };
     const take = async (piece: Uint8Array) => {

@@ -2,6 +2,7 @@
 
 import { EdgeError, messageOf } from "./errors.js";
 import { unless } from "./host.js";
+import { pieces } from "./pieces.js";
 
 /** How often a connection may break without a single byte in between. */
 const RETRIES = 4;
@@ -105,10 +106,10 @@ export class Connection {
   }
 
   async *#counted(body: ReadableStream<Uint8Array>, skip: number): AsyncGenerator<Uint8Array> {
-    const reader = body.getReader();
+    const arriving = pieces(body);
     try {
       for (;;) {
-        const { done, value } = await this.#read(reader);
+        const { done, value } = await this.#next(arriving);
         if (done) return;
         const piece = value.subarray(Math.min(skip, value.length));
         skip -= value.length - piece.length;
@@ -116,14 +117,14 @@ export class Connection {
         if (piece.length > 0) yield piece;
       }
     } finally {
-      // Nobody is left to be told that a connection cannot be ended. A part is short, and let be.
-      if (this.#part === undefined) reader.cancel().catch(() => {});
+      // A part is short, and let be.
+      if (this.#part === undefined) await arriving.return(undefined);
     }
   }
 
-  async #read(reader: ReadableStreamDefaultReader<Uint8Array>) {
+  async #next(arriving: AsyncGenerator<Uint8Array>) {
     try {
-      return await reader.read();
+      return await arriving.next();
     } catch (error) {
       const words = `the connection to ${this.#address} broke after ${this.#at} bytes`;
       throw new Unreachable(`${words}: ${messageOf(error)}`, error);
