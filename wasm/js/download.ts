@@ -30,10 +30,11 @@ export class Download {
 
   async *pieces(): AsyncGenerator<Uint8Array> {
     this.#store = this.#caches ? await Store.open() : undefined;
+    const bypass = this.#store !== undefined;
     const part = (await this.#store?.visited(this.#address)) ? GLANCE : undefined;
     let response: Response;
     try {
-      response = await request(this.#address, { from: 0, ...(part && { to: part }) }, this.#signal);
+      response = await request(this.#address, { from: 0, ...(part && { to: part }), bypass }, this.#signal);
     } catch (error) {
       // Without a network there is what the last visit left.
       this.#identity = error instanceof Unreachable ? await this.#store?.kept(this.#address) : undefined;
@@ -41,7 +42,7 @@ export class Download {
       yield* this.#stored();
       return;
     }
-    const connection = new Connection(this.#address, 0, this.#signal, response, part);
+    const connection = new Connection(this.#address, this.#signal, { at: 0, response, part, bypass });
     const arriving = connection.pieces();
     const head = await this.#identify(arriving);
     connection.totalBytes = this.#identity?.totalBytes;
@@ -55,7 +56,7 @@ export class Download {
     yield* this.#stored();
     if (stored === this.#identity!.totalBytes) return;
     this.from = "network";
-    const rest = new Connection(this.#address, stored, this.#signal);
+    const rest = new Connection(this.#address, this.#signal, { at: stored, bypass });
     rest.totalBytes = this.#identity!.totalBytes;
     yield* this.#storing(stored, new Uint8Array(), rest.pieces());
   }
@@ -77,7 +78,7 @@ export class Download {
     while (!this.#identity && head.length < HEAD) {
       const { done, value } = await arriving.next();
       if (done) break;
-      head = head.length === 0 ? value : joined(head, value);
+      head = joined(head, value);
       const identity = WasmIdentity.of(head);
       if (!identity) continue;
       this.#identity = { digest: identity.digest, totalBytes: identity.totalBytes };
@@ -95,7 +96,7 @@ export class Download {
   async *#storing(from: number, head: Uint8Array, arriving: AsyncGenerator<Uint8Array>) {
     if (!this.#store || !this.#identity) return yield* arriving;
     await this.#orWithout(() => this.#store!.begin(this.#address, this.#identity!.digest));
-    let segment = new Uint8Array(SEGMENT);
+    const segment = new Uint8Array(SEGMENT);
     let filled = 0;
     let written = Promise.resolve();
     const flush = async () => {
@@ -104,7 +105,6 @@ export class Download {
       const at = from;
       written = this.#orWithout(() => this.#store!.write(this.#identity!.digest, at, bytes));
       from += filled;
-      segment = new Uint8Array(SEGMENT);
       filled = 0;
     };
     const take = async (piece: Uint8Array) => {

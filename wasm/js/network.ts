@@ -2,6 +2,7 @@
 
 import { EdgeError, messageOf } from "./errors.js";
 import { unless } from "./host.js";
+import { pieces } from "./pieces.js";
 
 /** How often a connection may break without a single byte in between. */
 const RETRIES = 4;
@@ -14,16 +15,18 @@ interface Part {
   readonly to?: number;
   /** The version of the file that the part must be of. */
   readonly tag?: string | undefined;
+  /** Whether the browser's own cache is left out, since what comes is stored elsewhere. */
+  readonly bypass: boolean;
 }
 
 /** The answer to a request for a part of a file; an error unless the server has the file. */
-export async function request(address: string, { from, to, tag }: Part, signal: AbortSignal) {
+export async function request(address: string, { from, to, tag, bypass }: Part, signal: AbortSignal) {
   const headers: Record<string, string> = {};
   if (from > 0 || to !== undefined) headers["Range"] = `bytes=${from}-${to === undefined ? "" : to - 1}`;
   if (from > 0 && tag) headers["If-Range"] = tag;
   let response: Response;
   try {
-    response = await fetch(address, { headers, signal });
+    response = await fetch(address, { headers, signal, cache: bypass ? "no-store" : "default" });
   } catch (error) {
     signal.throwIfAborted();
     throw new Unreachable(`cannot load ${address}: ${messageOf(error)}`, error);
@@ -40,7 +43,18 @@ export class Unreachable extends EdgeError {
   }
 }
 
-/** The bytes of a file from `at` on. */
+interface Start {
+  /** The byte to begin with. */
+  readonly at: number;
+  /** The answer to a request from there on, if one was sent. */
+  readonly response?: Response;
+  /** The end of the part that was asked for, if it was not all of the file. */
+  readonly part?: number | undefined;
+  /** As in a request. */
+  readonly bypass: boolean;
+}
+
+/** The bytes of a file from some byte on. */
 export class Connection {
   /** Size of the file, as soon as it is known. */
   totalBytes: number | undefined;
@@ -51,17 +65,18 @@ export class Connection {
   /** The version of the file, if the server names it and may be asked for it. */
   #tag: string | undefined;
 
-  /** The end of the part that `response` has, if it has not all of the file. */
+  /** The end of the part that the first response has, if it has not all of the file. */
   readonly #part: number | undefined;
+  readonly #bypass: boolean;
 
-  /** `response` is that to a request from `at` on, up to `part` if that is given. */
-  constructor(address: string, at: number, signal: AbortSignal, response?: Response, part?: number) {
+  constructor(address: string, signal: AbortSignal, start: Start) {
     this.#address = address;
-    this.#at = at;
     this.#signal = signal;
-    this.#response = response;
-    this.#part = part;
-    this.#remember(response);
+    this.#at = start.at;
+    this.#response = start.response;
+    this.#part = start.part;
+    this.#bypass = start.bypass;
+    this.#remember(start.response);
   }
 
   async *pieces(): AsyncGenerator<Uint8Array> {
@@ -91,10 +106,10 @@ export class Connection {
   }
 
   async *#counted(body: ReadableStream<Uint8Array>, skip: number): AsyncGenerator<Uint8Array> {
-    const reader = body.getReader();
+    const arriving = pieces(body);
     try {
       for (;;) {
-        const { done, value } = await this.#read(reader);
+        const { done, value } = await this.#next(arriving);
         if (done) return;
         const piece = value.subarray(Math.min(skip, value.length));
         skip -= value.length - piece.length;
@@ -102,14 +117,14 @@ export class Connection {
         if (piece.length > 0) yield piece;
       }
     } finally {
-      // Nobody is left to be told that a connection cannot be ended. A part is short, and let be.
-      if (this.#part === undefined) reader.cancel().catch(() => {});
+      // A part is short, and let be.
+      if (this.#part === undefined) await arriving.return(undefined);
     }
   }
 
-  async #read(reader: ReadableStreamDefaultReader<Uint8Array>) {
+  async #next(arriving: AsyncGenerator<Uint8Array>) {
     try {
-      return await reader.read();
+      return await arriving.next();
     } catch (error) {
       const words = `the connection to ${this.#address} broke after ${this.#at} bytes`;
       throw new Unreachable(`${words}: ${messageOf(error)}`, error);
@@ -117,7 +132,8 @@ export class Connection {
   }
 
   async #again(): Promise<Response> {
-    const response = await request(this.#address, { from: this.#at, tag: this.#tag }, this.#signal);
+    const part = { from: this.#at, tag: this.#tag, bypass: this.#bypass };
+    const response = await request(this.#address, part, this.#signal);
     const start = /^bytes (\d+)-/.exec(response.headers.get("Content-Range") ?? "")?.[1];
     if (response.status === 206 && start !== undefined && Number(start) !== this.#at) {
       throw new EdgeError(

@@ -3,11 +3,9 @@
 import type { Backend, BackendOptions, Model } from "./backend.js";
 import { EdgeError, fromWire, toWire } from "./errors.js";
 import { unless } from "./host.js";
+import { pieces } from "./pieces.js";
 import type { Call, Reply, Request } from "./protocol.js";
 import type { Engine, Manifest, Policy, Prediction } from "./types.js";
-
-/** The largest piece that is sent to the worker at once, in bytes. */
-const PIECE = 1 << 20;
 
 interface Waiting {
   done(value: unknown): void;
@@ -129,23 +127,13 @@ function start(): Worker {
   }
 }
 
-/** The pieces of a stream, none of them larger than what is sent at once. */
-async function* pieces(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const reader = stream.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    for (let at = 0; at < value.length; at += PIECE) yield value.subarray(at, at + PIECE);
-  }
-}
-
 /** What to do with a piece, and with the error that came in its place. */
 function passOn(worker: Worker) {
   const send = (request: Request) => worker.postMessage(request);
   return [
     // Sent as a copy: the bytes belong to whoever gave the stream.
-    ({ done, value }: IteratorResult<Uint8Array, void>) =>
-      send(done ? { kind: "piece" } : { kind: "piece", bytes: value.slice() }),
+    ({ done, value }: IteratorResult<Uint8Array, unknown>) =>
+      send(done ? { kind: "piece" } : { kind: "piece", bytes: (value as Uint8Array).slice() }),
     (error: unknown) => send({ kind: "piece", error: toWire(error) }),
   ] as const;
 }

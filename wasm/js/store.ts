@@ -8,6 +8,8 @@
 //
 // Nothing is ever fetched from these addresses.
 
+import { pieces } from "./pieces.js";
+
 const NAME = "edge-distil";
 const BASE = "https://edge-distil.invalid";
 
@@ -65,15 +67,15 @@ export class Store {
     return (await this.#segments(digest)).at(-1)?.to ?? 0;
   }
 
-  async *read(digest: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  async *read(digest: string): AsyncGenerator<Uint8Array> {
     for (const { request } of await this.#segments(digest)) {
-      const response = await this.#cache.match(request);
-      if (!response) throw new Error("a stored model was deleted while it was read");
-      yield new Uint8Array(await response.arrayBuffer());
+      const body = (await this.#cache.match(request))?.body;
+      if (!body) throw new Error("a stored model was deleted while it was read");
+      yield* pieces(body);
     }
   }
 
-  /** Stores bytes of a model; rejects where storage is full. */
+  /** Stores bytes of a model, which it copies at once; rejects where storage is full. */
   async write(digest: string, from: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const address = `${BASE}/model/${digest}/${from}-${from + bytes.length}`;
     await this.#cache.put(address, new Response(bytes));

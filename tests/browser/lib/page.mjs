@@ -20,9 +20,13 @@ export async function launch() {
   return chromium.launch({ executablePath: ensureChromium(), args: FLAGS });
 }
 
-/** A listening server; `close()` ends it together with its connections. */
-export async function serve(options = {}) {
+/**
+ * A listening server; `close()` ends it together with its connections. `onRequest(request,
+ * response)` hears of each request before it is answered.
+ */
+export async function serve({ onRequest, ...options } = {}) {
   const server = demoServer(options);
+  if (onRequest) server.prependListener("request", onRequest);
   await new Promise((resolve, reject) => {
     server.on("error", reject).listen(0, "127.0.0.1", resolve);
   });

@@ -257,7 +257,10 @@ async fn read_all(
 ) -> Result<(), JsValue> {
     loop {
         let read = JsFuture::from(reader.read()).await;
-        let read = read.map_err(|e| to_js(Error::Stream(message_of(&e))))?;
+        let read = read.map_err(|e| match is_ours(&e) {
+            true => e,
+            false => to_js(Error::Stream(message_of(&e))),
+        })?;
         if Reflect::get(&read, &"done".into())?.is_truthy() {
             return shared.borrow().loader.check_complete().map_err(to_js);
         }
@@ -357,6 +360,11 @@ fn to_js(error: Error) -> JsValue {
         Error::Io { .. } | Error::Incomplete { .. } | Error::Engine { .. } => "engine",
     };
     error_to_js(code, &error.to_string())
+}
+
+/// Whether the package's own JavaScript has thrown it, and said all that there is to say.
+fn is_ours(error: &JsValue) -> bool {
+    error.dyn_ref::<js_sys::Error>().is_some_and(|e| e.name() == "EdgeError")
 }
 
 fn message_of(error: &JsValue) -> String {
