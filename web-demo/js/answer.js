@@ -62,7 +62,6 @@ async function ask(delay) {
     await pause(delay, signal);
     if (!text.trim()) return clear();
     const model = await classifier();
-    if (!model) return;
     signal.throwIfAborted();
     const policy = policyFor(model.manifest);
     const start = performance.now();

@@ -4,7 +4,11 @@ import { Classifier } from "../pkg/index.js";
 
 const SOURCE = new URL("../model.edge", import.meta.url);
 
+/** The model that is asked, as a promise; while there is none that works, the one that is tried. */
 let current;
+let works = false;
+/** The load that is told of: the last one begun, or where that failed the one in use. */
+let latest;
 let stop = new AbortController();
 const listeners = { begin: [], progress: [], first: [], complete: [], kept: [], failed: [] };
 
@@ -21,7 +25,7 @@ function tell(event, value) {
   for (const listener of listeners[event]) listener(value);
 }
 
-/** The classifier, as soon as its first exit can answer. */
+/** The classifier, as soon as its first exit can answer; rejects if it cannot be loaded. */
 export function classifier() {
   return current;
 }
@@ -32,29 +36,36 @@ export function classifier() {
  */
 export async function load(engine) {
   stop.abort();
-  const mine = (stop = new AbortController());
-  const before = current;
+  const { signal } = (stop = new AbortController());
+  const before = works ? current : undefined;
   tell("begin", performance.now());
-  const onProgress = (progress) => !mine.signal.aborted && tell("progress", progress);
-  const loading = Classifier.load(SOURCE, { engine, onProgress, signal: mine.signal });
-  current ??= loading;
-  let loaded;
+  const onProgress = (progress) => latest === loading && tell("progress", progress);
+  const loading = Classifier.load(SOURCE, { engine, onProgress, signal });
+  latest = loading;
+  if (!works) current = loading;
   try {
-    loaded = await loading;
+    const loaded = await loading;
+    current = loading;
+    works = true;
+    tell("first", loaded);
+    before?.then((old) => old.dispose());
+    watch(loading, loaded);
   } catch (error) {
-    if (current === loading) {
-      current = undefined;
-      tell("failed", error);
-    } else if (!mine.signal.aborted) tell("kept");
+    if (latest === loading) await goBack(before, error);
     throw error;
   }
-  current = loading;
-  tell("first", loaded);
-  before?.then((old) => old.dispose());
+}
+
+async function goBack(before, error) {
+  if (!before) return tell("failed", error);
+  latest = before;
+  tell("kept");
+  watch(before, await before);
+}
+
+function watch(loading, loaded) {
   loaded.complete().then(
-    () => tell("complete", loaded),
-    // Another engine was chosen meanwhile.
-    (error) => current === loading && !mine.signal.aborted && tell("failed", error),
+    () => latest === loading && tell("complete", loaded),
+    (error) => latest === loading && tell("failed", error),
   );
-  return loaded;
 }
