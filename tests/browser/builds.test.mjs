@@ -54,3 +54,18 @@ test("each browser fetches one build, and both builds answer the same", async ()
     }
   }
 });
+
+test("a browser without SIMD, or without WebAssembly, is told so", async () => {
+  for (const lacks of ["SIMD", "WebAssembly"]) {
+    const { page } = await openBlank(browser, server.url);
+    const said = await page.evaluate(async (lacks) => {
+      if (lacks === "SIMD") WebAssembly.validate = () => false;
+      else delete globalThis.WebAssembly;
+      const { Classifier } = await import("/pkg/index.js");
+      const loading = Classifier.load("/model.edge", { worker: false });
+      return loading.then(() => "loaded", (error) => `${error.name} ${error.code}: ${error.message}`);
+    }, lacks);
+    assert.match(said, new RegExp(`^EdgeError unsupported: .*${lacks}`));
+    await page.close();
+  }
+});

@@ -118,10 +118,23 @@ export class Remote implements Backend {
   }
 }
 
-/** Bundlers know this form, and put the worker into a file of its own. */
 function start(): Worker {
   try {
+    // Bundlers know this form, and put the worker into a file of its own.
     return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "edge-distil" });
+  } catch {
+    return startFromAfar();
+  }
+}
+
+/** The script of another origin's server may be imported by a worker, not started as one. */
+function startFromAfar(): Worker {
+  const script = `import ${JSON.stringify(import.meta.url.replace(/[^/]*$/, "worker.js"))};`;
+  const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  try {
+    const worker = new Worker(address, { type: "module", name: "edge-distil" });
+    worker.addEventListener("message", () => URL.revokeObjectURL(address), { once: true });
+    return worker;
   } catch (error) {
     throw new EdgeError("worker", `no worker can be started: ${String(error)}`, { cause: error });
   }

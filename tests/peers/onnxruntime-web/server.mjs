@@ -8,11 +8,14 @@ import { pipeline } from "node:stream/promises";
 import { ROOT } from "../../browser/lib/paths.mjs";
 import { HERE, MODELS } from "./paths.mjs";
 
+const PACKAGE = join(ROOT, "wasm", "pkg");
 const FOLDERS = {
   bench: HERE,
   model: MODELS,
   ort: join(HERE, "node_modules", "onnxruntime-web", "dist"),
-  pkg: join(ROOT, "wasm", "pkg"),
+  pkg: PACKAGE,
+  "pkg-plain": PACKAGE,
+  "pkg-relaxed": PACKAGE,
 };
 const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 const HEADERS = {
