@@ -27,7 +27,7 @@ export function startEngines() {
 /** While it is locked the model in use stays. */
 export function lockEngines(locked) {
   for (const input of document.getElementsByName("engine")) {
-    input.disabled = locked || input.value === refused?.engine;
+    input.disabled = locked || "refused" in input.dataset;
   }
 }
 
@@ -37,7 +37,6 @@ async function choose(engine) {
   element("engine-now").textContent = t("engineLoading", { engine: t(ENGINES[engine]) });
   try {
     await load(engine);
-    if (refused?.engine === engine) refused = undefined;
   } catch (error) {
     // Another choice was made meanwhile.
     if (error.name === "AbortError") return;
@@ -45,7 +44,9 @@ async function choose(engine) {
     chosen = before;
     for (const input of document.getElementsByName("engine")) {
       input.checked = input.value === before;
-      if (input.value === engine) input.disabled = true;
+      if (input.value !== engine) continue;
+      input.disabled = true;
+      input.dataset.refused = "";
     }
   }
   show();
