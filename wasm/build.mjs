@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
 import { npmInstall } from "./build/npm.mjs";
@@ -28,6 +28,8 @@ const BUILDS = [
   },
 ];
 
+/** The JavaScript that wasm-bindgen makes, which all builds share. */
+const glue = join(targetDir, "glue", "edge_runtime.js");
 const LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 const RUSTFLAGS = [
@@ -38,21 +40,22 @@ const RUSTFLAGS = [
   `--remap-path-prefix=${root}=.`,
 ];
 
-function main() {
+async function main() {
   const compiled = BUILDS.map(compileRuntime);
   const bindgen = compileBindgen();
   const stampFile = join(targetDir, "stamp.json");
   const inputs = hashOf([...compiled, bindgen]);
   const fresh = readStamp(stampFile);
   const isThere = ({ wasm }) => existsSync(join(pkg, wasm));
-  if (fresh?.inputs !== inputs || !BUILDS.every(isThere)) {
+  if (fresh?.inputs !== inputs || !existsSync(glue) || !BUILDS.every(isThere)) {
     rmSync(pkg, { recursive: true, force: true });
+    rmSync(glue, { force: true });
     rmSync(stampFile, { force: true });
     mkdirSync(pkg, { recursive: true });
     for (const [i, build] of BUILDS.entries()) bind(bindgen, compiled[i], build);
     for (const name of LICENCES) copyFileSync(join(root, name), join(pkg, name));
   }
-  compileTypeScript();
+  await compileTypeScript();
   report(stampFile, inputs, fresh);
 }
 
@@ -60,14 +63,13 @@ function main() {
 function bind(bindgen, compiled, { wasm, targetDir }) {
   const out = join(targetDir, "bindgen");
   run(bindgen, [compiled, out]);
-  for (const name of ["edge_runtime.js", "edge_runtime.d.ts"]) {
-    const made = readFileSync(join(out, name));
-    const shared = join(pkg, name);
-    if (existsSync(shared) && !readFileSync(shared).equals(made)) {
-      throw new Failure(`the builds do not share ${name}: they differ in more than their instructions`);
-    }
-    writeFileSync(shared, made);
+  const made = readFileSync(join(out, "edge_runtime.js"));
+  if (existsSync(glue) && !readFileSync(glue).equals(made)) {
+    throw new Failure("the builds do not share their JavaScript: they differ in more than their instructions");
   }
+  mkdirSync(dirname(glue), { recursive: true });
+  writeFileSync(glue, made);
+  copyFileSync(join(out, "edge_runtime.d.ts"), join(dirname(glue), "edge_runtime.d.ts"));
   copyFileSync(join(out, "edge_runtime_bg.wasm"), join(pkg, wasm));
 }
 
@@ -89,11 +91,36 @@ function compileBindgen() {
   return join(targetDir, "release", process.platform === "win32" ? "edge-bindgen.exe" : "edge-bindgen");
 }
 
-function compileTypeScript() {
+/** What a page or a worker fetches first; what they share is put into files beside them. */
+const ENTRIES = ["index.js", "local.js", "worker.js"];
+/** The types of the package's surface. */
+const DECLARATIONS = ["index.d.ts", "errors.d.ts", "types.d.ts"];
+
+async function compileTypeScript() {
   npmInstall(wasmDir);
   const tsc = join(wasmDir, "node_modules", "typescript", "bin", "tsc");
+  const out = join(targetDir, "js");
+  rmSync(out, { recursive: true, force: true });
+  for (const name of readdirSync(pkg)) if (/\.(js|ts)$/.test(name)) rmSync(join(pkg, name));
   run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.json")]);
   run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.test.json")]);
+  copyFileSync(glue, join(out, "edge_runtime.js"));
+  const { build } = await import("esbuild");
+  await build({
+    entryPoints: ENTRIES.map((name) => join(out, name)),
+    outdir: pkg,
+    // Few files: each further one is a round trip. What is shared stays one, and with it its classes.
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    target: "es2022",
+    minify: true,
+    // Whoever logs an error's class is to read EdgeError.
+    keepNames: true,
+    legalComments: "none",
+    logLevel: "warning",
+  });
+  for (const name of DECLARATIONS) copyFileSync(join(out, name), join(pkg, name));
 }
 
 /** Prints the size of each file that a page loads. Brotli at its best takes seconds, so the sizes are kept. */
@@ -135,7 +162,7 @@ function hashOf(paths) {
 }
 
 try {
-  main();
+  await main();
 } catch (error) {
   if (!(error instanceof Failure)) throw error;
   console.error(`build.mjs: ${error.message}`);

@@ -27,8 +27,6 @@ before(async () => {
   ({ page, complaints } = await openBlank(browser, server.url));
   await page.evaluate(async () => {
     const { Classifier } = await import("/pkg/index.js");
-    const { runtime } = await import("/pkg/runtime.js");
-    const { memory } = await runtime();
     const good = await (await fetch("/model.edge")).arrayBuffer();
     /** What is said of a bundle: "complete", or the error. */
     const verdict = async (bytes) => {
@@ -43,7 +41,14 @@ before(async () => {
         classifier?.dispose();
       }
     };
-    Object.assign(globalThis, { good, verdict, memorySize: () => memory.buffer.byteLength });
+    /** Bytes of the module's memory, which never shrinks. */
+    const memorySize = async () => {
+      const classifier = await Classifier.load(good, { worker: false });
+      const size = await classifier.memory();
+      classifier.dispose();
+      return size;
+    };
+    Object.assign(globalThis, { good, verdict, memorySize });
   });
 });
 after(async () => {
@@ -147,7 +152,7 @@ test("a stream that fails", async () => {
 test("after all that, the same module answers", async () => {
   const answer = await page.evaluate(async () => {
     const { Classifier } = await import("/pkg/index.js");
-    const classifier = await Classifier.load(globalThis.good);
+    const classifier = await Classifier.load(globalThis.good, { worker: false });
     return classifier.classify("a good film");
   });
   assert.ok(answer.label);
