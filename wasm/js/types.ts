@@ -92,4 +92,6 @@ export interface Manifest {
     readonly precision: string;
   };
   readonly policy?: Policy;
+  /** What follows the manifest in the bundle: the tokenizer, then a graph for each stage. */
+  readonly entries: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
 }
