@@ -29,6 +29,10 @@ def check(folder: Path) -> None:
     run("gcc", *static, "-lm", "-lpthread", "-ldl", "-o", folder / "static")
     print(run(folder / "static", model, env={"ASAN_OPTIONS": "detect_leaks=1"}), end="")
     leaks_are_seen(prefix, model, folder)
+    wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "posix_memalign")]
+    words = ["-I", prefix / "include", ROOT / "tests/embedding/allocations.c", prefix / "lib/libedge_distil.a"]
+    run("gcc", *STRICT, *words, *wraps, "-lm", "-lpthread", "-ldl", "-o", folder / "allocations")
+    print(run(folder / "allocations", model), end="")
 
     build(prefix, folder)
     for program in (folder / "make/classify", folder / "make/classify-static", folder / "cmake/classify"):
