@@ -19,15 +19,15 @@ class NotRun(Exception):
 
 
 def run(*words, cwd=ROOT, env=None, fails=False) -> str:
-    """What a program prints. It must end with status 0, or with another one if it `fails`."""
+    """What a program prints. It must end with status 0; or with another one if it `fails`, and then what it
+    says of errors is given, too."""
     words = [str(word) for word in words]
-    done = subprocess.run(
-        words, cwd=cwd, env={**os.environ, **(env or {})}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
+    done = subprocess.run(words, cwd=cwd, env=environment, encoding="utf-8", capture_output=True)
     if (done.returncode != 0) != fails or done.returncode < 0:
-        last = "\n".join(done.stdout.splitlines()[-60:])
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
         raise Failure(f"`{' '.join(words)}` gave {done.returncode}:\n{last}")
-    return done.stdout
+    return done.stdout + done.stderr if fails else done.stdout
 
 
 def need(*programs: tuple[str, str]) -> None:
@@ -74,5 +74,11 @@ def library(profile: str = "dev", target: str | None = None) -> Path:
     """The C library, installed below the folder that this gives."""
     prefix = TARGET / "embedding" / f"{target or 'host'}-{profile}"
     words = ["--target", target] if target else []
-    run(ROOT / "wasm/c/install", "--profile", profile, *words, prefix)
+    env = {}
+    if target:
+        # Debian's cross compilers have the triple without the vendor.
+        architecture, _, rest = target.split("-", 2)
+        linker = f"{architecture.removesuffix('v7')}-{rest}-gcc"
+        env = {f"CARGO_TARGET_{target.upper().replace('-', '_')}_LINKER": linker}
+    run(ROOT / "wasm/c/install", "--profile", profile, *words, prefix, env=env)
     return prefix
