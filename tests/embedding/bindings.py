@@ -71,7 +71,7 @@ def swift(folder: Path) -> None:
             raise Failure(f"no {name} was made")
     # What Swift calls is C; that much any C compiler can check.
     if shutil.which("gcc"):
-        run("gcc", "-fsyntax-only", "-Wall", "-D_Nonnull=", "-x", "c", folder / "edge_distilFFI.h")
+        run("gcc", "-fsyntax-only", "-D_Nonnull=", "-D_Nullable=", "-x", "c", folder / "edge_distilFFI.h")
     if not shutil.which("swiftc"):
         raise NotRun("the code for Swift is made and its header compiles; the example needs swiftc")
     example = folder / "main.swift"

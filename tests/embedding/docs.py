@@ -12,7 +12,7 @@ from cross import AARCH64
 from tools import ROOT, TARGET, Failure, bundle, has_target, need, run
 
 PAGE = ROOT / "docs/embedding.md"
-SNIPPET = re.compile(r"(?:^<!-- (.+) -->\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SNIPPET = re.compile(r"(?:^<!-- ([^\n]+) -->\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def check(folder: Path) -> None:
