@@ -70,3 +70,52 @@ fn a_tokenizer_that_adds_more_than_the_model_takes_is_refused() {
     let error = tokenizer(1).unwrap_err().to_string();
     assert!(error.contains("adds 2 tokens") && error.contains("takes 1"), "{error}");
 }
+
+#[test]
+fn a_bundle_s_tokenizer_gives_the_ids_of_the_whole_library_s() -> Result<()> {
+    let shipped = std::fs::read(project("models/sst2-minilm/tokenizer.json"))?;
+    let mut all = vec![shipped.clone()];
+    for (part, value) in [
+        (
+            "normalizer",
+            r#"{"type": "Sequence", "normalizers": [{"type": "NFKD"},
+            {"type": "Sequence", "normalizers": [{"type": "StripAccents"}, {"type": "Lowercase"}]},
+            {"type": "Strip", "strip_left": true, "strip_right": false}]}"#,
+        ),
+        (
+            "normalizer",
+            r#"{"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "NFD"},
+            {"type": "NFKC"}]}"#,
+        ),
+        ("normalizer", "null"),
+        (
+            "pre_tokenizer",
+            r#"{"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"},
+            {"type": "Punctuation"}, {"type": "Digits", "individual_digits": true}]}"#,
+        ),
+        ("pre_tokenizer", r#"{"type": "Whitespace"}"#),
+        ("pre_tokenizer", "null"),
+        (
+            "post_processor",
+            r#"{"type": "BertProcessing", "sep": ["[SEP]", 102],
+            "cls": ["[CLS]", 101]}"#,
+        ),
+    ] {
+        let mut json: serde_json::Value = serde_json::from_slice(&shipped)?;
+        json[part] = serde_json::from_str(value)?;
+        all.push(serde_json::to_vec(&json)?);
+    }
+    let mut different = 0;
+    let first = Tokenizer::from_bundle(&shipped, 64)?;
+    for json in all {
+        let (bundled, whole) =
+            (Tokenizer::from_bundle(&json, 64)?, Tokenizer::from_json(&json, 64)?);
+        for Golden { text, .. } in goldens()? {
+            let encoded = bundled.encode(&text)?;
+            assert_eq!(encoded, whole.encode(&text)?, "{text:?}");
+            different += usize::from(encoded != first.encode(&text)?);
+        }
+    }
+    assert!(different > 1000, "the parts make a difference: {different}");
+    Ok(())
+}

@@ -1,7 +1,11 @@
 //! From text to labels, leaving early.
 
+mod one;
+mod open;
 #[cfg(not(target_arch = "wasm32"))]
 mod parallel;
+
+pub use one::{Answer, Scratch};
 
 use crate::bundle::{Architecture, BundleReader, Limits, Manifest, Part};
 use crate::engine::{CpuEngine, Engine, Logits, Tokens};
@@ -10,7 +14,6 @@ use crate::graph::{Call, Op, StageGraph};
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, ExitPolicy};
 use bytes::Bytes;
-use std::path::Path;
 
 /// Sentences are computed together until they have this many tokens: enough to read weights rarely,
 /// and few enough for what passes between layers to stay in a processor's own cache.
@@ -50,46 +53,6 @@ pub struct Prediction {
     pub truncated: bool,
     /// The logits at every exit that the text passed; the last are those of the answer.
     pub exits: Vec<Vec<f32>>,
-}
-
-impl Classifier {
-    /// Opens a bundle in a file.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the file cannot be read, else as [`from_bytes`](Self::from_bytes).
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
-        Self::from_bytes(bytes)
-    }
-
-    /// Opens a bundle in memory.
-    ///
-    /// # Errors
-    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`], naming what is wrong.
-    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, Error> {
-        let mut loader = Loader::new(Limits::default());
-        loader.push(bytes)?;
-        loader.finish()
-    }
-
-    /// Opens a bundle that arrives piece by piece. To answer before it is complete, use [`Loader`].
-    ///
-    /// # Errors
-    /// [`Error::Stream`] if the stream fails, else as [`from_bytes`](Self::from_bytes).
-    pub async fn from_stream<S, B, F>(stream: S) -> Result<Self, Error>
-    where
-        S: futures_core::Stream<Item = Result<B, F>>,
-        B: Into<Bytes>,
-        F: std::fmt::Display,
-    {
-        let mut stream = std::pin::pin!(stream);
-        let mut loader = Loader::new(Limits::default());
-        while let Some(piece) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
-            loader.push(piece.map_err(|e| Error::Stream(e.to_string()))?)?;
-        }
-        loader.finish()
-    }
 }
 
 impl<E: Engine> Classifier<E> {

@@ -49,6 +49,13 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`Error::Engine`] if the engine cannot do so.
     fn keep(&self, batch: &mut Self::Batch, stay: &[usize]) -> Result<(), Error>;
+
+    /// Ends a batch and gives back what its tokens stood in, so that those of a next batch need no
+    /// memory of their own. An engine that does not keep it gives empty [`Tokens`].
+    fn end(&self, batch: Self::Batch) -> Tokens {
+        drop(batch);
+        Tokens::default()
+    }
 }
 
 /// The tokens of a batch: those of all sentences side by side, without padding.
@@ -69,6 +76,14 @@ impl Tokens {
         tokens
     }
 
+    /// Replaces the batch by one sentence, in the memory that is there.
+    pub fn set(&mut self, sentence: &[u32]) {
+        self.ids.clear();
+        self.ids.extend_from_slice(sentence);
+        self.offsets.clear();
+        self.offsets.extend([0, sentence.len()]);
+    }
+
     /// The ids of all sentences.
     pub fn ids(&self) -> &[u32] {
         &self.ids
@@ -79,6 +94,11 @@ impl Tokens {
         &self.offsets
     }
 
+    /// The memory of a batch that is done; [`set`](Self::set) fills it anew.
+    fn from_parts(ids: Vec<u32>, offsets: Vec<usize>) -> Self {
+        Tokens { ids, offsets }
+    }
+
     /// [`ids`](Self::ids) and [`offsets`](Self::offsets).
     pub fn into_parts(self) -> (Vec<u32>, Vec<usize>) {
         (self.ids, self.offsets)
@@ -86,7 +106,7 @@ impl Tokens {
 
     /// The number of sentences.
     pub fn sentences(&self) -> usize {
-        self.offsets.len() - 1
+        self.offsets.len().saturating_sub(1)
     }
 }
 

@@ -167,11 +167,15 @@ impl ExitPolicy {
 /// assert_eq!(p, [0.5, 0.5]);
 /// ```
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
+    probabilities(logits).collect()
+}
+
+/// [`softmax`] without memory of its own.
+pub(crate) fn probabilities(logits: &[f32]) -> impl Iterator<Item = f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut p: Vec<f32> = logits.iter().map(|l| libm::expf(l - largest)).collect();
-    let sum: f32 = p.iter().sum();
-    p.iter_mut().for_each(|p| *p /= sum);
-    p
+    let exponentials = logits.iter().map(move |l| libm::expf(l - largest));
+    let sum: f32 = exponentials.clone().sum();
+    exponentials.map(move |e| e / sum)
 }
 
 /// The index of the largest logit, the first of equals.
@@ -187,7 +191,7 @@ pub fn argmax(logits: &[f32]) -> usize {
 
 /// The largest probability.
 pub fn confidence(logits: &[f32]) -> f32 {
-    softmax(logits).into_iter().fold(0.0, f32::max)
+    probabilities(logits).fold(0.0, f32::max)
 }
 
 /// The entropy of the probabilities, divided by the logarithm of their number.
@@ -196,14 +200,14 @@ pub fn normalized_entropy(logits: &[f32]) -> f32 {
         return 0.0;
     }
     let entropy: f32 =
-        softmax(logits).into_iter().map(|p| if p > 0.0 { -p * libm::logf(p) } else { 0.0 }).sum();
+        probabilities(logits).map(|p| if p > 0.0 { -p * libm::logf(p) } else { 0.0 }).sum();
     entropy / libm::logf(logits.len() as f32)
 }
 
 /// The largest probability less the second largest.
 pub fn margin(logits: &[f32]) -> f32 {
     let (mut first, mut second) = (0.0f32, 0.0f32);
-    for p in softmax(logits) {
+    for p in probabilities(logits) {
         if p > first {
             (first, second) = (p, first);
         } else {

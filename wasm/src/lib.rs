@@ -24,7 +24,7 @@ pub mod onnx;
 pub mod tokenizer;
 
 pub use bundle::Limits;
-pub use classifier::{Classifier, Loader, Prediction, Queue, Walk};
+pub use classifier::{Answer, Classifier, Loader, Prediction, Queue, Scratch, Walk};
 pub use error::Error;
 pub use exit::{ExitPolicy, Thresholds};
 

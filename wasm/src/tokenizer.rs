@@ -1,15 +1,45 @@
 //! Text to token ids: Hugging Face `tokenizers`, the same in every build.
 
+mod bert;
+
 use crate::Error;
+use bert::{Bert, Kinds, NORMALIZERS, PRE_TOKENIZERS, PROCESSORS, SEQUENCE};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::HashMap;
-use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{
+    Decoder, Encoding, Model, Normalizer, PostProcessor, PreTokenizer, TokenizerImpl,
+    TruncationDirection, TruncationParams, TruncationStrategy,
+};
 
 /// Turns texts into token ids, special tokens included.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Box<dyn Encode>,
+}
+
+/// What tokenizers of all parts do.
+trait Encode: std::fmt::Debug + Send + Sync {
+    fn encode(&self, text: &str) -> tokenizers::Result<Encoding>;
+}
+
+impl<M, N, T, P, D> Encode for TokenizerImpl<M, N, T, P, D>
+where
+    M: Model + std::fmt::Debug + Send + Sync,
+    N: Normalizer + std::fmt::Debug + Send + Sync,
+    T: PreTokenizer + std::fmt::Debug + Send + Sync,
+    P: PostProcessor + std::fmt::Debug + Send + Sync,
+    D: Decoder + std::fmt::Debug + Send + Sync,
+{
+    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
+        self.encode_fast(text, true)
+    }
+}
+
+impl Encode for tokenizers::Tokenizer {
+    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
+        self.encode_fast(text, true)
+    }
 }
 
 /// The token ids of one text.
@@ -22,8 +52,8 @@ pub struct Encoded {
 }
 
 impl Tokenizer {
-    /// As [`from_json`](Self::from_json), for a file from a stranger: `tokenizers` panics on some
-    /// files that parse, so only the parts of a BERT tokenizer are taken.
+    /// As [`from_json`](Self::from_json), for a file from a stranger, of the parts that a BERT tokenizer
+    /// has: `tokenizers` panics on some others that parse.
     ///
     /// # Errors
     /// [`Error::Tokenizer`], naming the part that is not taken.
@@ -31,34 +61,20 @@ impl Tokenizer {
         let file: File =
             serde_json::from_slice(json).map_err(|e| Error::Tokenizer(e.to_string()))?;
         file.check().map_err(Error::Tokenizer)?;
-        Self::from_json(json, max_tokens)
+        let mut inner = Bert::from_bytes(json).map_err(wrong)?;
+        configure(&mut inner, max_tokens)?;
+        Ok(Tokenizer { inner: Box::new(inner) })
     }
 
-    /// Reads `tokenizer.json`. Truncation is to `max_tokens`, whatever the file says; its padding is
-    /// ignored, for the runtime does not pad.
+    /// Reads any `tokenizer.json`. Truncation is to `max_tokens`, whatever the file says; its padding
+    /// is ignored, for the runtime does not pad.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if the file is not one that `tokenizers` reads.
     pub fn from_json(json: &[u8], max_tokens: usize) -> Result<Self, Error> {
-        let wrong = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(wrong)?;
-        inner.with_padding(None);
-        // `tokenizers` subtracts the one from the other without a look.
-        let added = inner.get_post_processor().map_or(0, |p| p.added_tokens(false));
-        if added > max_tokens {
-            return Err(Error::Tokenizer(format!(
-                "its post-processor adds {added} tokens to a text, the model takes {max_tokens}"
-            )));
-        }
-        inner
-            .with_truncation(Some(TruncationParams {
-                max_length: max_tokens,
-                strategy: TruncationStrategy::LongestFirst,
-                stride: 0,
-                direction: TruncationDirection::Right,
-            }))
-            .map_err(wrong)?;
-        Ok(Tokenizer { inner })
+        configure(&mut inner, max_tokens)?;
+        Ok(Tokenizer { inner: Box::new(inner) })
     }
 
     /// The ids of a text.
@@ -66,8 +82,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the tokenizer fails or gives no token at all.
     pub fn encode(&self, text: &str) -> Result<Encoded, Error> {
-        let encoding =
-            self.inner.encode_fast(text, true).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let encoding = self.inner.encode(text).map_err(wrong)?;
         if encoding.is_empty() {
             return Err(Error::Tokenizer(
                 "gives no token for a text; a post-processor that adds [CLS] is missing".into(),
@@ -78,6 +93,40 @@ impl Tokenizer {
             truncated: !encoding.get_overflowing().is_empty(),
         })
     }
+}
+
+fn wrong(error: tokenizers::Error) -> Error {
+    Error::Tokenizer(error.to_string())
+}
+
+/// Truncates to so many tokens, and does not pad.
+fn configure<M, N, T, P, D>(
+    tokenizer: &mut TokenizerImpl<M, N, T, P, D>,
+    max_tokens: usize,
+) -> Result<(), Error>
+where
+    M: Model,
+    N: Normalizer,
+    T: PreTokenizer,
+    P: PostProcessor,
+    D: Decoder,
+{
+    tokenizer.with_padding(None);
+    // `tokenizers` subtracts the one from the other without a look.
+    let added = tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(false));
+    if added > max_tokens {
+        return Err(Error::Tokenizer(format!(
+            "its post-processor adds {added} tokens to a text, the model takes {max_tokens}"
+        )));
+    }
+    let truncation = TruncationParams {
+        max_length: max_tokens,
+        strategy: TruncationStrategy::LongestFirst,
+        stride: 0,
+        direction: TruncationDirection::Right,
+    };
+    tokenizer.with_truncation(Some(truncation)).map_err(wrong)?;
+    Ok(())
 }
 
 /// The parts of `tokenizer.json`, as far as they are looked at before `tokenizers` reads the file.
@@ -119,33 +168,17 @@ enum Piece {
 
 impl File {
     fn check(&self) -> Result<(), String> {
-        const NORMALIZERS: &[&str] = &[
-            "BertNormalizer",
-            "Lowercase",
-            "NFC",
-            "NFD",
-            "NFKC",
-            "NFKD",
-            "Sequence",
-            "Strip",
-            "StripAccents",
-        ];
-        const PRE_TOKENIZERS: &[&str] = &[
-            "BertPreTokenizer",
-            "Digits",
-            "Punctuation",
-            "Sequence",
-            "Whitespace",
-            "WhitespaceSplit",
-        ];
         // Files of old do not name the model; without merges it is not byte pairs.
         if !(self.model.r#type.is_empty() && self.model.merges.is_none()) {
             check_part("model", Some(&self.model), &["WordPiece"])?;
         }
-        check_part("normalizer", self.normalizer.as_ref(), NORMALIZERS)?;
-        check_part("pre_tokenizer", self.pre_tokenizer.as_ref(), PRE_TOKENIZERS)?;
-        let post_processors = &["BertProcessing", "TemplateProcessing"];
-        check_part("post_processor", self.post_processor.as_ref(), post_processors)?;
+        let sequence = [SEQUENCE].into_iter();
+        let taken: Vec<_> = names(NORMALIZERS).chain(sequence.clone()).collect();
+        check_part("normalizer", self.normalizer.as_ref(), &taken)?;
+        let taken: Vec<_> = names(PRE_TOKENIZERS).chain(sequence).collect();
+        check_part("pre_tokenizer", self.pre_tokenizer.as_ref(), &taken)?;
+        let taken: Vec<_> = names(PROCESSORS).collect();
+        check_part("post_processor", self.post_processor.as_ref(), &taken)?;
         check_part("decoder", self.decoder.as_ref(), &["WordPiece"])?;
         let Some(template) = &self.post_processor else { return Ok(()) };
         let wrong = template.single.iter().chain(&template.pair).find(|piece| match piece {
@@ -161,6 +194,10 @@ impl File {
         }
         Ok(())
     }
+}
+
+fn names<T: ?Sized>(kinds: &Kinds<T>) -> impl Iterator<Item = &'static str> {
+    kinds.iter().map(|(name, _)| *name)
 }
 
 fn check_part(name: &str, part: Option<&Part>, taken: &[&str]) -> Result<(), String> {

@@ -138,6 +138,10 @@ impl Engine for CpuEngine {
         offsets.truncate(stay.len() + 1);
         Ok(())
     }
+
+    fn end(&self, mut batch: CpuBatch) -> Tokens {
+        Tokens::from_parts(std::mem::take(&mut batch.ids), std::mem::take(&mut batch.offsets))
+    }
 }
 
 impl Drop for CpuBatch {

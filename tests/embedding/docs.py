@@ -1,0 +1,85 @@
+"""The snippets of docs/embedding.md: each is part of a file that is compiled, or is run as it stands.
+
+A comment before each snippet says which: `<!-- path -->` or `<!-- run -->`.
+"""
+
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+from cross import AARCH64
+from tools import ROOT, TARGET, Failure, bundle, has_target, need, run
+
+PAGE = ROOT / "docs/embedding.md"
+SNIPPET = re.compile(r"(?:^<!-- ([^\n]+) -->\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def check(folder: Path) -> None:
+    need(("gcc", "gcc"), ("make", "make"), ("cmake", "cmake"), ("pkg-config", "pkg-config"))
+    for source, language, text in SNIPPET.findall(PAGE.read_text()):
+        first = text.strip().splitlines()[0]
+        print(f"{language}: {first}", flush=True)
+        if language == "sh" and source == "run on aarch64":
+            if has_target(AARCH64.triple) and shutil.which(f"{AARCH64.prefix}-gcc"):
+                shell(text, folder)
+            else:
+                print("NOT RUN: it needs the target and its compiler")
+        elif language == "sh" and source == "run":
+            shell(text, folder)
+        elif language == "rust" and source == "run":
+            rust(text, folder)
+        elif source and source != "run":
+            contained(text, ROOT / source)
+        else:
+            raise Failure(f"nothing says how to test the snippet that begins with `{first}`")
+
+
+def contained(text: str, file: Path) -> None:
+    """The lines stand in a file, in whatever depth."""
+    lines = textwrap.dedent(text).rstrip().splitlines()
+    whole = file.read_text().splitlines()
+    for start in range(len(whole) - len(lines) + 1):
+        part = textwrap.dedent("\n".join(whole[start : start + len(lines)]))
+        if part.splitlines() == lines:
+            return
+    raise Failure(f"{file.relative_to(ROOT)} does not have the snippet:\n{text}")
+
+
+def shell(text: str, folder: Path) -> None:
+    """Runs commands in the root of the project, with places of our own."""
+    for place, ours in {
+        "/opt/edge-distil": folder / "prefix",
+        "my-app": folder / "my-app",
+        "model.edge ": f"{bundle('bert-exits')} ",
+        " board": f" {folder / 'board'}",
+        # As the other tests build it.
+        "cargo build --release": "cargo build",
+        "target/release": TARGET / "debug",
+    }.items():
+        text = text.replace(place, str(ours))
+    print(textwrap.indent(run("bash", "-euo", "pipefail", "-c", text), "    "), end="")
+
+
+def rust(text: str, folder: Path) -> None:
+    """Runs a program that depends on the crate, with the libraries that the project has locked."""
+    package = folder / "rust"
+    (package / "src").mkdir(parents=True)
+    (package / "src/main.rs").write_text(text)
+    shutil.copy(bundle("bert-exits"), package / "src/model.edge")
+    shutil.copy(ROOT / "Cargo.lock", package)
+    (package / "Cargo.toml").write_text(
+        f"""[package]
+name = "example"
+edition = "2024"
+[dependencies]
+edge-runtime = {{ path = "{ROOT / 'wasm'}", default-features = false }}
+[profile.dev]
+opt-level = 2
+debug = "line-tables-only"
+[workspace]
+"""
+    )
+    words = run("cargo", "run", "--quiet", cwd=package, env={"CARGO_TARGET_DIR": str(TARGET)})
+    if words.count("after stage") != 2:
+        raise Failure(f"the program in Rust says: {words}")

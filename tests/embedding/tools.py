@@ -1,0 +1,84 @@
+"""Running programs, and finding them."""
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+
+
+class Failure(Exception):
+    """A test has failed."""
+
+
+class NotRun(Exception):
+    """The machine lacks what a test needs."""
+
+
+def run(*words, cwd=ROOT, env=None, fails=False) -> str:
+    """What a program prints. It must end with status 0; or with another one if it `fails`, and then what it
+    says of errors is given, too."""
+    words = [str(word) for word in words]
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
+    done = subprocess.run(words, cwd=cwd, env=environment, encoding="utf-8", capture_output=True)
+    if (done.returncode != 0) != fails or done.returncode < 0:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
+        raise Failure(f"`{' '.join(words)}` gave {done.returncode}:\n{last}")
+    return done.stdout + done.stderr if fails else done.stdout
+
+
+def need(*programs: tuple[str, str]) -> None:
+    """Sees to programs, each with the Debian package that it is in."""
+    missing = [package for program, package in programs if not shutil.which(program)]
+    if missing and not apt(*missing):
+        raise NotRun(f"it needs Debian's {', '.join(missing)}")
+
+
+def apt(*packages: str) -> bool:
+    """Installs Debian's packages where apt-get and the rights to use it are there; whether they are."""
+    if not shutil.which("apt-get"):
+        return False
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    install = ["apt-get", "install", "--yes", "-qq", "--no-install-recommends", *packages]
+    for words in (["apt-get", "update", "-qq"], install):
+        try:
+            run(*prefix, *words, env={"DEBIAN_FRONTEND": "noninteractive"})
+        except (Failure, FileNotFoundError):
+            return False
+    return True
+
+
+def has_target(triple: str) -> bool:
+    """Whether Rust's standard library is there for a target."""
+    sysroot = Path(run("rustc", "--print", "sysroot").strip())
+    return (sysroot / "lib" / "rustlib" / triple / "lib").exists()
+
+
+@cache
+def bundle(fixture: str, precision: str = "--int8") -> Path:
+    """A fixture, exported."""
+    path = TARGET / "embedding" / f"{fixture}{precision}.edge"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    binaries = Path(os.environ.get("EDGE_BIN_DIR", TARGET / "release"))
+    if not (binaries / "edge-export").exists():
+        run("cargo", "build", "--release", "--locked", "--package", "edge-toolkit")
+    run(binaries / "edge-export", precision, ROOT / "models/fixtures" / fixture, "-o", path)
+    return path
+
+
+@cache
+def library(profile: str = "dev", target: str | None = None) -> Path:
+    """The C library, installed below the folder that this gives."""
+    prefix = TARGET / "embedding" / f"{target or 'host'}-{profile}"
+    words = ["--target", target] if target else []
+    env = {}
+    if target:
+        # Debian's cross compilers have the triple without the vendor.
+        architecture, _, rest = target.split("-", 2)
+        linker = f"{architecture.removesuffix('v7')}-{rest}-gcc"
+        env = {f"CARGO_TARGET_{target.upper().replace('-', '_')}_LINKER": linker}
+    run(ROOT / "wasm/c/install", "--profile", profile, *words, prefix, env=env)
+    return prefix

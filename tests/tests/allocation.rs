@@ -1,0 +1,193 @@
+//! What opening and classifying allocate, and how much stack they take.
+
+use anyhow::Result;
+use edge_runtime::{Classifier, ExitPolicy, Scratch, Thresholds};
+use edge_tests::{Golden, PRECISIONS, bundle};
+use edge_toolkit::export::{Precision, WeightBits};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// Counts per thread, so that the test harness does not disturb.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    // A thread that ends allocates when its counters are gone.
+    let _ = LIVE.try_with(|live| {
+        live.set(live.get() + bytes);
+        PEAK.set(PEAK.get().max(live.get()));
+        ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(bytes > 0));
+    });
+}
+
+// SAFETY: everything is done by `System`; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What `run` gives; how many times it allocates, the bytes that it leaves, and the most meanwhile.
+fn counted<T>(run: impl FnOnce() -> T) -> (T, usize, isize, isize) {
+    let (allocations, live) = (ALLOCATIONS.get(), LIVE.get());
+    PEAK.set(live);
+    let result = run();
+    (result, ALLOCATIONS.get() - allocations, LIVE.get() - live, PEAK.get() - live)
+}
+
+const INT8: Precision = Precision::Int8(WeightBits::Seven);
+
+fn policies(exits: usize) -> Vec<ExitPolicy> {
+    vec![
+        ExitPolicy::Never,
+        ExitPolicy::confidence(0.6),
+        ExitPolicy::entropy(0.9),
+        ExitPolicy::margin(0.3),
+        ExitPolicy::patience(2),
+        ExitPolicy::Confidence { threshold: Thresholds::PerExit(vec![0.7; exits]) },
+    ]
+}
+
+#[test]
+fn one_after_another_gives_the_answers_of_all_together() -> Result<()> {
+    for precision in PRECISIONS {
+        let classifier = Classifier::from_bytes(bundle("bert-exits", precision)?)?;
+        let golden = Golden::of("bert-exits")?;
+        let texts = golden.texts();
+        let mut scratch = Scratch::default();
+        let mut stages = Vec::new();
+        for policy in policies(classifier.manifest().exits()) {
+            for (text, expected) in texts.iter().zip(classifier.classify(&texts, &policy)?) {
+                let answer = classifier.classify_text(text, &policy, &mut scratch)?;
+                assert_eq!(answer.label, expected.label);
+                assert_eq!(answer.label, classifier.labels()[answer.index]);
+                assert_eq!(answer.probabilities, expected.probabilities);
+                assert_eq!(answer.exits, expected.exits);
+                assert_eq!(
+                    (answer.stage, answer.tokens, answer.truncated),
+                    (expected.stage, expected.tokens, expected.truncated)
+                );
+                stages.push(answer.stage);
+            }
+        }
+        assert!(stages.contains(&1) && stages.contains(&2) && stages.contains(&4), "{stages:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn ids_no_more_than_before_are_classified_without_allocating() -> Result<()> {
+    for precision in PRECISIONS {
+        let classifier = Classifier::from_bytes(bundle("bert-exits", precision)?)?;
+        let mut scratch = Scratch::default();
+        let longest: Vec<u32> = (0..40).collect();
+        classifier.classify_ids(&longest, &ExitPolicy::Never, &mut scratch)?;
+        for policy in policies(classifier.manifest().exits()) {
+            for length in [40, 1, 17, 39] {
+                let (_, allocations, ..) = counted(|| {
+                    classifier.classify_ids(&longest[..length], &policy, &mut scratch).unwrap();
+                });
+                assert_eq!(allocations, 0, "{length} tokens, {policy:?}, {precision:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn texts_allocate_what_the_tokenizer_does() -> Result<()> {
+    let classifier = Classifier::from_bytes(bundle("bert-exits", INT8)?)?;
+    let golden = Golden::of("bert-exits")?;
+    let mut scratch = Scratch::default();
+    for warm in [false, true] {
+        for text in golden.texts() {
+            let (_, by_tokenizer, ..) = counted(|| classifier.tokenize(text).unwrap());
+            let ((), all, live, _) = counted(|| {
+                classifier.classify_text(text, &ExitPolicy::Never, &mut scratch).unwrap();
+            });
+            assert!(!warm || (all, live) == (by_tokenizer, 0), "{all}, not {by_tokenizer}");
+        }
+    }
+    Ok(())
+}
+
+/// What the documentation states: bytes for each byte of a text, while it is made tokens.
+const PER_BYTE: usize = 256;
+
+#[test]
+fn the_tokenizer_takes_memory_in_proportion_to_the_text() -> Result<()> {
+    let classifier = Classifier::from_bytes(bundle("bert-exits", INT8)?)?;
+    for word in ["a ", "good movie ", "x", "界", "é ", "[CLS] ", "!", "\u{301}", "ﬃ", "가"] {
+        for bytes in [1 << 12, 1 << 18] {
+            let text = word.repeat(bytes / word.len());
+            let (_, _, live, peak) = counted(|| drop(classifier.tokenize(&text).unwrap()));
+            assert_eq!(live, 0);
+            assert!(peak as usize <= PER_BYTE * bytes, "{word:?}: {peak} for {bytes} bytes");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn weights_are_used_where_they_lie() -> Result<()> {
+    let bytes = bundle("bert-exits", INT8)?.leak();
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("model.edge");
+    std::fs::write(&path, &bytes)?;
+    // What the process makes once is made before the count.
+    drop(Classifier::open(&path)?);
+
+    let (classifier, _, fixed, peak_fixed) = counted(|| Classifier::from_static(bytes).unwrap());
+    let (_a, _, copied, _) = counted(|| Classifier::from_bytes(bytes.to_vec()).unwrap());
+    let (_b, _, read, peak_read) = counted(|| Classifier::open(&path).unwrap());
+    // SAFETY: nobody else knows the file.
+    let (_c, _, mapped, _) = counted(|| unsafe { Classifier::open_mapped(&path).unwrap() });
+
+    // The handles of the shared bytes, and hash tables whose size is not quite fixed.
+    let slack = 1024;
+    let about = |a: isize, b: usize| a.unsigned_abs().abs_diff(b) < slack;
+    let embeddings = classifier.manifest().entries[1].bytes as usize;
+    assert!(embeddings > 32 * slack);
+    assert!(about(copied - fixed, bytes.len()), "{copied} {fixed} {}", bytes.len());
+    assert!(about(read - fixed, embeddings), "{read} {fixed} {embeddings}");
+    assert!(about(mapped - fixed, 0), "{mapped} {fixed}");
+    // While it is read, there is one entry more than what stays, and what of it is made into something.
+    let largest = classifier.manifest().entries.iter().map(|e| e.bytes).max().unwrap_or(0) as isize;
+    for (peak, left) in [(peak_fixed, fixed), (peak_read, read)] {
+        assert!(peak - left < 4 * largest, "{peak} for {left}, the largest entry has {largest}");
+    }
+    Ok(())
+}
+
+/// What the documentation states of the stack, in bytes.
+const STACK: usize = 256 << 10;
+
+/// A stack that is too small ends the process: this test fails by taking all others with it.
+#[test]
+fn a_small_stack_is_enough() -> Result<()> {
+    let bytes = bundle("bert-exits", INT8)?;
+    let long = "a good one, and ünïcödé 界 [MASK] ".repeat(1000);
+    let run = move || {
+        let classifier = Classifier::from_bytes(bytes).unwrap();
+        classifier.classify(&["good .", "", &long], &ExitPolicy::Never).unwrap().len()
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(run)?;
+    assert_eq!(thread.join().expect("it does not panic"), 3);
+    Ok(())
+}

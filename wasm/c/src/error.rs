@@ -1,0 +1,111 @@
+//! Failures: a status to branch on, and a message in memory of the caller.
+
+use edge_runtime::Error;
+use std::ffi::c_char;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How a call ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeStatus {
+    /// Well.
+    Ok = 0,
+    /// An argument is NULL, not UTF-8, or too small for what was to be written to it.
+    Argument = 1,
+    /// The file, or the callback that reads the bundle, failed.
+    Io = 2,
+    /// The bundle is damaged, cut short, of another version, or this library cannot run it.
+    Bundle = 3,
+    /// The exit policy does not fit the model.
+    Policy = 4,
+    /// The text or the token ids cannot be classified.
+    Input = 5,
+    /// The computation failed.
+    Engine = 6,
+    /// A bug in the library. The classifier may still be closed.
+    Panic = 7,
+}
+
+/// The size of a message in bytes, with the NUL at its end.
+pub const EDGE_MESSAGE_BYTES: usize = 512;
+
+/// What went wrong. It belongs to the caller, and a call that ends well leaves it as it was.
+#[repr(C)]
+#[derive(Debug)]
+pub struct EdgeError {
+    /// The status that the call gave.
+    pub status: EdgeStatus,
+    /// What was wrong, where, and what is accepted: UTF-8, cut where it does not fit, with a NUL at
+    /// its end.
+    pub message: [c_char; EDGE_MESSAGE_BYTES],
+}
+
+/// What a call gives instead of its result.
+pub(crate) struct Failure {
+    status: EdgeStatus,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn argument(message: impl Into<String>) -> Self {
+        Failure { status: EdgeStatus::Argument, message: message.into() }
+    }
+
+    pub(crate) fn policy(message: impl Into<String>) -> Self {
+        Failure { status: EdgeStatus::Policy, message: message.into() }
+    }
+}
+
+/// While a bundle is opened.
+pub(crate) fn of_opening(error: Error) -> Failure {
+    let status = match error {
+        Error::Io { .. } | Error::Stream(_) => EdgeStatus::Io,
+        _ => EdgeStatus::Bundle,
+    };
+    Failure { status, message: error.to_string() }
+}
+
+/// While a text is classified.
+pub(crate) fn of_classifying(error: Error) -> Failure {
+    let status = match error {
+        Error::Policy(_) => EdgeStatus::Policy,
+        // Stage 0 reads the ids; what it does not take is up to the caller.
+        Error::Tokenizer(_) | Error::Engine { stage: 0, .. } => EdgeStatus::Input,
+        _ => EdgeStatus::Engine,
+    };
+    Failure { status, message: error.to_string() }
+}
+
+/// Runs the body of a function: every failure, and a panic, becomes a status and a message.
+///
+/// # Safety
+/// `error` is NULL or points to an [`EdgeError`] that may be written to.
+pub(crate) unsafe fn guard(
+    error: *mut EdgeError,
+    body: impl FnOnce() -> Result<(), Failure>,
+) -> EdgeStatus {
+    // What a body changes before it panics is memory of the caller, or goes out of scope.
+    let failure = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => return EdgeStatus::Ok,
+        Ok(Err(failure)) => failure,
+        Err(panic) => {
+            let words = panic.downcast_ref::<&str>().copied();
+            let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            let message = format!("a bug in the library: {}", words.unwrap_or("no message"));
+            Failure { status: EdgeStatus::Panic, message }
+        }
+    };
+    if !error.is_null() {
+        let status = failure.status;
+        let mut message = [0; EDGE_MESSAGE_BYTES];
+        let end = failure.message.floor_char_boundary(EDGE_MESSAGE_BYTES - 1);
+        // A NUL would end it early.
+        let bytes = failure.message[..end].bytes().map(|b| if b == 0 { b' ' } else { b });
+        for (to, from) in message.iter_mut().zip(bytes) {
+            *to = from as c_char;
+        }
+        // SAFETY: the caller says so.
+        unsafe { error.write(EdgeError { status, message }) };
+    }
+    failure.status
+}

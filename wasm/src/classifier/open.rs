@@ -1,0 +1,109 @@
+//! The ways to open a bundle. They differ in what memory holds the weights.
+//!
+//! An engine lays the weights of linear layers out anew, so these are always copied. Int8 tables of
+//! embeddings, half of a small model, are used where they lie.
+
+use super::{Classifier, Loader};
+use crate::{Error, Limits};
+use bytes::Bytes;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+/// How much is read at once. A piece goes to the reader before the next one is read, so that of a
+/// file no more is in memory than the entry that is being read and what the engine keeps.
+const PIECE: usize = 16 << 10;
+
+impl Classifier {
+    /// Opens a bundle in a file, which it reads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, else as [`from_bytes`](Self::from_bytes).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let wrong = |cause| Error::Io { path: path.into(), cause };
+        let mut file = File::open(path).map_err(wrong)?;
+        load(&mut file, wrong)
+    }
+
+    /// Opens a bundle in a file, which it maps into memory: what the engine uses in place is then
+    /// read when it is needed, and given back when memory is short.
+    ///
+    /// # Safety
+    /// Nobody may write to the file, or cut it short, while the classifier lives: it would compute
+    /// with bytes that were not verified, and a read behind the end of a shorter file ends the
+    /// process (by the signal SIGBUS on Unix). To replace a model, write a new file and rename it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(any(unix, windows))]
+    pub unsafe fn open_mapped(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let wrong = |cause| Error::Io { path: path.into(), cause };
+        let file = File::open(path).map_err(wrong)?;
+        // SAFETY: the caller keeps the file as it is.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(wrong)?;
+        Self::from_bytes(Bytes::from_owner(map))
+    }
+
+    /// Opens a bundle that is part of the program: `include_bytes!("model.edge")`. Nothing is copied
+    /// that the engine can use in place.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub fn from_static(bytes: &'static [u8]) -> Result<Self, Error> {
+        Self::from_bytes(Bytes::from_static(bytes))
+    }
+
+    /// Opens a bundle in memory, which the classifier keeps.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`], naming what is wrong.
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, Error> {
+        let mut loader = Loader::new(Limits::default());
+        loader.push(bytes)?;
+        loader.finish()
+    }
+
+    /// Opens a bundle that is read from front to back.
+    ///
+    /// # Errors
+    /// [`Error::Stream`] if reading fails, else as [`from_bytes`](Self::from_bytes).
+    pub fn from_reader(mut reader: impl Read) -> Result<Self, Error> {
+        load(&mut reader, |e| Error::Stream(e.to_string()))
+    }
+
+    /// Opens a bundle that arrives piece by piece. To answer before it is complete, use [`Loader`].
+    ///
+    /// # Errors
+    /// [`Error::Stream`] if the stream fails, else as [`from_bytes`](Self::from_bytes).
+    pub async fn from_stream<S, B, F>(stream: S) -> Result<Self, Error>
+    where
+        S: futures_core::Stream<Item = Result<B, F>>,
+        B: Into<Bytes>,
+        F: std::fmt::Display,
+    {
+        let mut stream = std::pin::pin!(stream);
+        let mut loader = Loader::new(Limits::default());
+        while let Some(piece) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+            loader.push(piece.map_err(|e| Error::Stream(e.to_string()))?)?;
+        }
+        loader.finish()
+    }
+}
+
+fn load(
+    reader: &mut dyn Read,
+    wrong: impl Fn(std::io::Error) -> Error,
+) -> Result<Classifier, Error> {
+    let mut loader = Loader::new(Limits::default());
+    let mut piece = vec![0; PIECE];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return loader.finish(),
+            Ok(read) => loader.push(Bytes::copy_from_slice(&piece[..read]))?,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(wrong(e)),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The tokenizers that a bundle may have: BERT's, put together of parts of `tokenizers`.
+//!
+//! A [`tokenizers::Tokenizer`] can be any of the library's and so brings the code of all of them into a
+//! program. This one brings what it can be itself: a program that reads bundles is a third smaller.
+
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::fmt;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::{
+    BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Strip, StripAccents,
+};
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::punctuation::Punctuation;
+use tokenizers::pre_tokenizers::whitespace::{Whitespace, WhitespaceSplit};
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{
+    Encoding, NormalizedString, Normalizer, PostProcessor, PreTokenizedString, PreTokenizer,
+    TokenizerImpl, decoders,
+};
+
+/// A tokenizer of a bundle.
+pub(super) type Bert =
+    TokenizerImpl<WordPiece, Normalizers, PreTokenizers, Processor, decoders::wordpiece::WordPiece>;
+
+/// The name of a part that is a sequence of others.
+pub(super) const SEQUENCE: &str = "Sequence";
+
+type Result<T> = std::result::Result<T, serde_json::Error>;
+
+/// Parts of one kind by their names, each with what reads it.
+pub(super) type Kinds<T> = [(&'static str, fn(Value) -> Result<Box<T>>)];
+
+pub(super) type AnyNormalizer = dyn Normalizer + Send + Sync;
+pub(super) type AnyPreTokenizer = dyn PreTokenizer + Send + Sync;
+pub(super) type AnyProcessor = dyn PostProcessor + Send + Sync;
+
+fn read<T: DeserializeOwned>(json: Value) -> Result<Box<T>> {
+    serde_json::from_value(json).map(Box::new)
+}
+
+/// What may stand as the normalizer, alone or in a sequence.
+pub(super) const NORMALIZERS: &Kinds<AnyNormalizer> = &[
+    ("BertNormalizer", |json| Ok(read::<BertNormalizer>(json)?)),
+    ("Lowercase", |json| Ok(read::<Lowercase>(json)?)),
+    ("NFC", |json| Ok(read::<NFC>(json)?)),
+    ("NFD", |json| Ok(read::<NFD>(json)?)),
+    ("NFKC", |json| Ok(read::<NFKC>(json)?)),
+    ("NFKD", |json| Ok(read::<NFKD>(json)?)),
+    ("Strip", |json| Ok(read::<Strip>(json)?)),
+    ("StripAccents", |json| Ok(read::<StripAccents>(json)?)),
+];
+
+/// What may stand as the pre-tokenizer, alone or in a sequence.
+pub(super) const PRE_TOKENIZERS: &Kinds<AnyPreTokenizer> = &[
+    ("BertPreTokenizer", |json| Ok(read::<BertPreTokenizer>(json)?)),
+    ("Digits", |json| Ok(read::<Digits>(json)?)),
+    ("Punctuation", |json| Ok(read::<Punctuation>(json)?)),
+    ("Whitespace", |json| Ok(read::<Whitespace>(json)?)),
+    ("WhitespaceSplit", |json| Ok(read::<WhitespaceSplit>(json)?)),
+];
+
+/// What may stand as the post-processor.
+pub(super) const PROCESSORS: &Kinds<AnyProcessor> = &[
+    ("BertProcessing", |json| Ok(read::<BertProcessing>(json)?)),
+    ("TemplateProcessing", |json| Ok(read::<TemplateProcessing>(json)?)),
+];
+
+/// Reads the parts of a part: of a sequence, which has them in the field `inner`, those within it.
+fn read_all<T: ?Sized>(
+    mut json: Value,
+    kinds: &Kinds<T>,
+    inner: &str,
+    parts: &mut Vec<Box<T>>,
+) -> Result<()> {
+    let name = json["type"].as_str().unwrap_or_default();
+    if name == SEQUENCE && !inner.is_empty() {
+        let Value::Array(inside) = json[inner].take() else {
+            return Err(Error::custom(format!("a sequence without `{inner}`")));
+        };
+        return inside.into_iter().try_for_each(|json| read_all(json, kinds, inner, parts));
+    }
+    let Some((_, read)) = kinds.iter().find(|(kind, _)| *kind == name) else {
+        return Err(Error::custom(format!("a part `{name}`, which a bundle may not have")));
+    };
+    parts.push(read(json)?);
+    Ok(())
+}
+
+/// Normalizers, one after the other.
+pub(super) struct Normalizers(Vec<Box<AnyNormalizer>>);
+
+/// Pre-tokenizers, one after the other.
+pub(super) struct PreTokenizers(Vec<Box<AnyPreTokenizer>>);
+
+/// A post-processor.
+pub(super) struct Processor(Box<AnyProcessor>);
+
+impl Normalizer for Normalizers {
+    fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
+        self.0.iter().try_for_each(|part| part.normalize(text))
+    }
+}
+
+impl PreTokenizer for PreTokenizers {
+    fn pre_tokenize(&self, text: &mut PreTokenizedString) -> tokenizers::Result<()> {
+        self.0.iter().try_for_each(|part| part.pre_tokenize(text))
+    }
+}
+
+impl PostProcessor for Processor {
+    fn added_tokens(&self, is_pair: bool) -> usize {
+        self.0.added_tokens(is_pair)
+    }
+
+    fn process_encodings(
+        &self,
+        encodings: Vec<Encoding>,
+        add_special_tokens: bool,
+    ) -> tokenizers::Result<Vec<Encoding>> {
+        self.0.process_encodings(encodings, add_special_tokens)
+    }
+}
+
+impl<'de> Deserialize<'de> for Normalizers {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> std::result::Result<Self, D::Error> {
+        let mut parts = Vec::new();
+        read_all(Value::deserialize(json)?, NORMALIZERS, "normalizers", &mut parts)
+            .map_err(D::Error::custom)?;
+        Ok(Normalizers(parts))
+    }
+}
+
+impl<'de> Deserialize<'de> for PreTokenizers {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> std::result::Result<Self, D::Error> {
+        let mut parts = Vec::new();
+        read_all(Value::deserialize(json)?, PRE_TOKENIZERS, "pretokenizers", &mut parts)
+            .map_err(D::Error::custom)?;
+        Ok(PreTokenizers(parts))
+    }
+}
+
+impl<'de> Deserialize<'de> for Processor {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> std::result::Result<Self, D::Error> {
+        let mut parts = Vec::new();
+        read_all(Value::deserialize(json)?, PROCESSORS, "", &mut parts)
+            .map_err(D::Error::custom)?;
+        Ok(Processor(parts.remove(0)))
+    }
+}
+
+impl fmt::Debug for Normalizers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} normalizers", self.0.len())
+    }
+}
+
+impl fmt::Debug for PreTokenizers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} pre-tokenizers", self.0.len())
+    }
+}
+
+impl fmt::Debug for Processor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a post-processor")
+    }
+}
