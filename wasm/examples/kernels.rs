@@ -75,13 +75,10 @@ fn table(isa: Isa, tokens: usize) {
         fastest(|| linear(isa, &x[..HIDDEN], &weights, Activation::Tanh, &mut out[..HIDDEN]));
     report("LinearTanh, one row", 2 * HIDDEN * HIDDEN, 4 * HIDDEN * HIDDEN, time);
 
-    // Compiled for the baseline here: what this shows is only that of a build for this processor.
-    if isa == Isa::Baseline {
-        for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Tanh] {
-            let mut values = floats(tokens * FFN);
-            let time = fastest(|| activate(black_box(&mut values), activation));
-            report(&format!("{activation:?}, baseline"), tokens * FFN, 8 * tokens * FFN, time);
-        }
+    for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Tanh] {
+        let mut values = floats(tokens * FFN);
+        let time = fastest(|| activate(isa, black_box(&mut values), activation));
+        report(&format!("{activation:?}"), tokens * FFN, 8 * tokens * FFN, time);
     }
 
     for (name, quantized, models) in [

@@ -3,8 +3,8 @@
 //! Rows are the tokens of all sentences of a batch, side by side and without padding;
 //! `offsets[s]..offsets[s + 1]` are the rows of sentence `s`.
 //!
-//! A kernel is plain Rust that the compiler vectorizes, once for each [`isa::Isa`]. Every build and
-//! every instruction set computes the same bits: sums have a fixed order, nothing is contracted to
+//! A kernel is written once, over the registers of any instruction set (`lanes`), and compiled for
+//! each [`isa::Isa`]. Every build and every instruction set computes the same bits: sums have a fixed order, nothing is contracted to
 //! fused multiply-adds, and `exp` and `tanh` are our own, not the platform's. Otherwise an activation
 //! between two int8 values would be rounded one way here and the other way there, and the answers
 //! would drift apart by far more than the last bit.

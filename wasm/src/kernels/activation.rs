@@ -1,57 +1,69 @@
 //! Activations, in place.
 
-pub use super::math::erf;
-
-use super::lanes::LANES;
-use super::math::tanh;
+use super::isa::{Isa, compiled};
+use super::lanes::{Lanes, Vector, update};
+use super::math;
 use crate::graph::Activation;
 
 /// Applies an activation to every element.
+pub fn activate(isa: Isa, x: &mut [f32], activation: Activation) {
+    compiled!(isa, activated(x: &mut [f32], activation: Activation));
+}
+
+/// The error function, within 5e-7 of the exact one.
 #[inline(always)]
-pub fn activate(x: &mut [f32], activation: Activation) {
-    match activation {
-        Activation::Identity => {}
-        Activation::Gelu => each(x, gelu),
-        Activation::GeluTanh => each(x, gelu_tanh),
-        Activation::Relu => each(x, |x| if x < 0.0 { 0.0 } else { x }),
-        Activation::Tanh => each(x, tanh),
+pub fn erf(x: f32) -> f32 {
+    math::erf(Lanes(x)).0
+}
+
+/// As [`activate`], compiled for its caller.
+#[inline(always)]
+pub(super) fn activated<V: Vector>(x: &mut [f32], activation: Activation) {
+    if activation != Activation::Identity {
+        update::<V, 0>(
+            x,
+            [],
+            #[inline(always)]
+            |x, []| applied(x, activation),
+        );
     }
 }
 
-/// By sixteens; fewer at the end are filled up, as they would otherwise be computed one by one.
 #[inline(always)]
-fn each(x: &mut [f32], value: impl Fn(f32) -> f32) {
-    let (blocks, rest) = x.as_chunks_mut::<LANES>();
-    for block in blocks {
-        for x in block {
-            *x = value(*x);
-        }
-    }
-    if !rest.is_empty() {
-        let mut block = [0.0; LANES];
-        block[..rest.len()].copy_from_slice(rest);
-        for x in &mut block {
-            *x = value(*x);
-        }
-        rest.copy_from_slice(&block[..rest.len()]);
+fn applied<V: Vector>(x: Lanes<V>, activation: Activation) -> Lanes<V> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Gelu => gelu(x),
+        Activation::GeluTanh => gelu_tanh(x),
+        Activation::Relu => Lanes::splat(0.0).max(x),
+        Activation::Tanh => math::tanh(x),
     }
 }
 
 /// Within 1.5e-6 of the exact one.
 #[inline(always)]
-fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+fn gelu<V: Vector>(x: Lanes<V>) -> Lanes<V> {
+    x * 0.5 * (math::erf(x * std::f32::consts::FRAC_1_SQRT_2) + 1.0)
 }
 
 #[inline(always)]
-fn gelu_tanh(x: f32) -> f32 {
+fn gelu_tanh<V: Vector>(x: Lanes<V>) -> Lanes<V> {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-    0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x)))
+    x * 0.5 * (math::tanh((x + x * 0.044715 * x * x) * SQRT_2_OVER_PI) + 1.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::{floats, same_everywhere};
+
+    fn gelu(x: f32) -> f32 {
+        super::gelu(Lanes(x)).0
+    }
+
+    fn gelu_tanh(x: f32) -> f32 {
+        super::gelu_tanh(Lanes(x)).0
+    }
 
     #[test]
     fn gelu_is_within_its_bound() {
@@ -81,14 +93,34 @@ mod tests {
 
     #[test]
     fn every_length_is_the_same_function() {
-        let x: Vec<f32> = (0..50).map(|i| i as f32 / 8.0 - 3.0).collect();
+        let x: Vec<f32> = floats(50, 1).iter().map(|x| x * 4.0).collect();
         for activation in Activation::ALL {
-            let mut together = x.clone();
-            activate(&mut together, activation);
+            let of = |x: &[f32]| {
+                same_everywhere(x.len(), |isa, out| {
+                    out.copy_from_slice(x);
+                    activate(isa, out, activation);
+                })
+            };
+            let together = of(&x);
             for n in 0..x.len() {
-                let mut some = x[..n].to_vec();
-                activate(&mut some, activation);
-                assert_eq!(some, together[..n], "{activation:?}");
+                assert_eq!(of(&x[..n]), together[..n], "{activation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn special_floats_are_the_same_everywhere() {
+        let special = [0.0, -0.0, 1e-40, -1e-40, 1e30, -1e30, f32::INFINITY, f32::NEG_INFINITY];
+        for activation in Activation::ALL {
+            let out = same_everywhere(16, |isa, out| {
+                out.copy_from_slice([special, special].as_flattened());
+                activate(isa, out, activation);
+            });
+            assert!(out[..7].iter().all(|x| !x.is_nan()), "{activation:?}: {out:?}");
+            for isa in Isa::available() {
+                let mut nans = [f32::NAN; 17];
+                activate(isa, &mut nans, activation);
+                assert!(nans.iter().all(|x| x.is_nan()), "{activation:?} by {isa:?}");
             }
         }
     }

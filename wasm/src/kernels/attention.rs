@@ -1,7 +1,7 @@
 //! Multi-head self-attention within each sentence (Vaswani et al. 2017).
 
 use super::isa::{Isa, compiled};
-use super::lanes::{LANES, Lanes, flat, product};
+use super::lanes::{LANES, Lanes, Line, Vector, flat, product, update, write};
 use super::math::exp;
 
 /// Memory of [`self_attention`], used again by the next call.
@@ -10,12 +10,12 @@ pub struct Scratch {
     /// Keys of a head: `[tokens][d]`.
     keys: Vec<f32>,
     /// Values of a head: `[tokens][blocks of 16 columns]`.
-    values: Vec<Lanes>,
+    values: Vec<Line>,
     /// Some queries of a head, transposed: `[d][blocks of 16 queries]`.
-    queries: Vec<Lanes>,
+    queries: Vec<Line>,
     /// What these queries give to each token, first scores and then weights:
     /// `[tokens][blocks of 16 queries]`.
-    weights: Vec<Lanes>,
+    weights: Vec<Line>,
 }
 
 /// `out[i] = Σⱼ softmaxⱼ(qᵢ·kⱼ / √d) vⱼ` for every head of the first `queries` tokens of every
@@ -46,7 +46,7 @@ pub fn self_attention(
 }
 
 #[inline(always)]
-fn sentences<const BLOCKS: usize>(
+fn sentences<V: Vector>(
     qkv: &[f32],
     offsets: &[usize],
     heads: usize,
@@ -66,10 +66,11 @@ fn sentences<const BLOCKS: usize>(
         out = rest;
         for head in 0..heads {
             let head = Head { qkv, width, d: width / heads, first: head * (width / heads) };
-            match BLOCKS {
-                16 => attend::<4, 2>(head, scratch, first),
-                4 => attend::<4, 1>(head, scratch, first),
-                _ => attend::<2, 1>(head, scratch, first),
+            // A tile fills half of the registers; the rest is for what is multiplied.
+            match V::REGISTERS {
+                32.. => attend::<V, 4, 2>(head, scratch, first),
+                8.. => attend::<V, 4, 1>(head, scratch, first),
+                _ => attend::<V, 2, 1>(head, scratch, first),
             }
         }
     }
@@ -95,19 +96,32 @@ impl Head<'_> {
 
 /// One head of one sentence, by up to `P` blocks of 16 queries: as many as `out` has rows.
 #[inline(always)]
-fn attend<const R: usize, const P: usize>(head: Head<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+fn attend<V: Vector, const R: usize, const P: usize>(
+    head: Head<'_>,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
     let Head { qkv, width, d, .. } = head;
     let tokens = qkv.len() / (3 * width);
     let blocks = d.div_ceil(LANES);
     // Side by side: in `qkv` they are so far apart that caches hold few of them.
     let keys = at_least(&mut scratch.keys, tokens * d, 0.0);
     for (token, key) in keys.chunks_exact_mut(d).enumerate() {
-        copy(head.part(token, 1), key);
+        update::<V, 1>(
+            key,
+            [head.part(token, 1)],
+            #[inline(always)]
+            |_, [key]| key,
+        );
     }
-    let values = at_least(&mut scratch.values, tokens * blocks, Lanes::ZERO);
+    let values = at_least(&mut scratch.values, tokens * blocks, Line::ZERO);
     for (token, value) in values.chunks_exact_mut(blocks).enumerate() {
-        for (block, part) in value.iter_mut().zip(head.part(token, 2).chunks(LANES)) {
-            copy(part, &mut block.0[..part.len()]);
+        let (parts, rest) = head.part(token, 2).as_chunks::<LANES>();
+        for (part, block) in parts.iter().zip(&mut *value) {
+            block.0 = *part;
+        }
+        if !rest.is_empty() {
+            Lanes::<V>::load_part(rest).store(&mut value[parts.len()].0);
         }
     }
     let queries = out.len() / width;
@@ -115,9 +129,9 @@ fn attend<const R: usize, const P: usize>(head: Head<'_>, scratch: &mut Scratch,
     while first < queries {
         let (together, out) = (queries - first, &mut out[first * width..]);
         first += if together > LANES {
-            block::<R, P, P>(head, first, tokens, scratch, out)
+            block::<V, R, P, P>(head, first, tokens, scratch, out)
         } else {
-            block::<R, 1, P>(head, first, tokens, scratch, out)
+            block::<V, R, 1, P>(head, first, tokens, scratch, out)
         };
     }
 }
@@ -128,7 +142,7 @@ fn attend<const R: usize, const P: usize>(head: Head<'_>, scratch: &mut Scratch,
 /// Scores are computed for 16 queries side by side, so that neither the largest one nor the sum is
 /// looked for within a register.
 #[inline(always)]
-fn block<const R: usize, const Q: usize, const P: usize>(
+fn block<V: Vector, const R: usize, const Q: usize, const P: usize>(
     head: Head<'_>,
     query: usize,
     tokens: usize,
@@ -138,142 +152,114 @@ fn block<const R: usize, const Q: usize, const P: usize>(
     let Head { width, d, first, .. } = head;
     let blocks = d.div_ceil(LANES);
     let (keys, values) = (&scratch.keys[..tokens * d], &scratch.values[..tokens * blocks]);
-    let queries = at_least(&mut scratch.queries, d * Q, Lanes::ZERO);
-    let weights = at_least(&mut scratch.weights, tokens.next_multiple_of(R) * Q, Lanes::ZERO);
+    let queries = at_least(&mut scratch.queries, d * Q, Line::ZERO);
+    let weights = at_least(&mut scratch.weights, tokens.next_multiple_of(R) * Q, Line::ZERO);
     let count = (out.len() / width).min(Q * LANES);
-    transpose(head, query, count, queries, Q);
+    transpose::<V>(head, query, count, queries, Q);
     let scale = 1.0 / (d as f32).sqrt();
 
+    let mut most = [Lanes::<V>::splat(f32::NEG_INFINITY); Q];
     for token in (0..tokens).step_by(R) {
         let rows = std::array::from_fn(|r| &keys[(token + r).min(tokens - 1) * d..][..d]);
-        let scores = product::<R, Q>(rows, queries, Q, 1);
+        let scores = product::<V, R, Q>(d, rows, 1, queries, Q, 1);
         let weights = &mut weights[token * Q..][..R * Q];
         for r in 0..R {
             for q in 0..Q {
-                weights[r * Q + q] = scores[r][q].times(scale);
+                let score = scores[r][q] * scale;
+                most[q] = score.max(most[q]);
+                score.store(&mut weights[r * Q + q].0);
             }
         }
     }
 
     let weights = &mut weights[..tokens * Q];
-    let mut most = [[f32::NEG_INFINITY; LANES]; Q];
-    for scores in weights.as_chunks::<Q>().0 {
-        for q in 0..Q {
-            for l in 0..LANES {
-                most[q][l] = if scores[q].0[l] > most[q][l] { scores[q].0[l] } else { most[q][l] };
-            }
-        }
-    }
-    let mut sums = [[0.0; LANES]; Q];
+    let mut sums = [Lanes::<V>::splat(0.0); Q];
     for scores in weights.as_chunks_mut::<Q>().0 {
         for q in 0..Q {
-            for l in 0..LANES {
-                scores[q].0[l] = exp(scores[q].0[l] - most[q][l]);
-                sums[q][l] += scores[q].0[l];
-            }
+            let weight = exp(Lanes::load(&scores[q].0) - most[q]);
+            sums[q] = sums[q] + weight;
+            weight.store(&mut scores[q].0);
         }
     }
+    let mut factors = [[0.0; LANES]; Q];
+    for q in 0..Q {
+        (Lanes::splat(1.0) / sums[q]).store(&mut factors[q]);
+    }
 
+    let weights = flat(weights);
     for row in (0..count).step_by(R) {
-        let factors = std::array::from_fn(|r| 1.0 / sums.as_flattened()[row + r]);
-        let out = &mut out[row * width..];
+        let of_row = std::array::from_fn(|r| &weights[row + r..]);
+        let factors = &factors.as_flattened()[row..][..R];
+        let out = &mut out[row * width + first..];
         let together = blocks / P * P;
         for block in (0..together).step_by(P) {
-            let tile = sum::<R, Q, P>(weights, row, &values[block..], blocks);
-            write(&tile, factors, out, width, first + block * LANES, d - block * LANES);
+            let values = &values[block..];
+            let tile = product::<V, R, P>(tokens, of_row, Q * LANES, values, blocks, 1);
+            let (column, rows) = (block * LANES, R.min(count - row));
+            write(
+                scaled(tile, factors),
+                rows,
+                (d - column).min(P * LANES),
+                &mut out[column..],
+                width,
+            );
         }
         for block in together..blocks {
-            let tile = sum::<R, Q, 1>(weights, row, &values[block..], blocks);
-            write(&tile, factors, out, width, first + block * LANES, d - block * LANES);
+            let values = &values[block..];
+            let tile = product::<V, R, 1>(tokens, of_row, Q * LANES, values, blocks, 1);
+            let (column, rows) = (block * LANES, R.min(count - row));
+            write(scaled(tile, factors), rows, (d - column).min(LANES), &mut out[column..], width);
         }
     }
     count
 }
 
-/// Of `R` queries the values, each times its weight, summed up: `P` blocks of columns.
-#[cfg_attr(target_arch = "wasm32", inline(never))]
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-fn sum<const R: usize, const Q: usize, const P: usize>(
-    weights: &[Lanes],
-    query: usize,
-    values: &[Lanes],
-    step: usize,
-) -> [[Lanes; P]; R] {
-    let mut sums = [[Lanes::ZERO; P]; R];
-    let weights = flat(weights);
-    // Weights of neighbours are loaded one by one: shown that they stand side by side, the compiler
-    // shuffles whole tiles to load them together.
-    let rows: [&[f32]; R] = std::array::from_fn(|r| std::hint::black_box(&weights[query + r..]));
-    for token in 0..weights.len() / (Q * LANES) {
-        let values: [Lanes; P] = std::array::from_fn(|p| values[token * step + p]);
-        for r in 0..R {
-            for p in 0..P {
-                sums[r][p].add_product(rows[r][token * Q * LANES], &values[p]);
-            }
-        }
-    }
-    sums
-}
-
-/// Writes the rows of a tile that `out` has, each times its factor, from `column` on, of which the head has `columns` more.
+/// Every row of a tile times its factor.
 #[inline(always)]
-fn write<const R: usize, const P: usize>(
-    tile: &[[Lanes; P]; R],
-    factors: [f32; R],
-    out: &mut [f32],
-    width: usize,
-    column: usize,
-    columns: usize,
-) {
-    let rows = out.len() / width;
-    // Loops of fixed lengths are unrolled, without which the tile would be in memory all the time.
+fn scaled<V: Vector, const R: usize, const P: usize>(
+    mut tile: [[Lanes<V>; P]; R],
+    factors: &[f32],
+) -> [[Lanes<V>; P]; R] {
     for r in 0..R {
         for p in 0..P {
-            if r < rows {
-                let columns = LANES.min(columns - p * LANES);
-                copy(
-                    &tile[r][p].times(factors[r]).0[..columns],
-                    &mut out[r * width + column + p * LANES..][..columns],
-                );
-            }
+            tile[r][p] = tile[r][p] * factors[r];
         }
     }
+    tile
 }
 
-/// Copies as many by sixteens, which are moved by registers and not by a call.
-#[inline(always)]
-fn copy(from: &[f32], to: &mut [f32]) {
-    let ((from, from_rest), (to, to_rest)) =
-        (from.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
-    for (from, to) in from.iter().zip(to) {
-        *to = *from;
-    }
-    to_rest[..from_rest.len()].copy_from_slice(from_rest);
-}
-
-/// Tokens and columns that are transposed together, in registers of four.
+/// Columns that are transposed together.
 const FOUR: usize = 4;
 
 /// Writes `count` queries to the lanes of `to`, which has a row of `blocks` for every column. Where
 /// queries end, the last one is written again.
 #[inline(always)]
-fn transpose(head: Head<'_>, first: usize, count: usize, to: &mut [Lanes], blocks: usize) {
-    for query in (0..blocks * LANES).step_by(FOUR) {
-        let lane = query % LANES;
-        let row = |i: usize| head.part(first + (query + i).min(count - 1), 0).as_chunks::<FOUR>();
-        let ((a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)) = (row(0), row(1), row(2), row(3));
-        let mut at = query / LANES;
-        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
-            for column in 0..FOUR {
-                let queries = [a[column], b[column], c[column], d[column]];
-                to[at].0[lane..lane + FOUR].copy_from_slice(&queries);
-                at += blocks;
+fn transpose<V: Vector>(
+    head: Head<'_>,
+    first: usize,
+    count: usize,
+    to: &mut [Line],
+    blocks: usize,
+) {
+    for block in 0..blocks {
+        let mut rows = [std::ptr::null(); LANES];
+        for (lane, row) in rows.iter_mut().enumerate() {
+            *row = head.part(first + (block * LANES + lane).min(count - 1), 0).as_ptr();
+        }
+        let whole = head.d / FOUR * FOUR;
+        let (fours, rest) = to.split_at_mut(whole * blocks);
+        for (step, columns) in fours.chunks_exact_mut(FOUR * blocks).enumerate() {
+            // SAFETY: a row has `head.d` floats, of which these are four.
+            let four = unsafe { Lanes::<V>::transposed(&rows, step * FOUR) };
+            for c in 0..FOUR {
+                four[c].store(&mut columns[c * blocks + block].0);
             }
         }
-        for column in 0..a_rest.len() {
-            let queries = [a_rest[column], b_rest[column], c_rest[column], d_rest[column]];
-            to[at].0[lane..lane + FOUR].copy_from_slice(&queries);
-            at += blocks;
+        for (i, columns) in rest.chunks_exact_mut(blocks).enumerate() {
+            for (lane, row) in columns[block].0.iter_mut().zip(rows) {
+                // SAFETY: one of those of the `head.d` floats that are left over.
+                *lane = unsafe { *row.add(whole + i) };
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Word and position embeddings.
 
 use super::isa::{Isa, compiled};
+use super::lanes::Vector;
 use super::norm::normalize;
 use crate::graph::{Elements, Matrix, Norm};
 
@@ -41,7 +42,7 @@ pub fn embed(
 }
 
 #[inline(always)]
-fn rows<const BLOCKS: usize>(ids: &[u32], offsets: &[usize], tables: &Tables, out: &mut [f32]) {
+fn rows<V: Vector>(ids: &[u32], offsets: &[usize], tables: &Tables, out: &mut [f32]) {
     let mut out = out.chunks_exact_mut(tables.words.columns);
     for sentence in offsets.windows(2) {
         let ids = &ids[sentence[0]..sentence[1]];
@@ -49,7 +50,7 @@ fn rows<const BLOCKS: usize>(ids: &[u32], offsets: &[usize], tables: &Tables, ou
             out.fill(0.0);
             add_row(out, &tables.words, *id as usize);
             add_row(out, &tables.positions, position);
-            normalize(out, &tables.norm);
+            normalize::<V>(out, &tables.norm);
         }
     }
 }

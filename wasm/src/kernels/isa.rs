@@ -53,18 +53,25 @@ impl Isa {
     }
 }
 
-/// How many blocks of 16 floats stay in registers while a product is summed up: half of the
-/// registers, the rest is for what is multiplied.
-pub(super) const BASELINE_BLOCKS: usize = if cfg!(target_arch = "aarch64") { 4 } else { 2 };
-/// As [`BASELINE_BLOCKS`], for 16 registers of 8 floats.
+/// What the kernels compute with where no better instruction set is asked for.
 #[cfg(target_arch = "x86_64")]
-pub(super) const AVX2_BLOCKS: usize = 4;
-/// As [`BASELINE_BLOCKS`], for 32 registers of 16 floats.
-#[cfg(target_arch = "x86_64")]
-pub(super) const AVX512_BLOCKS: usize = 16;
+pub(super) type Baseline = [std::arch::x86_64::__m128; 4];
+/// What the kernels compute with.
+#[cfg(target_arch = "aarch64")]
+pub(super) type Baseline = [std::arch::aarch64::float32x4_t; 4];
+/// What the kernels compute with.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) type Baseline = [std::arch::wasm32::v128; 4];
+/// What the kernels compute with.
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+)))]
+pub(super) type Baseline = [f32; 16];
 
-/// `compiled!(isa, body(name: type, …))` calls the copy of `body::<BLOCKS>` that is compiled for an
-/// instruction set. `body`, and what it calls, must be `#[inline(always)]`: only what is inlined
+/// `compiled!(isa, body(name: type, …))` calls the copy of `body::<V>` that is compiled for an
+/// instruction set, with its [`Vector`](super::lanes::Vector). `body`, and what it calls, must be `#[inline(always)]`: only what is inlined
 /// is compiled for the caller's instructions. That goes for closures and the standard library too:
 /// `array::map` would be a call into code for the baseline, a loop is not.
 ///
@@ -75,13 +82,13 @@ macro_rules! compiled {
         #[target_feature(enable = "avx2")]
         #[allow(clippy::too_many_arguments)]
         fn avx2($($arg: $type),*) {
-            $body::<{ $crate::kernels::isa::AVX2_BLOCKS }>($($arg),*);
+            $body::<[std::arch::x86_64::__m256; 2]>($($arg),*);
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
         #[allow(clippy::too_many_arguments)]
         fn avx512($($arg: $type),*) {
-            $body::<{ $crate::kernels::isa::AVX512_BLOCKS }>($($arg),*);
+            $body::<std::arch::x86_64::__m512>($($arg),*);
         }
         match $isa {
             #[cfg(target_arch = "x86_64")]
@@ -101,7 +108,7 @@ macro_rules! compiled {
                 // SAFETY: the processor has AVX2, it was just asked.
                 unsafe { avx2($($arg),*) }
             }
-            _ => $body::<{ $crate::kernels::isa::BASELINE_BLOCKS }>($($arg),*),
+            _ => $body::<$crate::kernels::isa::Baseline>($($arg),*),
         }
     }};
 }

@@ -1,161 +1,455 @@
 //! Sixteen floats side by side, the unit in which the kernels count.
 //!
-//! Sixteen on every processor: one AVX-512 register, two of AVX2, four of SSE, NEON or WebAssembly.
-//! So sums have the same order everywhere. The loops over lanes are for the compiler to vectorize.
+//! Sixteen on every processor: one AVX-512 register, two of AVX2, four of SSE2, NEON or WebAssembly.
+//! So sums have the same order everywhere. Kernels are generic over the [`Vector`] that holds them.
+//!
+//! The types of an instruction set are named only in functions that are compiled for it, those of
+//! [`compiled`](super::isa::compiled) and the int8 kernels: their methods are safe only there. All
+//! is `#[inline(always)]`, so that it is compiled for the caller's instructions.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::ops::{Add, Div, Mul, Sub};
 
 /// Number of lanes.
 pub(super) const LANES: usize = 16;
 
-/// Sixteen floats on one cache line.
+/// Sixteen floats in memory, on one cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
-pub(super) struct Lanes(pub [f32; LANES]);
+pub(super) struct Line(pub [f32; LANES]);
 
-impl Lanes {
+impl Line {
     /// Zeros.
-    pub(super) const ZERO: Lanes = Lanes([0.0; LANES]);
-
-    /// Each lane times a factor.
-    #[inline(always)]
-    pub(super) fn times(&self, factor: f32) -> Lanes {
-        // Into lanes of its own: in place the compiler makes gathers and scatters of it.
-        let mut product = Lanes::ZERO;
-        for l in 0..LANES {
-            product.0[l] = self.0[l] * factor;
-        }
-        product
-    }
-
-    /// `self += factor · x`, rounded twice: a fused multiply-add is not there on all processors.
-    #[inline(always)]
-    pub(super) fn add_product(&mut self, factor: f32, x: &Lanes) {
-        for (sum, x) in self.0.iter_mut().zip(&x.0) {
-            *sum += factor * x;
-        }
-    }
+    pub(super) const ZERO: Line = Line([0.0; LANES]);
 }
 
-/// All lanes in a row.
+/// All floats of some lines in a row.
 #[inline(always)]
-pub(super) fn flat(lanes: &[Lanes]) -> &[f32] {
+pub(super) fn flat(lines: &[Line]) -> &[f32] {
     // SAFETY: sixteen floats are as large as their alignment, so there is nothing between them.
-    unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * LANES) }
+    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LANES) }
 }
 
-/// The sum of the lanes.
+/// Floats in a register of an instruction set, or in several.
 ///
-/// Step by step: a loop over the halves would keep them in memory.
-#[inline(always)]
-fn total(lanes: [f32; LANES]) -> f32 {
-    let mut eight = [0.0; 8];
-    for l in 0..8 {
-        eight[l] = lanes[l] + lanes[l + 8];
-    }
-    let mut four = [0.0; 4];
-    for l in 0..4 {
-        four[l] = eight[l] + eight[l + 4];
-    }
-    (four[0] + four[2]) + (four[1] + four[3])
+/// Operations round as those of `f32` do, lane by lane.
+pub(super) trait Vector: Copy {
+    /// Number of floats.
+    const WIDTH: usize;
+    /// How many such there are: what the instruction set has in registers, over what one takes.
+    const REGISTERS: usize;
+    /// As many integers of 32 bits.
+    type Ints: Copy;
+
+    /// One float in all lanes.
+    fn splat(x: f32) -> Self;
+
+    /// # Safety
+    /// `WIDTH` floats can be read there.
+    unsafe fn load(at: *const f32) -> Self;
+
+    /// # Safety
+    /// `WIDTH` floats can be written there.
+    unsafe fn store(self, at: *mut f32);
+
+    /// The floats nearest to integers.
+    fn from_ints(x: Self::Ints) -> Self;
+
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+
+    /// `if self > other { self } else { other }`.
+    fn max(self, other: Self) -> Self;
+
+    /// `if self < other { self } else { other }`.
+    fn min(self, other: Self) -> Self;
+
+    /// Two to the integer that is in the lowest bits.
+    fn exp2_of_low_bits(self) -> Self;
+
+    /// The floats `at..at + 4` of `WIDTH` rows, transposed.
+    ///
+    /// # Safety
+    /// They can be read from where each of `WIDTH` pointers leads.
+    unsafe fn transposed(rows: *const *const f32, at: usize) -> [Self; 4];
 }
 
-/// The sum of `value` over `x`, lane by lane.
-#[inline(always)]
-pub(super) fn sum_of(x: &[f32], value: impl Fn(f32) -> f32) -> f32 {
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for block in blocks {
-        for (sum, x) in sums.iter_mut().zip(block) {
-            *sum += value(*x);
+impl<V: Vector, const N: usize> Vector for [V; N] {
+    const WIDTH: usize = V::WIDTH * N;
+    const REGISTERS: usize = V::REGISTERS / N;
+    type Ints = [V::Ints; N];
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        [V::splat(x); N]
+    }
+
+    #[inline(always)]
+    unsafe fn load(at: *const f32) -> Self {
+        let mut all = [V::splat(0.0); N];
+        for i in 0..N {
+            // SAFETY: the caller's.
+            all[i] = unsafe { V::load(at.add(i * V::WIDTH)) };
         }
+        all
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32) {
+        for i in 0..N {
+            // SAFETY: the caller's.
+            unsafe { self[i].store(at.add(i * V::WIDTH)) };
+        }
+    }
+
+    #[inline(always)]
+    fn from_ints(x: Self::Ints) -> Self {
+        let mut all = [V::splat(0.0); N];
+        for i in 0..N {
+            all[i] = V::from_ints(x[i]);
+        }
+        all
+    }
+
+    #[inline(always)]
+    fn add(mut self, other: Self) -> Self {
+        for i in 0..N {
+            self[i] = self[i].add(other[i]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn sub(mut self, other: Self) -> Self {
+        for i in 0..N {
+            self[i] = self[i].sub(other[i]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn mul(mut self, other: Self) -> Self {
+        for i in 0..N {
+            self[i] = self[i].mul(other[i]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn div(mut self, other: Self) -> Self {
+        for i in 0..N {
+            self[i] = self[i].div(other[i]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn max(mut self, other: Self) -> Self {
+        for i in 0..N {
+            self[i] = self[i].max(other[i]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn min(mut self, other: Self) -> Self {
+        for i in 0..N {
+            self[i] = self[i].min(other[i]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn exp2_of_low_bits(mut self) -> Self {
+        for i in 0..N {
+            self[i] = self[i].exp2_of_low_bits();
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn transposed(rows: *const *const f32, at: usize) -> [Self; 4] {
+        let mut all = [[V::splat(0.0); N]; 4];
+        for i in 0..N {
+            // SAFETY: the caller's.
+            let columns = unsafe { V::transposed(rows.add(i * V::WIDTH), at) };
+            for c in 0..4 {
+                all[c][i] = columns[c];
+            }
+        }
+        all
+    }
+}
+
+/// What kernels compute with: floats in registers, with operators.
+#[derive(Clone, Copy)]
+pub(super) struct Lanes<V>(pub V);
+
+impl<V: Vector> Lanes<V> {
+    /// One float in all lanes.
+    #[inline(always)]
+    pub(super) fn splat(x: f32) -> Self {
+        Lanes(V::splat(x))
+    }
+
+    /// The floats nearest to integers.
+    #[inline(always)]
+    pub(super) fn from_ints(x: V::Ints) -> Self {
+        Lanes(V::from_ints(x))
+    }
+
+    #[inline(always)]
+    pub(super) fn load(from: &[f32; LANES]) -> Self {
+        const { assert!(V::WIDTH == LANES) };
+        // SAFETY: there are sixteen floats.
+        Lanes(unsafe { V::load(from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    pub(super) fn store(self, to: &mut [f32; LANES]) {
+        const { assert!(V::WIDTH == LANES) };
+        // SAFETY: there are sixteen floats.
+        unsafe { self.0.store(to.as_mut_ptr()) };
+    }
+
+    /// Fewer than sixteen floats, and zeros.
+    #[inline(always)]
+    pub(super) fn load_part(from: &[f32]) -> Self {
+        let mut lanes = [0.0; LANES];
+        lanes[..from.len()].copy_from_slice(from);
+        Self::load(&lanes)
+    }
+
+    /// The first lanes, as many as there is room for, of less than sixteen.
+    #[inline(always)]
+    pub(super) fn store_part(self, to: &mut [f32]) {
+        let mut lanes = [0.0; LANES];
+        self.store(&mut lanes);
+        to.copy_from_slice(&lanes[..to.len()]);
+    }
+
+    /// The larger one, and `other` if one of them is a NaN.
+    #[inline(always)]
+    pub(super) fn max(self, other: Self) -> Self {
+        Lanes(self.0.max(other.0))
+    }
+
+    /// Between two bounds. A NaN stays one.
+    #[inline(always)]
+    pub(super) fn clamp(self, least: f32, most: f32) -> Self {
+        Lanes(V::splat(most).min(V::splat(least).max(self.0)))
+    }
+
+    /// Two to the integer that is in the lowest bits.
+    #[inline(always)]
+    pub(super) fn exp2_of_low_bits(self) -> Self {
+        Lanes(self.0.exp2_of_low_bits())
+    }
+
+    /// The floats `at..at + 4` of sixteen rows, transposed.
+    ///
+    /// # Safety
+    /// They can be read from where each pointer leads.
+    #[inline(always)]
+    pub(super) unsafe fn transposed(rows: &[*const f32; LANES], at: usize) -> [Self; 4] {
+        const { assert!(V::WIDTH == LANES) };
+        // SAFETY: there are sixteen pointers; the rest is the caller's.
+        let [a, b, c, d] = unsafe { V::transposed(rows.as_ptr(), at) };
+        [Lanes(a), Lanes(b), Lanes(c), Lanes(d)]
+    }
+
+    /// The sum of the lanes: of halves, of their halves, and so on.
+    #[inline(always)]
+    pub(super) fn total(self) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(&mut lanes);
+        // Step by step: a loop over the halves would keep them in memory.
+        let mut eight = [0.0; 8];
+        for l in 0..8 {
+            eight[l] = lanes[l] + lanes[l + 8];
+        }
+        let mut four = [0.0; 4];
+        for l in 0..4 {
+            four[l] = eight[l] + eight[l + 4];
+        }
+        (four[0] + four[2]) + (four[1] + four[3])
+    }
+}
+
+macro_rules! operators {
+    ($($operator:ident $method:ident),*) => {$(
+        impl<V: Vector> $operator for Lanes<V> {
+            type Output = Self;
+
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                Lanes(Vector::$method(self.0, other.0))
+            }
+        }
+
+        impl<V: Vector> $operator<f32> for Lanes<V> {
+            type Output = Self;
+
+            #[inline(always)]
+            fn $method(self, other: f32) -> Self {
+                Lanes(Vector::$method(self.0, V::splat(other)))
+            }
+        }
+    )*};
+}
+
+operators!(Add add, Sub sub, Mul mul, Div div);
+
+/// Sets every float of `out` to what `value` makes of it and of those beside it in `with`.
+///
+/// `value` is to be `#[inline(always)]`, as all is here.
+#[inline(always)]
+pub(super) fn update<V: Vector, const N: usize>(
+    out: &mut [f32],
+    with: [&[f32]; N],
+    value: impl Fn(Lanes<V>, [Lanes<V>; N]) -> Lanes<V>,
+) {
+    let (blocks, rest) = out.as_chunks_mut::<LANES>();
+    let whole = blocks.len() * LANES;
+    let mut chunks: [&[[f32; LANES]]; N] = [&[]; N];
+    for n in 0..N {
+        // Shortening all to one length spares a bounds check in each step.
+        chunks[n] = &with[n].as_chunks().0[..blocks.len()];
+    }
+    for (i, out) in blocks.iter_mut().enumerate() {
+        let mut lanes = [Lanes::splat(0.0); N];
+        for n in 0..N {
+            lanes[n] = Lanes::load(&chunks[n][i]);
+        }
+        value(Lanes::load(out), lanes).store(out);
     }
     if !rest.is_empty() {
-        let mut block = [0.0; LANES];
-        for (b, x) in block.iter_mut().zip(rest) {
-            *b = value(*x);
+        let mut lanes = [Lanes::splat(0.0); N];
+        for n in 0..N {
+            lanes[n] = Lanes::load_part(&with[n][whole..]);
         }
-        add(&mut sums, &block);
+        value(Lanes::load_part(rest), lanes).store_part(rest);
     }
-    total(sums)
+}
+
+/// The sum of `value` over `x`, lane by lane. As to `value` see [`update`].
+#[inline(always)]
+pub(super) fn sum_of<V: Vector>(x: &[f32], value: impl Fn(Lanes<V>) -> Lanes<V>) -> f32 {
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    let mut sums = Lanes::<V>::splat(0.0);
+    for block in blocks {
+        sums = sums + value(Lanes::load(block));
+    }
+    if !rest.is_empty() {
+        let mut values = [0.0; LANES];
+        value(Lanes::load_part(rest)).store(&mut values);
+        // What was computed of no float counts nothing.
+        sums = sums + Lanes::load_part(&values[..rest.len()]);
+    }
+    sums.total()
 }
 
 /// The sum of the products, lane by lane.
 #[inline(always)]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for l in 0..LANES {
-            sums[l] += a[l] * b[l];
-        }
+pub(super) fn dot<V: Vector>(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = Lanes::<V>::splat(0.0);
+    for (a, b) in a.iter().zip(b) {
+        sums = sums + Lanes::load(a) * Lanes::load(b);
     }
     if !a_rest.is_empty() {
-        let mut block = [0.0; LANES];
-        for (product, (a, b)) in block.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-            *product = a * b;
-        }
-        add(&mut sums, &block);
+        sums = sums + Lanes::load_part(a_rest) * Lanes::load_part(b_rest);
     }
-    total(sums)
+    sums.total()
 }
 
-/// `sums += x`. Where only some lanes have something, adding zeros to the others keeps the sums in
-/// registers.
-#[inline(always)]
-fn add(sums: &mut [f32; LANES], x: &[f32; LANES]) {
-    for l in 0..LANES {
-        sums[l] += x[l];
-    }
-}
-
-/// `R` rows of `a` times `P` columns of lanes of `b`, summed in the order of `a`'s elements.
+/// Writes the first `columns` floats of the first `rows` rows of a tile, a row every `width` floats
+/// of `out`.
 ///
-/// What multiplies element `k` of a row stands at `b[k · step + p · apart]`.
-#[cfg_attr(target_arch = "wasm32", inline(never))]
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub(super) fn product<const R: usize, const P: usize>(
-    a: [&[f32]; R],
-    b: &[Lanes],
-    step: usize,
-    apart: usize,
-) -> [[Lanes; P]; R] {
-    let mut sums = [[Lanes::ZERO; P]; R];
-    let depth = a[0].len();
-    // Shortening all to one length spares a bounds check in each step.
-    let a = a.map(|row| &row[..depth]);
-    for k in 0..depth {
-        let b: [Lanes; P] = std::array::from_fn(|p| b[k * step + p * apart]);
+/// Loops of fixed lengths are unrolled, without which the tile would be in memory, and so it would
+/// be if something were called before all of it is stored.
+#[inline(always)]
+pub(super) fn write<V: Vector, const R: usize, const P: usize>(
+    tile: [[Lanes<V>; P]; R],
+    rows: usize,
+    columns: usize,
+    out: &mut [f32],
+    width: usize,
+) {
+    if columns == P * LANES {
         for r in 0..R {
-            for p in 0..P {
-                sums[r][p].add_product(a[r][k], &b[p]);
+            if r < rows {
+                let out = out[r * width..][..P * LANES].as_chunks_mut().0;
+                for p in 0..P {
+                    tile[r][p].store(&mut out[p]);
+                }
             }
         }
-    }
-    sums
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_take_every_length() {
-        for n in 0..50 {
-            let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            assert_eq!(sum_of(&x, |x| x + 1.0), x.iter().map(|x| x + 1.0).sum::<f32>());
-            assert_eq!(dot(&x, &x), x.iter().map(|x| x * x).sum::<f32>());
+    } else {
+        let mut stored = [[[0.0; LANES]; P]; R];
+        for r in 0..R {
+            for p in 0..P {
+                tile[r][p].store(&mut stored[r][p]);
+            }
+        }
+        for (out, row) in out.chunks_mut(width).zip(&stored).take(rows) {
+            out[..columns].copy_from_slice(&row.as_flattened()[..columns]);
         }
     }
+}
 
-    #[test]
-    fn a_product_takes_its_columns_from_where_they_stand() {
-        let b: Vec<Lanes> =
-            (0..6).map(|i| Lanes(std::array::from_fn(|l| (i * 100 + l) as f32))).collect();
-        let rows: [&[f32]; 2] = [&[1.0, 2.0, 3.0], &[0.0, 1.0, 0.0]];
-        let [[first, second], [row, _]] = product::<2, 2>(rows, &b, 2, 1);
-        assert_eq!((first.0[1], second.0[15]), (1606.0, 2290.0));
-        assert_eq!(row, b[2]);
-        let [[_, apart], _] = product::<2, 2>(rows, &b, 1, 3);
-        assert_eq!(apart.0[2], 302.0 + 2.0 * 402.0 + 3.0 * 502.0);
+/// `R` rows of `a` times `P` columns of lanes of `b`, summed over `depth` elements in their order.
+///
+/// Element `k` of row `r` is `a[r][k · every]`; what multiplies it stands at
+/// `b[k · step + p · apart]`.
+///
+/// # Panics
+/// If `a` or `b` is too short.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+pub(super) fn product<V: Vector, const R: usize, const P: usize>(
+    depth: usize,
+    a: [&[f32]; R],
+    every: usize,
+    b: &[Line],
+    step: usize,
+    apart: usize,
+) -> [[Lanes<V>; P]; R] {
+    let mut sums = [[Lanes(V::splat(0.0)); P]; R];
+    let last = depth.saturating_sub(1);
+    assert!(b.len() > last * step + (P - 1) * apart);
+    let mut rows = [std::ptr::null(); R];
+    for r in 0..R {
+        assert!(a[r].len() > last * every);
+        rows[r] = a[r].as_ptr();
     }
+    let mut column = b.as_ptr();
+    for _ in 0..depth {
+        let mut columns = [Lanes(V::splat(0.0)); P];
+        for p in 0..P {
+            // SAFETY: one of the lines up to the last one, which is there.
+            columns[p] = Lanes::load(unsafe { &(*column.add(p * apart)).0 });
+        }
+        for r in 0..R {
+            // SAFETY: one of the elements up to the last one, which is there.
+            let x = unsafe { *rows[r] };
+            for p in 0..P {
+                sums[r][p] = sums[r][p] + columns[p] * x;
+            }
+            rows[r] = rows[r].wrapping_add(every);
+        }
+        column = column.wrapping_add(step);
+    }
+    sums
 }

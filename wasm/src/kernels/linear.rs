@@ -1,8 +1,8 @@
 //! The linear layer in f32: product, bias, activation.
 
-use super::activation::activate;
+use super::activation::activated;
 use super::isa::{Isa, compiled};
-use super::lanes::{LANES, Lanes, dot, product};
+use super::lanes::{LANES, Lanes, Line, Vector, dot, product, write};
 use crate::graph::Activation;
 
 /// Weights of a linear layer, packed for [`linear`].
@@ -13,7 +13,7 @@ use crate::graph::Activation;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     inputs: usize,
-    panels: Vec<Lanes>,
+    panels: Vec<Line>,
     rest: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -30,7 +30,7 @@ impl Weights {
         let mut panels = Vec::with_capacity(whole / LANES * inputs);
         for first in (0..whole).step_by(LANES) {
             panels.extend(values.chunks_exact(outputs).map(|row| {
-                Lanes(row[first..first + LANES].try_into().expect("it has sixteen elements"))
+                Line(row[first..first + LANES].try_into().expect("it has sixteen elements"))
             }));
         }
         let rest = (whole..outputs).flat_map(|o| (0..inputs).map(move |i| i * outputs + o));
@@ -55,17 +55,18 @@ pub fn linear(isa: Isa, x: &[f32], weights: &Weights, activation: Activation, ou
 }
 
 #[inline(always)]
-fn layer<const BLOCKS: usize>(x: &[f32], w: &Weights, activation: Activation, out: &mut [f32]) {
-    match BLOCKS {
-        16 => tiled::<8, 2>(x, w, activation, out),
-        4 => tiled::<4, 1>(x, w, activation, out),
-        _ => tiled::<2, 1>(x, w, activation, out),
+fn layer<V: Vector>(x: &[f32], w: &Weights, activation: Activation, out: &mut [f32]) {
+    // A tile fills half of the registers; the rest is for what is multiplied.
+    match V::REGISTERS {
+        32.. => tiled::<V, 8, 2>(x, w, activation, out),
+        8.. => tiled::<V, 4, 1>(x, w, activation, out),
+        _ => tiled::<V, 2, 1>(x, w, activation, out),
     }
 }
 
 /// In tiles of `R` rows by `P` panels: a panel is read from memory once for all rows.
 #[inline(always)]
-fn tiled<const R: usize, const P: usize>(
+fn tiled<V: Vector, const R: usize, const P: usize>(
     x: &[f32],
     w: &Weights,
     activation: Activation,
@@ -74,10 +75,10 @@ fn tiled<const R: usize, const P: usize>(
     let panels = w.panels.len() / w.inputs;
     let together = panels / P * P;
     for panel in (0..together).step_by(P) {
-        column::<R, P>(x, w, panel, activation, out);
+        column::<V, R, P>(x, w, panel, activation, out);
     }
     for panel in together..panels {
-        column::<R, 1>(x, w, panel, activation, out);
+        column::<V, R, 1>(x, w, panel, activation, out);
     }
     let (k, n, first) = (w.inputs, w.bias.len(), panels * LANES);
     if first < n {
@@ -86,16 +87,16 @@ fn tiled<const R: usize, const P: usize>(
             for ((out, column), bias) in
                 out.iter_mut().zip(w.rest.chunks_exact(k)).zip(&w.bias[first..])
             {
-                *out = dot(x, column) + bias;
+                *out = dot::<V>(x, column) + bias;
             }
-            activate(out, activation);
+            activated::<V>(out, activation);
         }
     }
 }
 
 /// All rows by `P` panels.
 #[inline(always)]
-fn column<const R: usize, const P: usize>(
+fn column<V: Vector, const R: usize, const P: usize>(
     x: &[f32],
     w: &Weights,
     panel: usize,
@@ -106,8 +107,8 @@ fn column<const R: usize, const P: usize>(
     let mut row = 0;
     while row < rows {
         row += match rows - row {
-            1 => tile::<1, P>(x, w, row, panel, activation, out),
-            _ => tile::<R, P>(x, w, row, panel, activation, out),
+            1 => tile::<V, 1, P>(x, w, row, panel, activation, out),
+            _ => tile::<V, R, P>(x, w, row, panel, activation, out),
         };
     }
 }
@@ -115,7 +116,7 @@ fn column<const R: usize, const P: usize>(
 /// Up to `R` rows by `P` panels; a last row is computed again where there are fewer. Gives the
 /// number of rows.
 #[inline(always)]
-fn tile<const R: usize, const P: usize>(
+fn tile<V: Vector, const R: usize, const P: usize>(
     x: &[f32],
     w: &Weights,
     row: usize,
@@ -126,19 +127,18 @@ fn tile<const R: usize, const P: usize>(
     let (k, n) = (w.inputs, w.bias.len());
     let rows = R.min(x.len() / k - row);
     let x = std::array::from_fn(|r| &x[(row + r.min(rows - 1)) * k..][..k]);
-    let sums = product::<R, P>(x, &w.panels[panel * k..(panel + P) * k], 1, k);
-    for (r, sums) in sums.iter().take(rows).enumerate() {
-        for (p, sums) in sums.iter().enumerate() {
-            let first = (panel + p) * LANES;
-            let bias: &[f32; LANES] = w.bias[first..].first_chunk().expect("a whole panel");
-            // In between, and not in `out`: the compiler then knows that nothing overlaps.
-            let mut block = [0.0; LANES];
-            for l in 0..LANES {
-                block[l] = sums.0[l] + bias[l];
-            }
-            activate(&mut block, activation);
-            out[(row + r) * n + first..][..LANES].copy_from_slice(&block);
+    let mut tile = product::<V, R, P>(k, x, 1, &w.panels[panel * k..], 1, k);
+    let (first, columns) = (panel * LANES, P * LANES);
+    let bias = &w.bias[first..][..columns].as_chunks().0;
+    for r in 0..R {
+        for p in 0..P {
+            tile[r][p] = tile[r][p] + Lanes::load(&bias[p]);
         }
+    }
+    let out = &mut out[row * n..][..rows * n];
+    write(tile, rows, columns, &mut out[first..], n);
+    for out in out.chunks_exact_mut(n) {
+        activated::<V>(&mut out[first..][..columns], activation);
     }
     rows
 }

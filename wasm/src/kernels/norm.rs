@@ -1,7 +1,7 @@
 //! Layer normalization (Ba, Kiros and Hinton 2016).
 
 use super::isa::{Isa, compiled};
-use super::lanes::sum_of;
+use super::lanes::{Vector, sum_of, update};
 use crate::graph::Norm;
 
 /// The sum of `x` and `residual`, normalized row by row.
@@ -12,27 +12,41 @@ pub fn add_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &Norm, out: &mut [f
 }
 
 #[inline(always)]
-fn add_norm_rows<const BLOCKS: usize>(x: &[f32], residual: &[f32], norm: &Norm, out: &mut [f32]) {
+fn add_norm_rows<V: Vector>(x: &[f32], residual: &[f32], norm: &Norm, out: &mut [f32]) {
     let width = norm.gamma.len();
     let rows = out.chunks_exact_mut(width);
     for ((out, x), r) in rows.zip(x.chunks_exact(width)).zip(residual.chunks_exact(width)) {
-        for ((out, x), r) in out.iter_mut().zip(x).zip(r) {
-            *out = x + r;
-        }
-        normalize(out, norm);
+        update::<V, 2>(
+            out,
+            [x, r],
+            #[inline(always)]
+            |_, [x, r]| x + r,
+        );
+        normalize::<V>(out, norm);
     }
 }
 
 /// Normalizes one row in place.
 #[inline(always)]
-pub(super) fn normalize(row: &mut [f32], norm: &Norm) {
+pub(super) fn normalize<V: Vector>(row: &mut [f32], norm: &Norm) {
     let count = row.len() as f32;
-    let mean = sum_of(row, |x| x) / count;
-    let variance = sum_of(row, |x| (x - mean) * (x - mean)) / count;
+    let mean = sum_of::<V>(
+        row,
+        #[inline(always)]
+        |x| x,
+    ) / count;
+    let variance = sum_of::<V>(
+        row,
+        #[inline(always)]
+        |x| (x - mean) * (x - mean),
+    ) / count;
     let scale = 1.0 / (variance + norm.epsilon).sqrt();
-    for ((x, gamma), beta) in row.iter_mut().zip(&norm.gamma).zip(&norm.beta) {
-        *x = (*x - mean) * scale * gamma + beta;
-    }
+    update::<V, 2>(
+        row,
+        [&norm.gamma, &norm.beta],
+        #[inline(always)]
+        |x, [gamma, beta]| (x - mean) * scale * gamma + beta,
+    );
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! From the rows of each sentence to one row per sentence.
 
 use super::isa::{Isa, compiled};
+use super::lanes::Vector;
 
 /// The mean of the rows of each sentence. `x` is `[rows, width]`, `out` `[sentences, width]`.
 pub fn mean_pool(isa: Isa, x: &[f32], offsets: &[usize], width: usize, out: &mut [f32]) {
@@ -8,7 +9,7 @@ pub fn mean_pool(isa: Isa, x: &[f32], offsets: &[usize], width: usize, out: &mut
 }
 
 #[inline(always)]
-fn means<const BLOCKS: usize>(x: &[f32], offsets: &[usize], width: usize, out: &mut [f32]) {
+fn means<V: Vector>(x: &[f32], offsets: &[usize], width: usize, out: &mut [f32]) {
     for (out, sentence) in out.chunks_exact_mut(width).zip(offsets.windows(2)) {
         out.fill(0.0);
         for row in x[sentence[0] * width..sentence[1] * width].chunks_exact(width) {

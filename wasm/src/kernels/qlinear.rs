@@ -27,7 +27,8 @@ mod tests;
 
 pub use pack::PackedWeights;
 
-use super::activation::activate;
+use super::activation::activated;
+use super::lanes::{Lanes, Vector, write};
 use crate::graph::Activation;
 use pack::{LANES, Line, Method};
 use quantize::{Quantized, quantize};
@@ -94,13 +95,16 @@ pub fn qlinear(
     }
 }
 
-/// The sums of `R` rows by a block of `P` panels.
-type Sums<const R: usize, const P: usize> = [[[i32; LANES]; P]; R];
+/// The sums of `R` rows by a block of `P` panels, in registers.
+type Sums<V, const R: usize, const P: usize> = [[<V as Vector>::Ints; P]; R];
 
 /// How an instruction set multiplies; `P` panels of outputs make a block.
 trait Kernel<const P: usize> {
     /// The largest tile that its registers hold; at most [`MOST_ROWS`].
     const ROWS: usize;
+
+    /// What holds the outputs of a panel.
+    type Lanes: Vector;
 
     /// A block as the tiles are to get it. `room` is memory for it.
     #[inline(always)]
@@ -119,7 +123,7 @@ trait Kernel<const P: usize> {
         starts: [i32; R],
         block: &[[Line; P]],
         ahead: Ahead,
-    ) -> Sums<R, P>;
+    ) -> Sums<Self::Lanes, R, P>;
 }
 
 /// What a tile asks memory for while it multiplies: its share of the next block. Weights of a model
@@ -144,16 +148,16 @@ impl Ahead {
         Ahead { first: next.wrapping_add(tile * lines * block.len()), lines }
     }
 
-    /// Asks for what is due at a step.
+    /// Asks for what is due at a step: `P` lines, though they be more than the share. A loop over as
+    /// many as it has would be a branch that is guessed wrong, and what is near costs nothing.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn prefetch(self, step: usize) {
+    fn prefetch<const P: usize>(self, step: usize) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for i in 0..self.lines {
+        let first = self.first.wrapping_add(step * self.lines);
+        for i in 0..P {
             // SAFETY: a prefetch of any address is harmless.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(self.first.wrapping_add(step * self.lines + i).cast())
-            };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(i).cast()) };
         }
     }
 }
@@ -233,26 +237,31 @@ impl Layer<'_> {
         let (scales, bias) = weights.columns::<P>(part.block);
         let column = part.block * P * LANES;
         let width = (P * LANES).min(weights.outputs() - column);
-        for (r, sums) in sums.iter().enumerate() {
+        let outputs = weights.outputs();
+        let out = &mut self.out[first * outputs..][..R * outputs];
+        let mut tile = [[Lanes::<K::Lanes>::splat(0.0); P]; R];
+        for r in 0..R {
             let scale = self.quantized.rows[first + r].scale;
-            let mut chunk = [[0.0f32; LANES]; P];
-            let columns = scales.as_flattened().iter().zip(bias.as_flattened());
-            let values = chunk.as_flattened_mut();
-            for ((out, sum), (column, bias)) in
-                values.iter_mut().zip(sums.as_flattened()).zip(columns)
-            {
-                *out = *sum as f32 * column * scale + bias;
-            }
-            activate(values, self.activation);
-            let out = &mut self.out[(first + r) * weights.outputs() + column..][..width];
-            // Whole arrays are moved by registers, not by a call.
-            let (whole, rest) = out.as_chunks_mut::<LANES>();
-            for (out, chunk) in whole.iter_mut().zip(&chunk) {
-                *out = *chunk;
-            }
-            if let Some(last) = chunk.get(whole.len()) {
-                rest.copy_from_slice(&last[..rest.len()]);
+            for p in 0..P {
+                let sums = Lanes::from_ints(sums[r][p]);
+                tile[r][p] = sums * Lanes::load(&scales[p]) * scale + Lanes::load(&bias[p]);
             }
         }
+        if self.activation != Activation::Identity {
+            // In a loop over memory that is near: unrolled over the tile it would be too much code.
+            let mut values = [[[0.0; LANES]; P]; R];
+            for r in 0..R {
+                for p in 0..P {
+                    tile[r][p].store(&mut values[r][p]);
+                }
+            }
+            activated::<K::Lanes>(values.as_flattened_mut().as_flattened_mut(), self.activation);
+            for r in 0..R {
+                for p in 0..P {
+                    tile[r][p] = Lanes::load(&values[r][p]);
+                }
+            }
+        }
+        write(tile, R, width, &mut out[column..], outputs);
     }
 }

@@ -1,8 +1,11 @@
 //! AVX2, which has no int8 dot product: `vpmaddubsw` adds two products in 16 bits where weights
 //! are so narrow that it cannot saturate, else `vpmaddwd` multiplies weights widened to 16 bits.
 
-use super::{Ahead, Kernel, LANES, Layer, Line, Sums};
+use super::{Ahead, Kernel, Layer, Line, Sums};
 use std::arch::x86_64::*;
+
+/// A panel.
+pub(super) type Registers = [__m256; 2];
 
 /// The layer for weights in −64…63, compiled for AVX2.
 #[target_feature(enable = "avx2")]
@@ -21,6 +24,7 @@ struct Bytes;
 impl Kernel<1> for Bytes {
     /// 5 · 2 sums, 2 weights, an input, ones and a product fill the 16 registers but one.
     const ROWS: usize = 5;
+    type Lanes = Registers;
 
     #[inline(always)]
     unsafe fn tile<const R: usize>(
@@ -28,7 +32,7 @@ impl Kernel<1> for Bytes {
         starts: [i32; R],
         block: &[[Line; 1]],
         ahead: Ahead,
-    ) -> Sums<R, 1> {
+    ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's, that the processor has AVX2.
         unsafe { tile_of_bytes(q, starts, block, ahead) }
     }
@@ -39,6 +43,7 @@ struct Pairs;
 impl Kernel<1> for Pairs {
     /// 6 · 2 sums, 2 weights, an input and a product fill the 16 registers.
     const ROWS: usize = 6;
+    type Lanes = Registers;
 
     #[inline(always)]
     unsafe fn tile<const R: usize>(
@@ -46,7 +51,7 @@ impl Kernel<1> for Pairs {
         starts: [i32; R],
         block: &[[Line; 1]],
         ahead: Ahead,
-    ) -> Sums<R, 1> {
+    ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's, that the processor has AVX2.
         unsafe { tile_of_pairs(q, starts, block, ahead) }
     }
@@ -59,23 +64,23 @@ fn tile_of_bytes<const R: usize>(
     starts: [i32; R],
     block: &[[Line; 1]],
     ahead: Ahead,
-) -> Sums<R, 1> {
+) -> Sums<Registers, R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q[..block.len()]);
     let ones = _mm256_set1_epi16(1);
-    let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
+    let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch(step);
+        ahead.prefetch::<1>(step);
         let weights = halves(line);
         for r in 0..R {
             let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));
             for h in 0..2 {
                 let products = _mm256_madd_epi16(_mm256_maddubs_epi16(weights[h], x), ones);
-                sums[r][h] = _mm256_add_epi32(sums[r][h], products);
+                sums[r][0][h] = _mm256_add_epi32(sums[r][0][h], products);
             }
         }
     }
-    lanes(sums)
+    sums
 }
 
 #[target_feature(enable = "avx2")]
@@ -85,24 +90,24 @@ fn tile_of_pairs<const R: usize>(
     starts: [i32; R],
     block: &[[Line; 1]],
     ahead: Ahead,
-) -> Sums<R, 1> {
+) -> Sums<Registers, R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q.as_chunks::<2>().0[..block.len()]);
-    let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
+    let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch(step);
+        ahead.prefetch::<1>(step);
         let halves = halves(line);
         for pair in 0..2 {
             let low = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(halves[pair]));
             let high = _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(halves[pair]));
             for r in 0..R {
                 let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step][pair]));
-                sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(low, x));
-                sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(high, x));
+                sums[r][0][0] = _mm256_add_epi32(sums[r][0][0], _mm256_madd_epi16(low, x));
+                sums[r][0][1] = _mm256_add_epi32(sums[r][0][1], _mm256_madd_epi16(high, x));
             }
         }
     }
-    lanes(sums)
+    sums
 }
 
 #[target_feature(enable = "avx2")]
@@ -111,19 +116,4 @@ pub(super) fn halves(line: &Line) -> [__m256i; 2] {
     let at = line.0.as_ptr();
     // SAFETY: a line is 64 bytes at an address that 64 divides.
     unsafe { [_mm256_load_si256(at.cast()), _mm256_load_si256(at.add(32).cast())] }
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn lanes<const R: usize>(sums: [[__m256i; 2]; R]) -> Sums<R, 1> {
-    let mut lanes = [[[0i32; LANES]; 1]; R];
-    for r in 0..R {
-        let at = lanes[r][0].as_mut_ptr();
-        // SAFETY: 16 lanes are the two times 32 bytes that are written.
-        unsafe {
-            _mm256_storeu_si256(at.cast(), sums[r][0]);
-            _mm256_storeu_si256(at.add(LANES / 2).cast(), sums[r][1]);
-        }
-    }
-    lanes
 }

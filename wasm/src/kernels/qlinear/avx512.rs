@@ -1,7 +1,7 @@
 //! AVX-512 VNNI: `vpdpbusd` multiplies four unsigned weights by four signed inputs in each of 16
 //! lanes and adds all of it to 32 bits, which wraps but does not saturate.
 
-use super::{Ahead, Kernel, LANES, Layer, Line, Sums};
+use super::{Ahead, Kernel, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
 /// The layer, compiled for AVX-512 VNNI.
@@ -15,6 +15,7 @@ struct Bytes;
 impl Kernel<4> for Bytes {
     /// 6 · 4 sums, 4 weights and an input fill the 32 registers but three.
     const ROWS: usize = 6;
+    type Lanes = __m512;
 
     #[inline(always)]
     unsafe fn tile<const R: usize>(
@@ -22,7 +23,7 @@ impl Kernel<4> for Bytes {
         starts: [i32; R],
         block: &[[Line; 4]],
         ahead: Ahead,
-    ) -> Sums<R, 4> {
+    ) -> Sums<__m512, R, 4> {
         // SAFETY: the caller's, that the processor has the instructions.
         unsafe { tile(q, starts, block, ahead) }
     }
@@ -35,7 +36,7 @@ fn tile<const R: usize, const P: usize>(
     starts: [i32; R],
     block: &[[Line; P]],
     ahead: Ahead,
-) -> Sums<R, P> {
+) -> Sums<__m512, R, P> {
     // Shortening all to one length spares a bounds check in each step.
     let mut rows = q;
     let mut sums = [[_mm512_setzero_si512(); P]; R];
@@ -44,7 +45,7 @@ fn tile<const R: usize, const P: usize>(
         sums[r] = [_mm512_set1_epi32(starts[r]); P];
     }
     for (step, lines) in block.iter().enumerate() {
-        ahead.prefetch(step);
+        ahead.prefetch::<P>(step);
         let mut w = [_mm512_setzero_si512(); P];
         for p in 0..P {
             // SAFETY: a line is 64 bytes at an address that 64 divides.
@@ -57,12 +58,5 @@ fn tile<const R: usize, const P: usize>(
             }
         }
     }
-    let mut lanes = [[[0i32; LANES]; P]; R];
-    for r in 0..R {
-        for p in 0..P {
-            // SAFETY: 16 lanes are the 64 bytes that are written.
-            unsafe { _mm512_storeu_si512(lanes[r][p].as_mut_ptr().cast(), sums[r][p]) };
-        }
-    }
-    lanes
+    sums
 }

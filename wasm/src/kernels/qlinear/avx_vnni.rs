@@ -1,5 +1,6 @@
 //! AVX-VNNI: `vpdpbusd` on registers of eight lanes. It wraps but does not saturate.
 
+use super::avx2::{Registers, halves};
 use super::{Ahead, Kernel, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
@@ -14,6 +15,7 @@ struct Bytes;
 impl Kernel<1> for Bytes {
     /// 6 · 2 sums, 2 weights and an input fill the 16 registers but one.
     const ROWS: usize = 6;
+    type Lanes = Registers;
 
     #[inline(always)]
     unsafe fn tile<const R: usize>(
@@ -21,7 +23,7 @@ impl Kernel<1> for Bytes {
         starts: [i32; R],
         block: &[[Line; 1]],
         ahead: Ahead,
-    ) -> Sums<R, 1> {
+    ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's, that the processor has the instructions.
         unsafe { tile(q, starts, block, ahead) }
     }
@@ -34,18 +36,18 @@ fn tile<const R: usize>(
     starts: [i32; R],
     block: &[[Line; 1]],
     ahead: Ahead,
-) -> Sums<R, 1> {
+) -> Sums<Registers, R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q[..block.len()]);
-    let mut sums = starts.map(|start| [_mm256_set1_epi32(start); 2]);
+    let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch(step);
-        let [low, high] = super::avx2::halves(line);
+        ahead.prefetch::<1>(step);
+        let [low, high] = halves(line);
         for r in 0..R {
             let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));
-            sums[r][0] = _mm256_dpbusd_avx_epi32(sums[r][0], low, x);
-            sums[r][1] = _mm256_dpbusd_avx_epi32(sums[r][1], high, x);
+            sums[r][0][0] = _mm256_dpbusd_avx_epi32(sums[r][0][0], low, x);
+            sums[r][0][1] = _mm256_dpbusd_avx_epi32(sums[r][0][1], high, x);
         }
     }
-    super::avx2::lanes(sums)
+    sums
 }

@@ -8,6 +8,8 @@ use std::arch::asm;
 /// Registers of a panel.
 const QUARTERS: usize = LANES / 4;
 
+type Registers = [float32x4_t; QUARTERS];
+
 /// The layer, compiled for NEON with dot products.
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn dot(layer: Layer) {
@@ -19,6 +21,7 @@ struct Dot;
 impl Kernel<1> for Dot {
     /// 5 · 4 sums, 5 inputs and 4 weights fill the 32 registers but three.
     const ROWS: usize = 5;
+    type Lanes = Registers;
 
     #[inline(always)]
     unsafe fn tile<const R: usize>(
@@ -26,7 +29,7 @@ impl Kernel<1> for Dot {
         starts: [i32; R],
         block: &[[Line; 1]],
         _: Ahead,
-    ) -> Sums<R, 1> {
+    ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's.
         unsafe { tile_of_dots(q, starts, block) }
     }
@@ -38,6 +41,7 @@ pub(super) struct Pairs;
 impl Kernel<1> for Pairs {
     /// 4 · 4 sums, 4 weights and 2 inputs leave 10 of the 32 registers to products in flight.
     const ROWS: usize = 4;
+    type Lanes = Registers;
 
     #[inline(always)]
     unsafe fn tile<const R: usize>(
@@ -45,7 +49,7 @@ impl Kernel<1> for Pairs {
         starts: [i32; R],
         block: &[[Line; 1]],
         _: Ahead,
-    ) -> Sums<R, 1> {
+    ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's.
         unsafe { tile_of_pairs(q, starts, block) }
     }
@@ -58,7 +62,7 @@ unsafe fn tile_of_dots<const R: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; 1]],
-) -> Sums<R, 1> {
+) -> Sums<Registers, R, 1> {
     let mut sums = counted_from(starts);
     // Four steps of a row's inputs are a register, of which a lane is multiplied.
     let (fours, rest) = block.as_chunks::<4>();
@@ -86,7 +90,7 @@ unsafe fn tile_of_dots<const R: usize>(
             step::<0, R>(&mut sums, line, x);
         }
     }
-    lanes(sums)
+    sums
 }
 
 /// Adds a line times a lane of the inputs.
@@ -95,7 +99,7 @@ unsafe fn tile_of_dots<const R: usize>(
 /// The processor has dot products.
 #[inline(always)]
 unsafe fn step<const LANE: i32, const R: usize>(
-    sums: &mut [[int32x4_t; QUARTERS]; R],
+    sums: &mut Sums<Registers, R, 1>,
     line: &Line,
     x: [int8x16_t; R],
 ) {
@@ -106,7 +110,7 @@ unsafe fn step<const LANE: i32, const R: usize>(
             unsafe {
                 asm!(
                     "sdot {sum:v}.4s, {w:v}.16b, {x:v}.4b[{lane}]",
-                    sum = inout(vreg) sums[r][i],
+                    sum = inout(vreg) sums[r][0][i],
                     w = in(vreg) weights[i],
                     x = in(vreg) x[r],
                     lane = const LANE,
@@ -124,7 +128,7 @@ unsafe fn tile_of_pairs<const R: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; 1]],
-) -> Sums<R, 1> {
+) -> Sums<Registers, R, 1> {
     let mut sums = counted_from(starts);
     for (step, [line]) in block.iter().enumerate() {
         // Eight outputs by the inputs 0 and 1, the other eight; both by the inputs 2 and 3.
@@ -134,7 +138,7 @@ unsafe fn tile_of_pairs<const R: usize>(
             let [x, y] = unsafe { q[r].as_ptr().add(step).cast::<[[u8; 2]; 2]>().read() };
             let [x, y] = [pairs(x), pairs(y)];
             for (half, (w, v)) in [(w0, w2), (w1, w3)].into_iter().enumerate() {
-                let [low, high] = &mut sums[r].as_chunks_mut::<2>().0[half];
+                let [low, high] = &mut sums[r][0].as_chunks_mut::<2>().0[half];
                 // SAFETY: AArch64 has NEON.
                 unsafe {
                     // At most 2 · 127 · 128 = 32512: inputs are never −128.
@@ -147,7 +151,7 @@ unsafe fn tile_of_pairs<const R: usize>(
             }
         }
     }
-    lanes(sums)
+    sums
 }
 
 /// Two inputs, eight times. The compiler must not know that the upper lanes are as the lower ones:
@@ -163,12 +167,12 @@ fn pairs(pair: [u8; 2]) -> int8x16_t {
 }
 
 #[inline(always)]
-fn counted_from<const R: usize>(starts: [i32; R]) -> [[int32x4_t; QUARTERS]; R] {
+fn counted_from<const R: usize>(starts: [i32; R]) -> Sums<Registers, R, 1> {
     // SAFETY: AArch64 has NEON.
     unsafe {
-        let mut sums = [[vdupq_n_s32(0); QUARTERS]; R];
+        let mut sums = [[[vdupq_n_s32(0); QUARTERS]; 1]; R];
         for r in 0..R {
-            sums[r] = [vdupq_n_s32(starts[r]); QUARTERS];
+            sums[r] = [[vdupq_n_s32(starts[r]); QUARTERS]];
         }
         sums
     }
@@ -179,16 +183,4 @@ fn quarters(line: &Line) -> [int8x16_t; QUARTERS] {
     let at = line.0.as_ptr().cast();
     // SAFETY: a line is 64 bytes; AArch64 has NEON.
     unsafe { [vld1q_s8(at), vld1q_s8(at.add(16)), vld1q_s8(at.add(32)), vld1q_s8(at.add(48))] }
-}
-
-#[inline(always)]
-fn lanes<const R: usize>(sums: [[int32x4_t; QUARTERS]; R]) -> Sums<R, 1> {
-    let mut lanes = [[[0i32; LANES]; 1]; R];
-    for r in 0..R {
-        for (lanes, sum) in lanes[r][0].as_chunks_mut::<4>().0.iter_mut().zip(sums[r]) {
-            // SAFETY: `lanes` holds the 16 bytes that are written; AArch64 has NEON.
-            unsafe { vst1q_s32(lanes.as_mut_ptr(), sum) };
-        }
-    }
-    lanes
 }

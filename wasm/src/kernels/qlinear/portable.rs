@@ -7,6 +7,7 @@ pub(super) struct Portable;
 
 impl Kernel<1> for Portable {
     const ROWS: usize = 1;
+    type Lanes = [f32; LANES];
 
     #[inline(always)]
     unsafe fn tile<const R: usize>(
@@ -14,7 +15,7 @@ impl Kernel<1> for Portable {
         starts: [i32; R],
         block: &[[Line; 1]],
         _: Ahead,
-    ) -> Sums<R, 1> {
+    ) -> Sums<Self::Lanes, R, 1> {
         let mut sums = starts.map(|start| [[start; LANES]]);
         for (step, [line]) in block.iter().enumerate() {
             for (half, weights) in line.0.as_chunks::<{ LANES * 2 }>().0.iter().enumerate() {

@@ -10,6 +10,8 @@ use std::arch::wasm32::*;
 /// Registers of a panel.
 const QUARTERS: usize = LANES / 4;
 
+type Registers = [v128; QUARTERS];
+
 /// Any weights, two inputs at a time, widened by every tile.
 pub(super) struct Pairs;
 
@@ -21,6 +23,7 @@ pub(super) const MANY_ROWS: usize = 17;
 
 impl Kernel<1> for Pairs {
     const ROWS: usize = 4;
+    type Lanes = Registers;
 
     #[inline(always)]
     unsafe fn tile<const R: usize>(
@@ -28,7 +31,7 @@ impl Kernel<1> for Pairs {
         starts: [i32; R],
         block: &[[Line; 1]],
         _: Ahead,
-    ) -> Sums<R, 1> {
+    ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's.
         unsafe { pairs::<R, false>(q, starts, block) }
     }
@@ -36,6 +39,7 @@ impl Kernel<1> for Pairs {
 
 impl Kernel<1> for WidePairs {
     const ROWS: usize = 4;
+    type Lanes = Registers;
 
     #[inline(always)]
     fn prepare<'a>(block: &'a [[Line; 1]], room: &'a mut Vec<Line>) -> &'a [[Line; 1]] {
@@ -62,7 +66,7 @@ impl Kernel<1> for WidePairs {
         starts: [i32; R],
         block: &[[Line; 1]],
         _: Ahead,
-    ) -> Sums<R, 1> {
+    ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's.
         unsafe { pairs::<R, true>(q, starts, block) }
     }
@@ -77,10 +81,10 @@ unsafe fn pairs<const R: usize, const WIDE: bool>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; 1]],
-) -> Sums<R, 1> {
+) -> Sums<Registers, R, 1> {
     let pairs = q[0].len();
     let mut w = block.as_ptr().cast::<i8>();
-    let mut sums = [[i32x4_splat(0); QUARTERS]; R];
+    let mut sums = [[[i32x4_splat(0); QUARTERS]]; R];
     for half in 0..2 {
         let mut eight = starts.map(|start| [i32x4_splat(start); 2]);
         let mut x = q[0].as_ptr();
@@ -106,10 +110,10 @@ unsafe fn pairs<const R: usize, const WIDE: bool>(
             }
         }
         for r in 0..R {
-            [sums[r][half * 2], sums[r][half * 2 + 1]] = eight[r];
+            [sums[r][0][half * 2], sums[r][0][half * 2 + 1]] = eight[r];
         }
     }
-    lanes(sums)
+    sums
 }
 
 /// Weights in −64…63, four inputs at a time.
@@ -119,6 +123,7 @@ pub(super) struct RelaxedBytes;
 #[cfg(target_feature = "relaxed-simd")]
 impl Kernel<1> for RelaxedBytes {
     const ROWS: usize = 2;
+    type Lanes = Registers;
 
     #[inline(never)]
     unsafe fn tile<const R: usize>(
@@ -126,8 +131,8 @@ impl Kernel<1> for RelaxedBytes {
         starts: [i32; R],
         block: &[[Line; 1]],
         _: Ahead,
-    ) -> Sums<R, 1> {
-        let mut sums = starts.map(|start| [i32x4_splat(start); QUARTERS]);
+    ) -> Sums<Self::Lanes, R, 1> {
+        let mut sums = starts.map(|start| [[i32x4_splat(start); QUARTERS]]);
         for (step, [line]) in block.iter().enumerate() {
             for (quarter, weights) in line.0.as_chunks::<16>().0.iter().enumerate() {
                 // SAFETY: `weights` holds the 16 bytes that are read.
@@ -137,23 +142,11 @@ impl Kernel<1> for RelaxedBytes {
                     let x = unsafe {
                         v128_load32_splat(q[0].as_ptr().add(r * block.len() + step).cast())
                     };
-                    let sum = &mut sums[r][quarter];
+                    let sum = &mut sums[r][0][quarter];
                     *sum = i32x4_relaxed_dot_i8x16_i7x16_add(x, w, *sum);
                 }
             }
         }
-        lanes(sums)
+        sums
     }
-}
-
-#[inline(always)]
-fn lanes<const R: usize>(sums: [[v128; QUARTERS]; R]) -> Sums<R, 1> {
-    let mut lanes = [[[0i32; LANES]; 1]; R];
-    for r in 0..R {
-        for (lanes, sum) in lanes[r][0].as_chunks_mut::<4>().0.iter_mut().zip(sums[r]) {
-            // SAFETY: `lanes` holds the 16 bytes that are written.
-            unsafe { v128_store(lanes.as_mut_ptr().cast(), sum) };
-        }
-    }
-    lanes
 }

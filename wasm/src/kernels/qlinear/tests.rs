@@ -50,7 +50,7 @@ impl Case {
                 out.push(sum as f32 * self.scales[o] * (largest * (1.0 / 127.0)) + self.bias[o]);
             }
         }
-        activate(&mut out, activation);
+        activated::<[f32; LANES]>(&mut out, activation);
         out
     }
 
