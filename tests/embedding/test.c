@@ -210,6 +210,8 @@ static void policies(void) {
     EdgePrediction before = p;
     GIVES(EDGE_STATUS_POLICY, "3 thresholds for a model with 4 exits",
           RUN(&(EdgePolicy){EDGE_POLICY_KIND_CONFIDENCE, 0, first, 3}));
+    GIVES(EDGE_STATUS_ARGUMENT, "more than memory",
+          RUN(&(EdgePolicy){EDGE_POLICY_KIND_CONFIDENCE, 0, first, SIZE_MAX}));
     GIVES(EDGE_STATUS_POLICY, "not between 0 and 1",
           RUN(&(EdgePolicy){EDGE_POLICY_KIND_MARGIN, 0, wrong, 4}));
     GIVES(EDGE_STATUS_POLICY, "threshold 1.5",

@@ -211,10 +211,12 @@ pub unsafe extern "C" fn edge_classify_many(
         let mut texts = Vec::with_capacity(count);
         for (i, text) in pointers.iter().enumerate() {
             let name = format!("texts[{i}]");
-            // SAFETY: the caller says so; NULL is found by `utf8` before it is read.
             let length = match (text.is_null(), lengths.is_null()) {
+                // `utf8` says that it is NULL.
                 (true, _) => 0,
+                // SAFETY: the caller says so.
                 (false, true) => unsafe { std::ffi::CStr::from_ptr(*text) }.count_bytes(),
+                // SAFETY: the caller says so.
                 (false, false) => unsafe { *lengths.add(i) },
             };
             // SAFETY: the caller says so.

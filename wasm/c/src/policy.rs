@@ -1,6 +1,7 @@
 //! Exit policies.
 
 use crate::error::Failure;
+use crate::open::slice;
 use edge_runtime::{ExitPolicy, Thresholds};
 
 /// When a text leaves early.
@@ -40,11 +41,10 @@ impl EdgePolicy {
     /// `thresholds` is NULL or points to `count` numbers.
     pub(crate) unsafe fn read(&self) -> Result<ExitPolicy, Failure> {
         let threshold = || match self.thresholds.is_null() {
-            true => Thresholds::Common(self.threshold),
+            true => Ok(Thresholds::Common(self.threshold)),
             // SAFETY: the caller says so.
-            false => Thresholds::PerExit(
-                unsafe { std::slice::from_raw_parts(self.thresholds, self.count) }.to_vec(),
-            ),
+            false => unsafe { slice(self.thresholds, self.count, "thresholds") }
+                .map(|thresholds| Thresholds::PerExit(thresholds.to_vec())),
         };
         const NEVER: u32 = EdgePolicyKind::Never as u32;
         const CONFIDENCE: u32 = EdgePolicyKind::Confidence as u32;
@@ -53,9 +53,9 @@ impl EdgePolicy {
         const PATIENCE: u32 = EdgePolicyKind::Patience as u32;
         Ok(match self.kind {
             NEVER => ExitPolicy::Never,
-            CONFIDENCE => ExitPolicy::Confidence { threshold: threshold() },
-            ENTROPY => ExitPolicy::Entropy { threshold: threshold() },
-            MARGIN => ExitPolicy::Margin { threshold: threshold() },
+            CONFIDENCE => ExitPolicy::Confidence { threshold: threshold()? },
+            ENTROPY => ExitPolicy::Entropy { threshold: threshold()? },
+            MARGIN => ExitPolicy::Margin { threshold: threshold()? },
             PATIENCE => {
                 let exits = self.threshold;
                 if !self.thresholds.is_null()
