@@ -214,10 +214,15 @@ pub unsafe extern "C" fn edge_classify_many(
             let length = match (text.is_null(), lengths.is_null()) {
                 // `utf8` says that it is NULL.
                 (true, _) => 0,
-                // SAFETY: the caller says so.
-                (false, true) => unsafe { std::ffi::CStr::from_ptr(*text) }.count_bytes(),
-                // SAFETY: the caller says so.
-                (false, false) => unsafe { *lengths.add(i) },
+                (false, true) => {
+                    // SAFETY: the caller says so.
+                    let text = unsafe { std::ffi::CStr::from_ptr(*text) };
+                    text.count_bytes()
+                }
+                (false, false) => {
+                    // SAFETY: the caller says so.
+                    unsafe { *lengths.add(i) }
+                }
             };
             // SAFETY: the caller says so.
             texts.push(unsafe { utf8(*text, length, &name) }?);

@@ -8,10 +8,9 @@ use crate::kernels::testing::{floats, same_everywhere};
 #[inline(always)]
 fn all_operations<V: Vector>(x: &[f32; LANES], y: &[f32; LANES], out: &mut [f32]) {
     let (a, b) = (Lanes::<V>::load(x), Lanes::load(y));
-    let rows = [x.as_ptr(); LANES].map(|row| row.wrapping_add(1));
-    let mut rows = rows;
+    let mut rows = [x.as_ptr(); LANES];
     for (i, row) in rows.iter_mut().enumerate() {
-        *row = row.wrapping_add(i % 8);
+        *row = row.wrapping_add(1 + i % 8);
     }
     // SAFETY: each row begins in the first nine floats, and 3 + 4 floats are asked for.
     let [c0, c1, c2, c3] = unsafe { Lanes::<V>::transposed(&rows, 3) };
