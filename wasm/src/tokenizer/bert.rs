@@ -1,7 +1,8 @@
 //! The tokenizers that a bundle may have: BERT's, put together of parts of `tokenizers`.
 //!
 //! A [`tokenizers::Tokenizer`] can be any of the library's and so brings the code of all of them into a
-//! program. This one brings what it can be itself: a program that reads bundles is a third smaller.
+//! program. This one brings what it can be itself: a program that reads bundles is half a megabyte
+//! smaller.
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
