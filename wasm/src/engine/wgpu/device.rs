@@ -132,6 +132,8 @@ impl Gpu {
 
     /// Errs with what the device has reported since the last look.
     pub(super) fn check(&self) -> Result<(), Error> {
+        // A device that is lost says so when it is polled.
+        let _ = self.device.poll(::wgpu::PollType::Poll);
         if let Some(why) = &*lock(&self.status.lost) {
             let problem = format!("the device {} is lost ({why})", self.info.name);
             return Err(Error::Gpu { failure: GpuFailure::Lost, problem });

@@ -36,7 +36,7 @@ macro_rules! sources {
 }
 
 sources! {
-    EMBED "embed" "urrrrrrrw" &[SENTENCES, REDUCE];
+    EMBED "embed" "urrrrrrw" &[SENTENCES, REDUCE];
     QUANTIZE "quantize" "urww" &[];
     QLINEAR "qlinear" "urrrrrw" &[];
     LINEAR "linear" "urrrrw" &[];

@@ -176,8 +176,7 @@ impl Builder<'_> {
             Op::Embed { words, positions, norm } => {
                 self.shared.tables = Some((words.rows, positions.rows, step.name));
                 let params = self.params(Params { a: words.rows, epsilon: norm.epsilon, ..of })?;
-                let (words, positions, scales, int8) = self.tables(words, positions)?;
-                let norm = self.norm(norm)?;
+                let (words, positions, numbers, int8) = self.tables(words, positions, norm)?;
                 let bindings = vec![
                     params,
                     Bind::Counts,
@@ -185,8 +184,7 @@ impl Builder<'_> {
                     Bind::Ids,
                     words,
                     positions,
-                    scales,
-                    norm,
+                    numbers,
                     out,
                 ];
                 self.dispatch(EMBED, &format!("const INT8 = {int8};\n"), bindings, per_row)
@@ -315,23 +313,32 @@ impl Builder<'_> {
         self.floats(&[norm.gamma, norm.beta].concat())
     }
 
-    /// Words, positions, their scales, and whether they are int8.
-    fn tables(&self, words: Matrix, places: Matrix) -> Result<(Bind, Bind, Bind, bool), String> {
-        match (words.elements, places.elements) {
+    /// Words, positions, the normalization with their scales, and whether they are int8.
+    fn tables(
+        &self,
+        words: Matrix,
+        places: Matrix,
+        norm: Norm,
+    ) -> Result<(Bind, Bind, Bind, bool), String> {
+        let mut numbers = [norm.gamma, norm.beta].concat();
+        let (words, places, int8) = match (words.elements, places.elements) {
             (Elements::F32(words), Elements::F32(places)) => {
-                Ok((self.floats(&words)?, self.floats(&places)?, self.floats(&[0.0])?, false))
+                (self.floats(&words)?, self.floats(&places)?, false)
             }
             (
                 Elements::I8 { values: words, scales: of_words },
                 Elements::I8 { values: places, scales: of_places },
             ) => {
-                let scales = self.floats(&[of_words, of_places].concat())?;
-                Ok((self.storage(words.to_vec())?, self.storage(places.to_vec())?, scales, true))
+                numbers.extend(of_words.iter().chain(&of_places));
+                (self.storage(words.to_vec())?, self.storage(places.to_vec())?, true)
             }
-            _ => Err("its words and positions are of different types; both must be int8, or both \
-                      32-bit floats"
-                .into()),
-        }
+            _ => {
+                let problem = "its words and positions are of different types; both must be int8, \
+                               or both 32-bit floats";
+                return Err(problem.into());
+            }
+        };
+        Ok((words, places, self.floats(&numbers)?, int8))
     }
 }
 

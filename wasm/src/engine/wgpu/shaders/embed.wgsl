@@ -1,7 +1,7 @@
 // Embeddings: the word's row and the position's, each times its scale, summed and normalized.
 //
 // words [vocabulary, outputs], positions [positions, outputs]; int8 (four to a word, INT8 true) or
-// f32 as bits. gamma and beta side by side in `norm`. Writes out [rows, outputs].
+// f32 as bits. Writes out [rows, outputs].
 // One workgroup of 64 per row. No limit but the bindings'. Memory of a workgroup: 256 bytes.
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -9,10 +9,9 @@
 @group(0) @binding(3) var<storage, read> ids: array<u32>;
 @group(0) @binding(4) var<storage, read> words: array<u32>;
 @group(0) @binding(5) var<storage, read> positions: array<u32>;
-// INT8: the scale of each word, then that of each position.
-@group(0) @binding(6) var<storage, read> scales: array<f32>;
-@group(0) @binding(7) var<storage, read> norm: array<f32>;
-@group(0) @binding(8) var<storage, read_write> out: array<f32>;
+// gamma, beta and, if INT8, the scale of each word and of each position.
+@group(0) @binding(6) var<storage, read> numbers: array<f32>;
+@group(0) @binding(7) var<storage, read_write> out: array<f32>;
 
 fn byte(word: u32, at: u32) -> f32 {
     return f32(extractBits(bitcast<i32>(word), (at % 4u) * 8u, 8u));
@@ -23,8 +22,9 @@ fn value(id: u32, position: u32, column: u32) -> f32 {
     let p = position * params.outputs + column;
     if INT8 {
         // `a` is the number of words.
-        return byte(words[w / 4u], w) * scales[id]
-            + byte(positions[p / 4u], p) * scales[params.a + position];
+        let scales = 2u * params.outputs;
+        return byte(words[w / 4u], w) * numbers[scales + id]
+            + byte(positions[p / 4u], p) * numbers[scales + params.a + position];
     }
     return bitcast<f32>(words[w]) + bitcast<f32>(positions[p]);
 }
@@ -53,6 +53,6 @@ fn main(
     let scale = 1.0 / sqrt(variance + params.epsilon);
     for (var c = lane; c < width; c += 64u) {
         let d = value(id, position, c) - mean;
-        out[row * width + c] = d * scale * norm[c] + norm[width + c];
+        out[row * width + c] = d * scale * numbers[c] + numbers[width + c];
     }
 }

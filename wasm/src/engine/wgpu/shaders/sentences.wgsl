@@ -4,8 +4,8 @@
 // it began, and its first row before the last exit.
 @group(0) @binding(2) var<storage, read> sentences: array<vec4<u32>>;
 
-// The sentence of a row, of which there are `count`, by bisection.
-fn sentence_of(row: u32, count: u32) -> vec4<u32> {
+// The number of the sentence of a row, of `count` sentences, by bisection.
+fn number_of(row: u32, count: u32) -> u32 {
     var low = 0u;
     var high = count;
     while high - low > 1u {
@@ -16,5 +16,9 @@ fn sentence_of(row: u32, count: u32) -> vec4<u32> {
             high = middle;
         }
     }
-    return sentences[low];
+    return low;
+}
+
+fn sentence_of(row: u32, count: u32) -> vec4<u32> {
+    return sentences[number_of(row, count)];
 }
