@@ -1,5 +1,7 @@
 //! Engines execute stages. They know nothing of text, labels or policies.
 
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+mod choice;
 mod cpu;
 #[cfg(feature = "onnx")]
 mod foreign;
@@ -9,6 +11,8 @@ mod wgpu;
 
 #[cfg(feature = "wgpu")]
 pub use self::wgpu::{ExitOn, GpuBatch, GpuCounts, GpuEngine, GpuOptions};
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use choice::{ChosenBatch, ChosenEngine, EngineChoice, EngineReport};
 pub use cpu::{CpuBatch, CpuEngine};
 #[cfg(feature = "onnx")]
 pub use foreign::ForeignModel;

@@ -3,7 +3,9 @@
 
 mod model;
 
-use edge_runtime::engine::{CpuEngine, Engine, GpuEngine, GpuOptions, Left, Logits, Tokens};
+use edge_runtime::engine::{
+    ChosenEngine, CpuEngine, Engine, EngineChoice, GpuEngine, GpuOptions, Left, Logits, Tokens,
+};
 use edge_runtime::graph::StageGraph;
 use edge_runtime::{Error, ExitPolicy, GpuFailure, Thresholds};
 use model::{stages, tokens};
@@ -239,4 +241,36 @@ fn what_does_not_fit_is_refused() {
     let mut two = gpu;
     let error = two.add_stage(deep(true).remove(0)).unwrap_err().to_string();
     assert!(error.contains("takes token ids, the stage before it gives hidden states"), "{error}");
+}
+
+#[test]
+fn the_cpu_takes_over_from_a_gpu_that_is_lost_and_says_why() {
+    let Some(gpu) = gpu(GpuOptions::default(), []) else { return };
+    let mut engine = ChosenEngine::between(CpuEngine::default(), gpu, 10);
+    for stage in deep(true) {
+        engine.add_stage(stage).unwrap();
+    }
+    let policy = ExitPolicy::confidence(0.7);
+    let by_gpu = engine.run_all(&tokens(&MIXED), &policy).unwrap().unwrap();
+    assert_eq!(by_gpu.len(), MIXED.len());
+    assert!(engine.run_all(&tokens(&[9]), &policy).is_none(), "few tokens are for the CPU");
+    assert_eq!(engine.report().reason.unwrap(), "the GPU is faster from 10 tokens on");
+    engine.gpu().unwrap().destroy();
+    assert!(engine.run_all(&tokens(&MIXED), &policy).is_none());
+    let report = engine.report();
+    assert_eq!(report.name, "cpu");
+    assert!(report.reason.unwrap().contains("is lost"));
+    let expected = step_by_step(&cpu(deep(true)), tokens(&MIXED), &policy);
+    assert_same(&step_by_step(&engine, tokens(&MIXED), &policy), &expected, 0.0, "the CPU");
+}
+
+#[test]
+fn a_software_adapter_is_not_chosen() {
+    let Some(gpu) = gpu(GpuOptions::default(), []) else { return };
+    if !gpu.is_software() {
+        return eprintln!("NOT RUN: {} is a GPU", gpu.name());
+    }
+    let report = ChosenEngine::open(EngineChoice::Auto).unwrap().report();
+    assert_eq!(report.name, "cpu");
+    assert!(report.reason.unwrap().ends_with("is a software adapter"));
 }
