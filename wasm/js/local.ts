@@ -149,8 +149,15 @@ async function from(model: Model, cache: boolean, signal: AbortSignal): Promise<
   // Only a server's files have an address that means something at the next visit.
   const download = new Download(model, cache && model.startsWith("http"), signal);
   const pieces = download.pieces();
+  // Asked for at once, so that the model is on its way while the runtime is compiled.
+  let first: ReturnType<typeof pieces.next> | undefined = pieces.next();
+  first.catch(() => {}); // Whoever reads is told.
   const reader = {
-    read: () => pieces.next(),
+    read: () => {
+      const next = first ?? pieces.next();
+      first = undefined;
+      return next;
+    },
     cancel: async () => void (await pieces.return(undefined)),
   };
   return { stream: streamOf(reader, signal), download, from: () => download.from };
@@ -182,6 +189,8 @@ function streamOf(reader: Reader, signal: AbortSignal): ReadableStream<Uint8Arra
         });
       },
       async pull(controller) {
+        // A fast network has the next piece at once: whoever asks for an answer is to have a turn.
+        await turn();
         const { done, value } = await reader.read();
         if (signal.aborted) return;
         if (done) controller.close();
