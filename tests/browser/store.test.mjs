@@ -211,6 +211,16 @@ test("where storage is denied the model is fetched each time", async () => {
   }
 });
 
+test("where the store cannot be read the model is fetched", async () => {
+  const broken = (page) =>
+    page.evaluate(() => {
+      Cache.prototype.match = () => Promise.reject(new DOMException("broken", "InvalidStateError"));
+    });
+  const { answer, from } = await visit({ prepare: broken, options: { worker: false } });
+  assert.equal(answer.label, "POSITIVE");
+  assert.deepEqual(from, ["network"]);
+});
+
 test("where storage is full the model answers and leaves nothing behind", async () => {
   const full = async (page) => {
     const devtools = await context.newCDPSession(page);

@@ -31,7 +31,7 @@ export class Download {
   async *pieces(): AsyncGenerator<Uint8Array> {
     this.#store = this.#caches ? await Store.open() : undefined;
     const bypass = this.#store !== undefined;
-    const part = (await this.#store?.visited(this.#address)) ? GLANCE : undefined;
+    const part = (await this.#visited()) ? GLANCE : undefined;
     let response: Response;
     try {
       response = await request(this.#address, { from: 0, ...(part && { to: part }), bypass }, this.#signal);
@@ -69,6 +69,16 @@ export class Download {
   /** Notes that what came was damaged, so that the next visit does not get it again. */
   async damaged(): Promise<void> {
     await this.#orWithout(() => this.#store!.remove(this.#identity!.digest));
+  }
+
+  /** Whether an earlier visit may have stored something; a store that cannot be read is none. */
+  async #visited(): Promise<boolean> {
+    try {
+      return (await this.#store?.visited(this.#address)) ?? false;
+    } catch {
+      this.#store = undefined;
+      return false;
+    }
   }
 
   /** Reads until it is known which model this is, and gives what was read. */
