@@ -91,8 +91,11 @@ function compileBindgen() {
   return join(targetDir, "release", process.platform === "win32" ? "edge-bindgen.exe" : "edge-bindgen");
 }
 
-/** What a page or a worker fetches first; what they share is put into files beside them. */
-const ENTRIES = ["index.js", "local.js", "worker.js"];
+/**
+ * What a page or a worker fetches first. Files that one page loads share what they have in common, and
+ * with it its classes; a worker has all of its own in one file: each further one is a round trip.
+ */
+const ENTRIES = [["index.js", "local.js"], ["worker.js"]];
 /** The types of the package's surface. */
 const DECLARATIONS = ["index.d.ts", "errors.d.ts", "types.d.ts"];
 
@@ -106,20 +109,21 @@ async function compileTypeScript() {
   run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.test.json")]);
   copyFileSync(glue, join(out, "edge_runtime.js"));
   const { build } = await import("esbuild");
-  await build({
-    entryPoints: ENTRIES.map((name) => join(out, name)),
-    outdir: pkg,
-    // Few files: each further one is a round trip. What is shared stays one, and with it its classes.
-    bundle: true,
-    splitting: true,
-    format: "esm",
-    target: "es2022",
-    minify: true,
-    // Whoever logs an error's class is to read EdgeError.
-    keepNames: true,
-    legalComments: "none",
-    logLevel: "warning",
-  });
+  for (const names of ENTRIES) {
+    await build({
+      entryPoints: names.map((name) => join(out, name)),
+      outdir: pkg,
+      bundle: true,
+      splitting: true,
+      format: "esm",
+      target: "es2022",
+      minify: true,
+      // Whoever logs an error's class is to read EdgeError.
+      keepNames: true,
+      legalComments: "none",
+      logLevel: "warning",
+    });
+  }
   for (const name of DECLARATIONS) copyFileSync(join(out, name), join(pkg, name));
 }
 

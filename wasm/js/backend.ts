@@ -17,7 +17,8 @@ export type Model = string | ReadableStream<Uint8Array>;
 
 export interface BackendOptions {
   readonly engine: EngineChoice;
-  readonly cache: boolean;
+  /** Whether an earlier visit may have stored the model; undefined where it is not to be stored. */
+  readonly visited: Promise<boolean | undefined>;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -18,25 +18,28 @@ export class Download {
   from: "network" | "cache" = "network";
   readonly #address: string;
   readonly #signal: AbortSignal;
-  readonly #caches: boolean;
+  readonly #visited: Promise<boolean | undefined>;
   #store: Store | undefined;
   #identity: Identity | undefined;
 
-  constructor(address: string, caches: boolean, signal: AbortSignal) {
+  /** `visited` is that of the store. */
+  constructor(address: string, visited: Promise<boolean | undefined>, signal: AbortSignal) {
     this.#address = address;
-    this.#caches = caches;
+    this.#visited = visited;
     this.#signal = signal;
   }
 
   async *pieces(): AsyncGenerator<Uint8Array> {
-    this.#store = this.#caches ? await Store.open() : undefined;
-    const bypass = this.#store !== undefined;
-    const part = (await this.#visited()) ? GLANCE : undefined;
+    const visited = await this.#visited;
+    const bypass = visited !== undefined;
+    const opening = bypass ? Store.open() : undefined;
+    const part = visited ? GLANCE : undefined;
     let response: Response;
     try {
       response = await request(this.#address, { from: 0, ...(part && { to: part }), bypass }, this.#signal);
     } catch (error) {
       // Without a network there is what the last visit left.
+      this.#store = await opening;
       this.#identity = error instanceof Unreachable ? await this.#store?.kept(this.#address) : undefined;
       if (!this.#identity) throw error;
       yield* this.#stored();
@@ -46,7 +49,8 @@ export class Download {
     const arriving = connection.pieces();
     const head = await this.#identify(arriving);
     connection.totalBytes = this.#identity?.totalBytes;
-    const stored = this.#identity ? ((await this.#store?.size(this.#identity.digest)) ?? 0) : 0;
+    this.#store = await opening;
+    const stored = visited && this.#identity ? ((await this.#store?.size(this.#identity.digest)) ?? 0) : 0;
     if (stored <= head.length) {
       yield head;
       yield* this.#storing(0, head, arriving);
@@ -69,16 +73,6 @@ export class Download {
   /** Notes that what came was damaged, so that the next visit does not get it again. */
   async damaged(): Promise<void> {
     await this.#orWithout(() => this.#store!.remove(this.#identity!.digest));
-  }
-
-  /** Whether an earlier visit may have stored something; a store that cannot be read is none. */
-  async #visited(): Promise<boolean> {
-    try {
-      return (await this.#store?.visited(this.#address)) ?? false;
-    } catch {
-      this.#store = undefined;
-      return false;
-    }
   }
 
   /** Reads until it is known which model this is, and gives what was read. */
@@ -105,10 +99,9 @@ export class Download {
   /** Passes on what arrives, which begins at `from` and has `head` before it, and stores both. */
   async *#storing(from: number, head: Uint8Array, arriving: AsyncGenerator<Uint8Array>) {
     if (!this.#store || !this.#identity) return yield* arriving;
-    await this.#orWithout(() => this.#store!.begin(this.#address, this.#identity!.digest));
     const segment = new Uint8Array(SEGMENT);
     let filled = 0;
-    let written = Promise.resolve();
+    let written = this.#orWithout(() => this.#store!.begin(this.#address, this.#identity!.digest));
     const flush = async () => {
       await written;
       const bytes = segment.subarray(0, filled);

@@ -7,6 +7,7 @@ import type { Backend, BackendOptions, Model } from "./backend.js";
 import { EdgeError } from "./errors.js";
 import { absolute, isPage } from "./host.js";
 import { Remote } from "./remote.js";
+import { visited } from "./store.js";
 import type { ClassifyOptions, Engine, LoadOptions, Manifest, Policy, Prediction, Source } from "./types.js";
 
 export { EdgeError, type ErrorCode } from "./errors.js";
@@ -35,9 +36,10 @@ export class Classifier {
    */
   static async load(source: Source, options: LoadOptions = {}): Promise<Classifier> {
     const { onProgress, policy, signal, engine = "auto", worker, cache = true } = options;
-    const inner: BackendOptions = { engine, cache, onProgress, signal };
     signal?.throwIfAborted();
     const model = open(source);
+    const stored = cache && typeof model === "string" ? visited(model) : Promise.resolve(undefined);
+    const inner: BackendOptions = { engine, visited: stored, onProgress, signal };
     return new Classifier(await start(model, inner, worker), policy);
   }
 

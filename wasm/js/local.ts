@@ -43,7 +43,7 @@ export class Local implements Backend {
     signal?.addEventListener("abort", abort, { once: true });
     let wasm: WasmClassifier | undefined;
     try {
-      const source = await from(model, options.cache, stop.signal);
+      const source = await from(model, options.visited, stop.signal);
       const started = await runtime();
       stop.signal.throwIfAborted();
       wasm = WasmClassifier.fromStream(
@@ -138,7 +138,11 @@ interface Arriving {
   from(): "network" | "cache";
 }
 
-async function from(model: Model, cache: boolean, signal: AbortSignal): Promise<Arriving> {
+async function from(
+  model: Model,
+  visited: BackendOptions["visited"],
+  signal: AbortSignal,
+): Promise<Arriving> {
   if (typeof model !== "string") {
     return { stream: streamOf(model.getReader(), signal), from: () => "network" };
   }
@@ -146,8 +150,7 @@ async function from(model: Model, cache: boolean, signal: AbortSignal): Promise<
     const bytes = await file(model);
     return { stream: new Blob([bytes]).stream(), from: () => "cache" };
   }
-  // Only a server's files have an address that means something at the next visit.
-  const download = new Download(model, cache && model.startsWith("http"), signal);
+  const download = new Download(model, visited, signal);
   const pieces = download.pieces();
   // Asked for at once, so that the model is on its way while the runtime is compiled.
   let first: ReturnType<typeof pieces.next> | undefined = pieces.next();

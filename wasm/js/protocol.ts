@@ -1,12 +1,20 @@
 // What a page and its worker say to each other.
 
+import type { Compiled } from "./compile.js";
 import type { WireError } from "./errors.js";
 import type { Engine, EngineChoice, Manifest, Policy, Progress } from "./types.js";
 
 /** What the worker is asked. */
 export type Request =
   /** A model to load: an address, or pieces that follow as `piece`s when they are asked for. */
-  | { readonly kind: "load"; readonly address?: string; readonly engine: EngineChoice; readonly cache: boolean }
+  | {
+      readonly kind: "load";
+      readonly address?: string;
+      readonly engine: EngineChoice;
+      readonly visited?: boolean | undefined;
+    }
+  /** The runtime's module, which the page has compiled while the worker was starting. */
+  | { readonly kind: "module"; readonly compiled: Compiled }
   /** The next piece of the model; none at its end. */
   | { readonly kind: "piece"; readonly bytes?: Uint8Array; readonly error?: WireError }
   /** A method of the backend, answered under the same number. */

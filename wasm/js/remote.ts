@@ -1,6 +1,7 @@
 // Loads and classifies in a worker of its own.
 
 import type { Backend, BackendOptions, Model } from "./backend.js";
+import { compiled } from "./compile.js";
 import { EdgeError, fromWire, toWire } from "./errors.js";
 import { unless } from "./host.js";
 import { pieces } from "./pieces.js";
@@ -58,7 +59,7 @@ export class Remote implements Backend {
     this.#end(new EdgeError("disposed", "the classifier was disposed"));
   }
 
-  #load(model: Model, { engine, cache, onProgress }: BackendOptions): Promise<void> {
+  #load(model: Model, { engine, visited, onProgress }: BackendOptions): Promise<void> {
     const worker = this.#worker;
     const source = typeof model === "string" ? undefined : pieces(model);
     return new Promise<void>((done, failed) => {
@@ -80,7 +81,9 @@ export class Remote implements Backend {
         this.#end(error);
       };
       const address = typeof model === "string" ? { address: model } : {};
-      this.#send({ kind: "load", ...address, engine, cache });
+      // What takes time is under way before the worker has started.
+      void visited.then((visited) => this.#send({ kind: "load", ...address, engine, visited }));
+      compiled().then((compiled) => this.#send({ kind: "module", compiled }), failed);
     });
   }
 

@@ -1,85 +1,31 @@
-// The WebAssembly module: which build this browser runs fastest, fetched and compiled once.
+// The runtime of this thread: one instance of the WebAssembly module, whose classes `edge_runtime.js` has.
 
-import init, { type InitOutput } from "./edge_runtime.js";
-import { EdgeError, messageOf } from "./errors.js";
-import { readFile } from "./host.js";
-
-/** A module of one function that makes a vector: whether it validates says whether there is SIMD. */
-// prettier-ignore
-const SIMD = new Uint8Array([
-  0, 97, 115, 109, 1, 0, 0, 0, // magic, version
-  1, 5, 1, 96, 0, 1, 123, // type: () -> v128
-  3, 2, 1, 0, // one function of it
-  10, 8, 1, 6, 0, 65, 0, 253, 15, 11, // its body: i32.const 0, i8x16.splat
-]);
-
-/**
- * A module that exports `f`: one dot product of relaxed SIMD as the kernels use it, four times
- * -128 by 127 added to 1000.
- */
-// prettier-ignore
-const RELAXED_DOT = new Uint8Array([
-  0, 97, 115, 109, 1, 0, 0, 0, // magic, version
-  1, 5, 1, 96, 0, 1, 127, // type: () -> i32
-  3, 2, 1, 0, // one function of it
-  7, 5, 1, 1, 102, 0, 0, // exported as f
-  10, 25, 1, 23, 0, // its body
-  65, 128, 127, 253, 15, // i32.const -128, i8x16.splat
-  65, 255, 0, 253, 15, // i32.const 127, i8x16.splat
-  65, 232, 7, 253, 17, // i32.const 1000, i32x4.splat
-  253, 147, 2, // i32x4.relaxed_dot_i8x16_i7x16_add_s
-  253, 27, 0, // i32x4.extract_lane 0
-  11, // end
-]);
-const RELAXED_DOT_GIVES = -4 * 128 * 127 + 1000;
-
-/** Whether relaxed SIMD is there and right: early versions of V8 lose the sum that is added to. */
-function hasRelaxedSimd() {
-  if (!WebAssembly.validate(RELAXED_DOT)) return false;
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(RELAXED_DOT));
-  return (exports["f"] as () => number)() === RELAXED_DOT_GIVES;
-}
+import { compiled, type Compiled } from "./compile.js";
+import init from "./edge_runtime.js";
 
 export interface Runtime {
-  readonly arithmetic: "simd128" | "relaxed-simd";
+  readonly arithmetic: Compiled["arithmetic"];
   readonly memory: WebAssembly.Memory;
 }
 
-/** The module, which the classes of `edge_runtime.js` need before they can be used. */
+/** The runtime, which the classes need before they can be used; it is started once. */
 export function runtime(): Promise<Runtime> {
   started ??= start().catch((error: unknown) => {
-    started = undefined; // The network may be back at the next call.
+    started = undefined;
     throw error;
   });
   return started;
 }
 let started: Promise<Runtime> | undefined;
+let given: Promise<Compiled> | undefined;
+
+/** Has the runtime started from a module that another thread compiles. */
+export function give(module: Promise<Compiled>): void {
+  given = module;
+}
 
 async function start(): Promise<Runtime> {
-  if (typeof WebAssembly !== "object") {
-    throw new EdgeError("unsupported", "this browser has no WebAssembly, or a policy forbids it");
-  }
-  if (!WebAssembly.validate(SIMD)) {
-    throw new EdgeError(
-      "unsupported",
-      "this browser's WebAssembly has no SIMD; it takes Chrome 91, Firefox 89, Safari 16.4 or later",
-    );
-  }
-  const relaxed = hasRelaxedSimd();
-  // Both builds have one JavaScript; each address stands whole, so that bundlers find the file.
-  const address = relaxed
-    ? new URL("./edge_runtime_relaxed.wasm", import.meta.url)
-    : new URL("./edge_runtime_bg.wasm", import.meta.url);
-  let output: InitOutput;
-  try {
-    const file = address.protocol === "file:" ? await readFile(address) : undefined;
-    output = await init({ module_or_path: file ?? address });
-  } catch (error) {
-    if (error instanceof WebAssembly.CompileError) {
-      const hint = "; a Content-Security-Policy must permit 'wasm-unsafe-eval' in script-src";
-      throw new EdgeError("unsupported", `${messageOf(error)}${hint}`, { cause: error });
-    }
-    throw new EdgeError("network", `cannot load ${address}: ${messageOf(error)}`, { cause: error });
-  }
-  return { arithmetic: relaxed ? "relaxed-simd" : "simd128", memory: output.memory };
+  const { module, arithmetic } = await (given ?? compiled());
+  const { memory } = await init({ module_or_path: module });
+  return { arithmetic, memory };
 }

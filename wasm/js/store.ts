@@ -34,6 +34,20 @@ interface Segment {
   readonly request: Request;
 }
 
+/**
+ * Whether an earlier visit may have stored something from an address; undefined where nothing is ever
+ * stored from it.
+ */
+export async function visited(address: string): Promise<boolean | undefined> {
+  // Only a server's files have an address that means something at the next visit.
+  if (!address.startsWith("http")) return undefined;
+  try {
+    return await (await Store.open())?.visited(address);
+  } catch {
+    return undefined; // A store that cannot be read is none.
+  }
+}
+
 export class Store {
   readonly #cache: Cache;
 

@@ -1,8 +1,10 @@
 // The worker of a classifier: holds the model and answers its page.
 
+import type { Compiled } from "./compile.js";
 import { fromWire, toWire } from "./errors.js";
 import { Local } from "./local.js";
 import type { Call, Reply, Request } from "./protocol.js";
+import { give } from "./runtime.js";
 
 /** What a worker sees of its page. */
 interface Page {
@@ -13,11 +15,14 @@ const page = globalThis as unknown as Page;
 /** Stops the calls that have not been answered. */
 const running = new Map<number, AbortController>();
 let local: Local | undefined;
+let compiled!: (module: Compiled) => void;
+give(new Promise((done) => (compiled = done)));
 /** Takes the next piece of a model that the page sends. */
 let take: ((piece: Request & { kind: "piece" }) => void) | undefined;
 
 page.onmessage = ({ data }) => {
   if (data.kind === "load") void load(data);
+  else if (data.kind === "module") compiled(data.compiled);
   else if (data.kind === "piece") take?.(data);
   else if (data.kind === "call") void answer(data.id, data.call);
   else running.get(data.id)?.abort();
@@ -27,11 +32,11 @@ function say(reply: Reply): void {
   page.postMessage(reply);
 }
 
-async function load({ address, engine, cache }: Request & { kind: "load" }): Promise<void> {
+async function load({ address, engine, visited }: Request & { kind: "load" }): Promise<void> {
   try {
     local = await Local.open(address ?? fromPage(), {
       engine,
-      cache,
+      visited: Promise.resolve(visited),
       onProgress: (progress) => say({ kind: "progress", progress }),
     });
     say({ kind: "loaded", manifest: local.manifest, engine: local.engine });

@@ -19,6 +19,8 @@ pub use manifest::{
 
 use crate::Error;
 use bytes::{Bytes, BytesMut};
+use manifest::hex;
+use sha2::{Digest, Sha256};
 
 /// The most that a bundle may ask for.
 ///
@@ -45,6 +47,11 @@ impl Default for Limits {
 /// How much is allocated ahead of what has arrived.
 const AHEAD: usize = 16 << 20;
 
+/// How much is digested at a time. WebAssembly engines compile a loop quickly at first and well later
+/// on, and go over to the better code when it is called again: one call for a whole entry would be
+/// slow to its end.
+const DIGESTED: usize = 16 << 10;
+
 /// A verified entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
@@ -67,6 +74,8 @@ pub struct BundleReader {
     done: usize,
     state: State,
     pending: BytesMut,
+    /// Of what has arrived of the entry.
+    digest: Sha256,
     /// Bytes taken so far.
     taken: u64,
 }
@@ -90,6 +99,7 @@ impl BundleReader {
             done: 0,
             state: State::Header,
             pending: BytesMut::new(),
+            digest: Sha256::new(),
             taken: 0,
         }
     }
@@ -182,11 +192,14 @@ impl BundleReader {
 
     /// Exactly `wanted` bytes, or `None` if more must arrive first.
     fn take(&mut self, piece: &mut Bytes, wanted: usize) -> Option<Bytes> {
-        if self.pending.is_empty() && piece.len() >= wanted {
-            return Some(piece.split_to(wanted));
-        }
         let missing = wanted - self.pending.len();
         let more = piece.split_to(missing.min(piece.len()));
+        if let State::Body(_) = self.state {
+            more.chunks(DIGESTED).for_each(|chunk| self.digest.update(chunk));
+        }
+        if more.len() == wanted {
+            return Some(more);
+        }
         if self.pending.capacity() - self.pending.len() < more.len() {
             self.pending.reserve(missing.min(AHEAD.max(more.len())));
         }
@@ -225,6 +238,7 @@ impl BundleReader {
             )),
             _ => {
                 self.state = State::Body(size);
+                self.digest.reset();
                 Ok(())
             }
         }
@@ -256,7 +270,7 @@ impl BundleReader {
             return Ok(Part::Manifest(Box::new(manifest)));
         };
         let entry = &manifest.entries[self.done - 1];
-        let actual = sha256_hex(&bytes);
+        let actual = hex(&self.digest.finalize_reset());
         if actual != entry.sha256 {
             return Err(Error::bundle(
                 &entry.name,

@@ -21,6 +21,8 @@ const PEERS = {
   "plain-qint8": "onnxruntime-web, as exported, QInt8",
   "plain-reduced": "onnxruntime-web, as exported, reduce_range",
 };
+/** How long a browser is busy with a window that it has opened, in milliseconds. */
+const SETTLES = 1500;
 const WARMUP = 10;
 const AGREEMENT = 0.95;
 const LOADED = "a film";
@@ -56,12 +58,13 @@ try {
   await server.close();
 }
 
-/** A page of a fresh profile, with nothing cached. */
+/** A page of a fresh profile, with nothing cached, in a browser that has nothing else to do. */
 async function open() {
   const context = await browser.newContext();
   const page = await context.newPage();
   page.on("pageerror", (error) => console.error(`in the page: ${error.message}`));
   await page.goto(server.url);
+  await page.waitForTimeout(SETTLES);
   return page;
 }
 
