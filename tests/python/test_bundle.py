@@ -53,6 +53,15 @@ def test_onnx_runtime_agrees_on_sst2_dev(bundles, shipped, shared, precision, re
     compare(edge.Bundle(path), edge.classify(path, file=file), texts, precision, record, "sst2-minilm, SST-2 dev")
 
 
+@pytest.mark.parametrize("name", ["bert-exits", "distilbert-exits"])
+def test_onnx_runtime_agrees_on_embeddings_of_4_bits(bundles, name, record):
+    path = bundles(edge.FIXTURES / name, "--int8", "--embedding-bits", "4")
+    bundle = edge.Bundle(path)
+    onnx.checker.check_model(onnx.load_from_string(bundle.entries["stage-0.onnx"]), full_check=True)
+    answers, texts = edge.classify(path, file=edge.SENTENCES), edge.lines(edge.SENTENCES)
+    compare(bundle, answers, texts, "--int8", record, f"{name}, embeddings of 4 bits,")
+
+
 def sst2_dev(shared):
     rows = [line.rsplit("\t", 1) for line in edge.lines(shared / "data" / "sst2" / "dev.tsv")[1:]]
     return [text for text, _ in rows], np.array([int(label) for _, label in rows])

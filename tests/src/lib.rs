@@ -6,7 +6,7 @@ use edge_runtime::Limits;
 use edge_runtime::bundle::{self, BundleReader, Manifest, Part, tar};
 use edge_runtime::onnx::ModelProto;
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::export::{Precision, WeightBits, export};
+use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export};
 use prost::Message;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,12 @@ pub const FIXTURES: [&str; 4] =
     ["bert-exits", "bert-plain", "distilbert-exits", "distilbert-plain"];
 
 /// Every way to store weights.
-pub const PRECISIONS: [Precision; 3] =
-    [Precision::Fp32, Precision::Int8(WeightBits::Eight), Precision::Int8(WeightBits::Seven)];
+pub const PRECISIONS: [Precision; 4] = [
+    Precision::Fp32,
+    Precision::INT8,
+    Precision::Int8(WeightBits::Eight, EmbeddingBits::Eight),
+    Precision::Int8(WeightBits::Seven, EmbeddingBits::Four),
+];
 
 /// A path from the root of the project.
 pub fn project(path: &str) -> PathBuf {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use edge_runtime::{Classifier, ExitPolicy, Scratch, Thresholds};
 use edge_tests::{Golden, PRECISIONS, bundle};
-use edge_toolkit::export::{Precision, WeightBits};
+use edge_toolkit::export::Precision;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -51,7 +51,7 @@ fn counted<T>(run: impl FnOnce() -> T) -> (T, usize, isize, isize) {
     (result, ALLOCATIONS.get() - allocations, LIVE.get() - live, PEAK.get() - live)
 }
 
-const INT8: Precision = Precision::Int8(WeightBits::Seven);
+const INT8: Precision = Precision::INT8;
 
 fn policies(exits: usize) -> Vec<ExitPolicy> {
     vec![

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use edge_tests::{bundle, fixture};
-use edge_toolkit::export::{Precision, WeightBits};
+use edge_toolkit::export::Precision;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ impl Scene {
     fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let model = folder.path().join("model.edge");
-        std::fs::write(&model, bundle("bert-exits", Precision::Int8(WeightBits::Seven))?)?;
+        std::fs::write(&model, bundle("bert-exits", Precision::INT8)?)?;
         Ok(Scene { folder, model })
     }
 

@@ -6,13 +6,13 @@ use edge_runtime::exit::softmax;
 use edge_runtime::tokenizer::Encoded;
 use edge_runtime::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction, Thresholds};
 use edge_tests::{Golden, PRECISIONS, Random, bundle, difference};
-use edge_toolkit::export::{Precision, WeightBits};
+use edge_toolkit::export::Precision;
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 const WITH_EXITS: [&str; 2] = ["bert-exits", "distilbert-exits"];
-const INT8: Precision = Precision::Int8(WeightBits::Seven);
+const INT8: Precision = Precision::INT8;
 
 fn policies(exits: usize) -> Vec<ExitPolicy> {
     let mut policies = vec![ExitPolicy::Never];

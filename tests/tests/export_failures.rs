@@ -4,7 +4,7 @@ use anyhow::Result;
 use edge_tests::fixture;
 use edge_toolkit::Error;
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::export::{Precision, WeightBits, export};
+use edge_toolkit::export::{Precision, export};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ impl Scene {
     }
 
     fn export(&self) -> Result<(), Error> {
-        let precision = Precision::Int8(WeightBits::Seven);
+        let precision = Precision::INT8;
         export(&Checkpoint::open(self.checkpoint())?, precision, &self.target(), |_, _, _| {})?;
         Ok(())
     }

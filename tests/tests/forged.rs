@@ -8,7 +8,7 @@ use edge_runtime::onnx::{
 };
 use edge_runtime::{Classifier, Error, ExitPolicy};
 use edge_tests::{Parts, bundle};
-use edge_toolkit::export::{Precision, WeightBits};
+use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits};
 
 fn parts(precision: Precision) -> Result<Parts> {
     Parts::of(&bundle("bert-exits", precision)?)
@@ -104,7 +104,7 @@ fn weights_that_are_no_numbers_are_named_with_their_place() {
         data[index * 4..index * 4 + 4].copy_from_slice(&value.to_le_bytes());
         tensor.raw_data = data.into();
     }
-    let int8 = Precision::Int8(WeightBits::Seven);
+    let int8 = Precision::INT8;
     refused(Precision::Fp32, 1, |m| put(weight(m, "Linear", 1), 5, f32::NAN), &["NaN at 5"]);
     refused(Precision::Fp32, 2, |m| put(weight(m, "Linear", 2), 0, f32::INFINITY), &["inf at 0"]);
     refused(Precision::Fp32, 0, |m| put(weight(m, "Embed", 1), 9, -f32::NAN), &["NaN at 9"]);
@@ -112,6 +112,27 @@ fn weights_that_are_no_numbers_are_named_with_their_place() {
     refused(int8, 0, |m| put(weight(m, "QEmbed", 2), 1, f32::NAN), &["NaN at 1"]);
     refused(int8, 1, |m| resize(weight(m, "QLinear", 2), &[97]), &["has 97 values, not 96"]);
     refused(int8, 0, |m| resize(weight(m, "QEmbed", 2), &[2]), &["has 2 values, not 1006"]);
+}
+
+#[test]
+fn embeddings_of_4_bits_fit_their_scales() {
+    let halves = Precision::Int8(WeightBits::Seven, EmbeddingBits::Four);
+    fn tensor(m: &mut ModelProto, input: usize) -> &mut TensorProto {
+        weight(m, "Q4Embed", input)
+    }
+    let cases: &[(Edit, &[&str])] = &[
+        (|m| tensor(m, 1).dims[0] -= 1, &["bytes of data"]),
+        (|m| tensor(m, 1).data_type = 3, &["element type 3, 2 is needed"]),
+        (|m| resize(tensor(m, 2), &[1005, 2]), &["[1005, 2]", "1006 rows"]),
+        (|m| resize(tensor(m, 2), &[1006, 1]), &["[1006, 1]", "even number that divides 32"]),
+        (|m| resize(tensor(m, 2), &[1006, 6]), &["[1006, 6]", "even number that divides 32"]),
+        (|m| resize(tensor(m, 2), &[1006]), &["2 dimensions"]),
+        (|m| node(m, "Q4Embed").input.truncate(6), &["6 inputs"]),
+        (|m| node(m, "Q4Embed").op_type = "QEmbed".into(), &["element type 2, 3 is needed"]),
+    ];
+    for (edit, message) in cases {
+        refused(halves, 0, *edit, message);
+    }
 }
 
 #[test]

@@ -5,14 +5,14 @@ use bytes::Bytes;
 use edge_runtime::bundle::{Manifest, stage_entry, tar};
 use edge_runtime::{Classifier, Error, Limits, Loader};
 use edge_tests::{Parts, Random, bundle, tar_of};
-use edge_toolkit::export::{Precision, WeightBits};
+use edge_toolkit::export::Precision;
 
 const MANIFEST: &str = "manifest.json";
 const TOKENIZER: &str = "tokenizer.json";
 const END: &str = "end of bundle";
 
 fn good() -> Result<Vec<u8>> {
-    bundle("distilbert-plain", Precision::Int8(WeightBits::Seven))
+    bundle("distilbert-plain", Precision::INT8)
 }
 
 /// The names and the bytes of the entries.

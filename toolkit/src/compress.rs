@@ -1,3 +1,4 @@
 //! Making a trained checkpoint smaller.
 
+pub mod layers;
 pub mod vocabulary;

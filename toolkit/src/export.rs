@@ -17,9 +17,36 @@ use std::path::Path;
 pub enum Precision {
     /// 32-bit floats.
     Fp32,
-    /// Signed bytes.
-    Int8(WeightBits),
+    /// Signed bytes; two word embeddings to a byte if these have four bits.
+    Int8(WeightBits, EmbeddingBits),
 }
+
+impl Precision {
+    /// int8 as it is exported unless told otherwise.
+    pub const INT8: Precision = Precision::Int8(WeightBits::Seven, EmbeddingBits::Eight);
+}
+
+/// The range of the word embeddings, which are a third to a half of a small model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbeddingBits {
+    /// −7…7, with a scale for every [`EMBEDDING_GROUP`] columns of a row.
+    Four,
+    /// −127…127, with one scale per row.
+    Eight,
+}
+
+impl EmbeddingBits {
+    /// The number of bits.
+    pub fn bits(self) -> u8 {
+        match self {
+            EmbeddingBits::Four => 4,
+            EmbeddingBits::Eight => 8,
+        }
+    }
+}
+
+/// The columns of a word embedding that share a scale, at most.
+pub const EMBEDDING_GROUP: usize = 64;
 
 /// The range of the int8 weights of the linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +109,11 @@ pub fn export(
     let mut graphs = Vec::new();
     let head = weights::head(checkpoint, 0)?;
     stages.push(Stage { layers: 0, exit: head.is_some() });
+    if matches!(precision, Precision::Int8(_, EmbeddingBits::Four)) && config.hidden % 2 == 1 {
+        let problem =
+            format!("word embeddings of 4 bits need an even width, not {}", config.hidden);
+        return Err(Error::checkpoint(checkpoint.weights_path(), problem));
+    }
     graphs.push(stage::embeddings(weights::embeddings(checkpoint)?, head, config, precision));
     for index in 0..config.layers {
         progress(&format!("exporting layer {}", index + 1), index + 2, steps);
@@ -107,11 +139,15 @@ pub fn export(
             max_tokens: config.max_tokens,
             precision: match precision {
                 Precision::Fp32 => "fp32".into(),
-                Precision::Int8(_) => "int8".into(),
+                Precision::Int8(..) => "int8".into(),
             },
             weight_bits: match precision {
                 Precision::Fp32 => None,
-                Precision::Int8(bits) => Some(bits.bits()),
+                Precision::Int8(bits, _) => Some(bits.bits()),
+            },
+            embedding_bits: match precision {
+                Precision::Int8(_, bits @ EmbeddingBits::Four) => Some(bits.bits()),
+                _ => None,
             },
         },
         stages,

@@ -7,7 +7,7 @@ mod attach;
 pub mod block;
 mod composed;
 mod kernels;
-mod names;
+pub(crate) mod names;
 pub mod network;
 mod parameter;
 mod save;

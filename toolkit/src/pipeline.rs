@@ -4,7 +4,7 @@
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::data::Columns;
-use crate::export::{Precision, WeightBits, export};
+use crate::export::{Precision, export};
 use crate::report::measure::{Examples, calibrate_checkpoint, labels, outcomes};
 use crate::report::table::Row;
 use crate::report::{curve, metrics};
@@ -75,7 +75,7 @@ pub fn run(
     }
     let fp32 = Bundle::make(&student, folder.join("student-fp32.edge"), Precision::Fp32)?;
     rows.push(fp32.row("student", &test, false)?);
-    let precision = Precision::Int8(WeightBits::Seven);
+    let precision = Precision::INT8;
     let int8 = Bundle::make(&student, folder.join("model.edge"), precision)?;
     rows.push(int8.row("student int8", &test, false)?);
     rows.push(int8.row("student int8 with exits", &test, true)?);

@@ -104,6 +104,33 @@ fn everything_at_once_ends_with_a_table() {
     let (before, after) = (evaluate("out/student"), evaluate("small"));
     assert_eq!(before["exits"], after["exits"]);
 
+    // Nor without those that it has never seen: its own texts do not need them.
+    let seen = path("seen");
+    let count = |said: &str| said.split(' ').next().unwrap().parse::<usize>().unwrap();
+    let fewer = succeed(&["vocabulary", &student, "--data", &test, "--seen", "1", "-o", &seen]);
+    assert!(count(&fewer) < count(&said), "{fewer} of {said}");
+    assert_eq!(evaluate("seen")["exits"], before["exits"]);
+    // A text of other words falls into pieces that are left, and none of them is unknown.
+    let words = path("words.tsv");
+    std::fs::write(&words, "sentence\tlabel\nan unheard-of zebra\tup\nquixotic\tdown\n").unwrap();
+    let ids = edge_toolkit::checkpoint::Checkpoint::open(&seen).unwrap().tokenizer().unwrap();
+    let tokenizer = tokenizers::Tokenizer::from_bytes(ids).unwrap();
+    let pieces = tokenizer.encode("an unheard-of zebra, quixotic", false).unwrap();
+    assert!(!pieces.get_tokens().contains(&"[UNK]".to_string()), "{:?}", pieces.get_tokens());
+
+    // With its first layer alone, a model answers as its exit there did.
+    let one = path("one");
+    succeed(&["prune", &student, "--layers", "1", "-o", &one]);
+    let pruned = evaluate("one");
+    for exit in 0..2 {
+        for figure in ["layer", "accuracy", "calibration_error"] {
+            assert_eq!(pruned["exits"][exit][figure], before["exits"][exit][figure]);
+        }
+    }
+    assert_eq!(pruned["exits"].as_array().unwrap().len(), 2);
+    let error = fail(&["prune", &student, "--layers", "3", "-o", &one]);
+    assert!(error.contains("no exit after layer 3") && error.contains("[0, 1, 2]"), "{error}");
+
     // The mean of a checkpoint and one of three times its weights has twice its weights.
     let (triple, mean) = (path("triple"), path("mean"));
     let weights = |folder: &str| {

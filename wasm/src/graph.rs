@@ -9,6 +9,7 @@
 //! |---|---|---|---|
 //! | `Embed` | ids, words `[V, H]`, positions `[P, H]`, gamma `[H]`, beta `[H]` | `epsilon` | `[R, H]` |
 //! | `QEmbed` | ids, words int8, scales `[V]`, positions int8, scales `[P]`, gamma, beta | `epsilon` | `[R, H]` |
+//! | `Q4Embed` | ids, words uint8 `[V, H/2]`, scales `[V, G]`, positions int8, scales `[P]`, gamma, beta | `epsilon` | `[R, H]` |
 //! | `Linear` + activation | x `[R, K]`, weight `[K, N]`, bias `[N]` | | `[R, N]` |
 //! | `QLinear` + activation | x `[R, K]`, weight int8 `[K, N]`, scale `[N]`, bias `[N]` | | `[R, N]` |
 //! | `SelfAttention` | queries, keys and values side by side `[R, 3H]`, mask | `heads` | `[R, H]` |
@@ -17,6 +18,8 @@
 //! | `FirstPool` | x `[R, H]` | | `[sentences, H]` |
 //!
 //! The activations are the suffixes of [`Activation`]: `Linear`, `LinearGelu`, `QLinearTanh`, …
+//! A byte of `Q4Embed`'s words holds column `j` in its low half and column `j + H/2` in its high one,
+//! each as `round(value / scale) + 8`; a scale is that of `H/G` columns, and `G` is even.
 //! `QLinear` quantizes each row x to integers `q = round(x · 127 / max|x|)`, ties to even, and gives
 //! `(q · W) · scale · (max|x| / 127) + bias`.
 
@@ -123,6 +126,13 @@ pub enum Elements {
         /// The elements as they stand in the file.
         values: Bytes,
         /// One scale per row of an embedding, per column of a linear layer.
+        scales: Vec<f32>,
+    },
+    /// Two to a byte, as `Q4Embed` has them.
+    I4 {
+        /// The elements as they stand in the file.
+        values: Bytes,
+        /// The scales of a row side by side, each that of as many columns.
         scales: Vec<f32>,
     },
 }

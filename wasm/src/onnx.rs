@@ -226,6 +226,8 @@ pub mod data_type {
     pub const FLOAT: i32 = 1;
     /// Signed 8-bit integer.
     pub const INT8: i32 = 3;
+    /// Unsigned bytes.
+    pub const UINT8: i32 = 2;
     /// Signed 64-bit integer.
     pub const INT64: i32 = 7;
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use edge_runtime::ExitPolicy;
-use edge_toolkit::compress::vocabulary;
+use edge_toolkit::compress::{layers, vocabulary};
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::pipeline::{self, Pipeline};
 use edge_toolkit::report::calibrate::Kind;
@@ -53,6 +53,10 @@ enum Command {
     /// ASCII nor in the texts. Texts of other characters become unknown pieces; for all others the model
     /// gives the same answers, with a smaller table of embeddings.
     Vocabulary(Vocabulary),
+    /// Write a checkpoint anew without some of its parts
+    ///
+    /// What is left is a checkpoint like any other: calibrate, evaluate and export it.
+    Prune(Prune),
     /// Write the mean of the weights of checkpoints that differ in their seeds only
     ///
     /// Runs that began with the same weights end close to each other; their mean is often better than any
@@ -168,6 +172,22 @@ struct Vocabulary {
     /// The column of the text; guessed if absent
     #[arg(long)]
     text: Option<String>,
+    /// Drop pieces that occur less often than this in the texts, too; other words fall into smaller
+    /// pieces
+    #[arg(long)]
+    seen: Option<usize>,
+    /// The folder of the checkpoint to write
+    #[arg(short, long)]
+    output: PathBuf,
+}
+
+#[derive(Args)]
+struct Prune {
+    /// The folder of the checkpoint
+    checkpoint: PathBuf,
+    /// Keep so many layers, the first ones; there must be an exit after the last of them
+    #[arg(long)]
+    layers: usize,
     /// The folder of the checkpoint to write
     #[arg(short, long)]
     output: PathBuf,
@@ -230,6 +250,7 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Calibrate(a) => run_calibration(a),
         Command::Evaluate(a) => run_evaluation(a),
         Command::Vocabulary(a) => run_vocabulary(a),
+        Command::Prune(a) => Ok(layers::keep_first(&a.checkpoint, a.layers, &a.output)?),
         Command::Average(a) => Ok(average(&a.checkpoints, &a.output)?),
         Command::All(a) => run_all(a, stop),
     }
@@ -410,7 +431,8 @@ fn run_vocabulary(arguments: &Vocabulary) -> anyhow::Result<()> {
     let columns = Columns { text: arguments.text.clone(), label: None };
     let (texts, guess) = Dataset::read_unlabelled(&arguments.data, &columns)?;
     eprintln!("{}: {} rows, {guess}", arguments.data.display(), texts.examples.len());
-    let dropped = vocabulary::shrink(&arguments.checkpoint, &texts.texts(), &arguments.output)?;
+    let Vocabulary { checkpoint, seen, output, .. } = arguments;
+    let dropped = vocabulary::shrink(checkpoint, &texts.texts(), *seen, output)?;
     println!("{} of {} word pieces kept", dropped.kept, dropped.before);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::export::{Precision, WeightBits, export};
+use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,17 +25,28 @@ struct Arguments {
     #[arg(long, conflicts_with = "fp32")]
     int8: bool,
     /// Weights as 32-bit floats
-    #[arg(long, conflicts_with = "weight_bits")]
+    #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits"])]
     fp32: bool,
     /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer
     #[arg(long, value_enum, default_value = "7")]
     weight_bits: Bits,
+    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy
+    #[arg(long, value_enum, default_value = "8")]
+    embedding_bits: WordBits,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Bits {
     #[value(name = "7")]
     Seven,
+    #[value(name = "8")]
+    Eight,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum WordBits {
+    #[value(name = "4")]
+    Four,
     #[value(name = "8")]
     Eight,
 }
@@ -51,10 +62,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let precision = match (arguments.fp32, arguments.weight_bits) {
-        (true, _) => Precision::Fp32,
-        (false, Bits::Seven) => Precision::Int8(WeightBits::Seven),
-        (false, Bits::Eight) => Precision::Int8(WeightBits::Eight),
+    let weights = match arguments.weight_bits {
+        Bits::Seven => WeightBits::Seven,
+        Bits::Eight => WeightBits::Eight,
+    };
+    let embeddings = match arguments.embedding_bits {
+        WordBits::Four => EmbeddingBits::Four,
+        WordBits::Eight => EmbeddingBits::Eight,
+    };
+    let precision = match arguments.fp32 {
+        true => Precision::Fp32,
+        false => Precision::Int8(weights, embeddings),
     };
     let checkpoint = Checkpoint::open(&arguments.checkpoint)
         .with_context(|| format!("cannot export {}", arguments.checkpoint.display()))?;

@@ -25,11 +25,16 @@ pub struct Dropped {
 /// character that is neither ASCII nor in `texts`. Texts of other characters become `[UNK]` there;
 /// every other text gets the same pieces, and the model gives the same answers.
 ///
+/// With `seen`, pieces of several characters are dropped too unless they occur that often in `texts`.
+/// A word whose pieces are all kept still gets the same ones; another one falls into smaller pieces,
+/// single characters at worst.
+///
 /// # Errors
 /// [`Error::Checkpoint`] if the tokenizer is not a WordPiece one, [`Error::Io`].
 pub fn shrink<T: AsRef<str>>(
     checkpoint: &Path,
     texts: &[T],
+    seen: Option<usize>,
     output: &Path,
 ) -> Result<Dropped, Error> {
     let opened = Checkpoint::open(checkpoint)?;
@@ -38,7 +43,8 @@ pub fn shrink<T: AsRef<str>>(
     let bytes = opened.tokenizer()?;
     let mut tokenizer: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
     let characters = characters(&bytes, texts).map_err(wrong)?;
-    let kept = renumber(&mut tokenizer, &characters).map_err(wrong)?;
+    let frequent = seen.map(|seen| frequent(&bytes, texts, seen)).transpose().map_err(wrong)?;
+    let kept = renumber(&mut tokenizer, &characters, frequent.as_ref()).map_err(wrong)?;
     let dropped = Dropped { before: opened.config.vocabulary, kept: kept.len() };
 
     let io = |path: &Path| {
@@ -83,13 +89,34 @@ fn characters<T: AsRef<str>>(tokenizer: &[u8], texts: &[T]) -> Result<HashSet<ch
     Ok(characters)
 }
 
+/// The pieces that occur at least `seen` times in the texts.
+fn frequent<T: AsRef<str>>(
+    tokenizer: &[u8],
+    texts: &[T],
+    seen: usize,
+) -> Result<HashSet<u64>, String> {
+    let tokenizer = tokenizers::Tokenizer::from_bytes(tokenizer).map_err(|e| e.to_string())?;
+    let mut counts = HashMap::new();
+    for text in texts {
+        let encoding = tokenizer.encode_fast(text.as_ref(), false).map_err(|e| e.to_string())?;
+        for id in encoding.get_ids() {
+            *counts.entry(u64::from(*id)).or_insert(0) += 1;
+        }
+    }
+    Ok(counts.into_iter().filter(|(_, count)| *count >= seen).map(|(id, _)| id).collect())
+}
+
 fn id_of(tokenizer: &Value, token: &str) -> Option<u64> {
     tokenizer["model"]["vocab"].get(token)?.as_u64()
 }
 
 /// Drops pieces of the vocabulary and numbers the others anew, in their order. Returns their old
 /// numbers.
-fn renumber(tokenizer: &mut Value, characters: &HashSet<char>) -> Result<Vec<u32>, String> {
+fn renumber(
+    tokenizer: &mut Value,
+    characters: &HashSet<char>,
+    frequent: Option<&HashSet<u64>>,
+) -> Result<Vec<u32>, String> {
     if tokenizer["model"]["type"] != "WordPiece" {
         return Err(format!("its model is {}; WordPiece is taken", tokenizer["model"]["type"]));
     }
@@ -105,12 +132,17 @@ fn renumber(tokenizer: &mut Value, characters: &HashSet<char>) -> Result<Vec<u32
         .map(|(piece, id)| Ok((id.as_u64().ok_or("an id that is no number")?, piece.clone())))
         .collect::<Result<_, &str>>()?;
     old.sort();
-    let keep = |piece: &str| {
+    let prefix = tokenizer["model"]["continuing_subword_prefix"].as_str().unwrap_or("##");
+    let keep = |id: &u64, piece: &str| {
+        let letters = piece.strip_prefix(prefix).unwrap_or(piece);
+        let frequent = frequent.is_none_or(|f| letters.chars().count() == 1 || f.contains(id));
         let unused = piece.starts_with("[unused") && piece.ends_with(']');
         let known = |c: char| c.is_ascii() || characters.contains(&c);
-        special.contains(piece) || piece == "[UNK]" || (!unused && piece.chars().all(known))
+        special.contains(piece)
+            || piece == "[UNK]"
+            || (frequent && !unused && piece.chars().all(known))
     };
-    let kept: Vec<_> = old.into_iter().filter(|(_, piece)| keep(piece)).collect();
+    let kept: Vec<_> = old.into_iter().filter(|(id, piece)| keep(id, piece)).collect();
     let new: HashMap<u64, usize> = kept.iter().enumerate().map(|(n, (id, _))| (*id, n)).collect();
     let renamed = |id: &Value| -> Result<Value, String> {
         let id = id.as_u64().ok_or("an id that is no number")?;
@@ -176,12 +208,12 @@ mod tests {
                 "vocab": {"[PAD]": 0, "[unused0]": 1, "[UNK]": 2, "[CLS]": 3, "[SEP]": 4, "ж": 5, "a": 6, "é": 7},
             },
         });
-        let kept = renumber(&mut tokenizer, &HashSet::from(['é'])).unwrap();
+        let kept = renumber(&mut tokenizer, &HashSet::from(['é']), None).unwrap();
         assert_eq!(kept, [0, 2, 3, 4, 6, 7]);
         assert_eq!(tokenizer["model"]["vocab"]["é"], 5);
         assert_eq!(tokenizer["added_tokens"][1]["id"], 3);
         assert_eq!(tokenizer["post_processor"]["special_tokens"]["[CLS]"]["ids"], json!([2]));
         tokenizer["model"]["type"] = "BPE".into();
-        assert!(renumber(&mut tokenizer, &HashSet::new()).unwrap_err().contains("WordPiece"));
+        assert!(renumber(&mut tokenizer, &HashSet::new(), None).unwrap_err().contains("WordPiece"));
     }
 }

@@ -28,6 +28,7 @@ fn function(name: &str, precision: Precision) -> FunctionProto {
     match name {
         "Embed" => embed(),
         "QEmbed" => quantized_embed(),
+        "Q4Embed" => embed_of_halves(),
         "SelfAttention" => self_attention(),
         "AddNorm" => add_norm(),
         "MeanPool" => mean_pool(),
@@ -45,7 +46,7 @@ fn function(name: &str, precision: Precision) -> FunctionProto {
             let activation = Activation::ALL.into_iter().find(|a| a.suffix() == suffix);
             let activation = activation.expect("an activation of ours");
             match precision {
-                Precision::Int8(bits) if quantized => quantized_linear(name, activation, bits),
+                Precision::Int8(bits, _) if quantized => quantized_linear(name, activation, bits),
                 _ => linear(name, activation),
             }
         }
@@ -123,14 +124,41 @@ fn quantized_embed() -> FunctionProto {
     let scale = f.op("Gather", &["word_scale", "ids"]);
     let scale = f.op("Unsqueeze", &[&scale, &last]);
     let words = f.op("Mul", &[&words, &scale]);
-    let bytes = f.first_rows("positions");
-    let positions = f.cast(&bytes, float);
-    let scale = f.first_rows("position_scale");
-    let scale = f.op("Unsqueeze", &[&scale, &last]);
-    let positions = f.op("Mul", &[&positions, &scale]);
-    let sum = f.op("Add", &[&words, &positions]);
-    f.layer_norm(&sum);
+    f.add_positions(&words);
     f.finish("word and position embeddings in int8, one scale per row, summed and normalized")
+}
+
+fn embed_of_halves() -> FunctionProto {
+    let mut f = Body::new(
+        "Q4Embed",
+        &["ids", "words", "word_scale", "positions", "position_scale", "gamma", "beta"],
+    );
+    let bytes = f.op("Gather", &["words", "ids"]);
+    let mask = f.byte(15);
+    let low = f.op("BitwiseAnd", &[&bytes, &mask]);
+    let four = f.byte(4);
+    let high = f.op("BitShift", &[&bytes, &four]);
+    f.last_attribute(string("direction", "RIGHT"));
+    let halves = f.op("Concat", &[&low, &high]);
+    f.last_attribute(int("axis", -1));
+    let halves = f.cast(&halves, i64::from(data_type::FLOAT));
+    let eight = f.float(8.0);
+    let halves = f.op("Sub", &[&halves, &eight]);
+    // [batch, sequence, scales, columns of a scale]
+    let scales = f.op("Shape", &["word_scale"]);
+    f.last_attribute(int("start", 1));
+    let front = f.ints(&[0, 0]);
+    let rest = f.ints(&[-1]);
+    let shape = f.op("Concat", &[&front, &scales, &rest]);
+    f.last_attribute(int("axis", 0));
+    let groups = f.op("Reshape", &[&halves, &shape]);
+    let scale = f.op("Gather", &["word_scale", "ids"]);
+    let scale = f.op("Unsqueeze", &[&scale, &rest]);
+    let words = f.op("Mul", &[&groups, &scale]);
+    let shape = f.ints(&[0, 0, -1]);
+    let words = f.op("Reshape", &[&words, &shape]);
+    f.add_positions(&words);
+    f.finish("word embeddings in int4, position embeddings in int8, summed and normalized")
 }
 
 fn self_attention() -> FunctionProto {
@@ -297,6 +325,10 @@ impl Body {
 
     /// 128 as an unsigned byte.
     fn zero_point(&mut self) -> String {
+        self.byte(128)
+    }
+
+    fn byte(&mut self, value: u8) -> String {
         self.constant(AttributeProto {
             name: "value".into(),
             r#type: attribute_type::TENSOR,
@@ -304,7 +336,7 @@ impl Body {
                 dims: vec![],
                 data_type: UINT8 as i32,
                 name: String::new(),
-                raw_data: vec![128u8].into(),
+                raw_data: vec![value].into(),
             }),
             ..Default::default()
         })
@@ -318,6 +350,18 @@ impl Body {
         self.op("Slice", &[table, &zero, &length, &zero])
     }
 
+    /// Adds the int8 positions to the rows of the words, and normalizes the sums.
+    fn add_positions(&mut self, words: &str) {
+        let bytes = self.first_rows("positions");
+        let positions = self.cast(&bytes, i64::from(data_type::FLOAT));
+        let scale = self.first_rows("position_scale");
+        let last = self.ints(&[-1]);
+        let scale = self.op("Unsqueeze", &[&scale, &last]);
+        let positions = self.op("Mul", &[&positions, &scale]);
+        let sum = self.op("Add", &[words, &positions]);
+        self.layer_norm(&sum);
+    }
+
     fn layer_norm(&mut self, x: &str) {
         self.node("LayerNormalization", &[x, "gamma", "beta"], "y", vec![int("axis", -1)]);
         self.reference("epsilon", "epsilon", attribute_type::FLOAT);
@@ -326,15 +370,7 @@ impl Body {
     fn activation(&mut self, activation: Activation, x: &str) {
         let (op, attributes) = match activation {
             Activation::Gelu => ("Gelu", vec![]),
-            Activation::GeluTanh => (
-                "Gelu",
-                vec![AttributeProto {
-                    name: "approximate".into(),
-                    r#type: attribute_type::STRING,
-                    s: Some("tanh".into()),
-                    ..Default::default()
-                }],
-            ),
+            Activation::GeluTanh => ("Gelu", vec![string("approximate", "tanh")]),
             Activation::Relu => ("Relu", vec![]),
             Activation::Tanh => ("Tanh", vec![]),
             _ => ("Identity", vec![]),
@@ -348,6 +384,15 @@ fn int(name: &str, value: i64) -> AttributeProto {
         name: name.into(),
         r#type: attribute_type::INT,
         i: Some(value),
+        ..Default::default()
+    }
+}
+
+fn string(name: &str, value: &'static str) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: attribute_type::STRING,
+        s: Some(value.into()),
         ..Default::default()
     }
 }

@@ -21,6 +21,30 @@ pub(super) fn per_row(values: &[f32], width: usize) -> Quantized {
     Quantized { values, scales }
 }
 
+/// Two elements to a byte, −7…7 around 8, as the runtime's `Q4Embed` has them: of a row's `width`, an
+/// even number, those of the first half in the low bits. A scale is that of `group` columns.
+pub(super) fn halves(values: &[f32], width: usize, group: usize) -> Quantized {
+    let scales: Vec<f32> = values
+        .chunks_exact(group)
+        .map(|columns| scale(columns.iter().fold(0.0, |m: f32, v| m.max(v.abs())), 7))
+        .collect();
+    let digits: Vec<u8> = values
+        .chunks_exact(group)
+        .zip(&scales)
+        .flat_map(|(columns, s)| columns.iter().map(|v| round(*v, *s).wrapping_add(8)))
+        .collect();
+    let bytes = digits.chunks_exact(width).flat_map(|row| {
+        let (low, high) = row.split_at(width / 2);
+        low.iter().zip(high).map(|(low, high)| high << 4 | low)
+    });
+    Quantized { values: bytes.collect(), scales }
+}
+
+/// The most columns, at most `most`, of which halves of `width` consist.
+pub(super) fn group(width: usize, most: usize) -> usize {
+    (1..=most).rev().find(|group| (width / 2).is_multiple_of(*group)).unwrap_or(1)
+}
+
 /// One scale per column of `[inputs, outputs]`, bytes in −`largest`…`largest`.
 pub(super) fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantized {
     let mut maxima = vec![0.0f32; outputs];
@@ -73,6 +97,15 @@ mod tests {
                 assert!(b.unsigned_abs() <= largest as u8);
             }
         }
+    }
+
+    #[test]
+    fn halves_of_a_row_share_bytes_and_columns_of_a_group_a_scale() {
+        let w = [7.0, -3.4, 0.0, 14.0, 0.7, 0.1, -7.0, 0.0];
+        let q = halves(&w, 8, 2);
+        assert_eq!(q.scales, [1.0, 2.0, 0.1, 1.0]);
+        assert_eq!(q.values, [0xff, 0x95, 0x18, 0x8f]);
+        assert_eq!([group(384, 64), group(10, 64), group(768, 64), group(6, 2)], [64, 5, 64, 1]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Stage graphs: a few calls of our functions, with their weights.
 
 use super::functions::{self, OPSET};
-use super::{Precision, int8};
+use super::{EMBEDDING_GROUP, EmbeddingBits, Precision, int8};
 use crate::checkpoint::{Config, Pooling};
 use crate::model::weights::{Embeddings, Head, Layer, Linear};
 use edge_runtime::graph::{
@@ -26,20 +26,39 @@ pub(super) fn embeddings(
     let width = config.hidden;
     let name = "embeddings";
     let mut inputs = vec![INPUT_IDS.to_string()];
-    let quantized = precision != Precision::Fp32;
-    for (part, values) in [("words", weights.words), ("positions", weights.positions)] {
+    let bits = match precision {
+        Precision::Fp32 => None,
+        Precision::Int8(_, bits) => Some(bits),
+    };
+    let tables = [
+        ("words", weights.words, bits),
+        ("positions", weights.positions, bits.and(Some(EmbeddingBits::Eight))),
+    ];
+    for (part, values, bits) in tables {
         let rows = values.len() / width;
         let part = format!("{name}.{part}");
-        if quantized {
-            let q = int8::per_row(&values, width);
-            inputs.push(stage.bytes(&part, &[rows, width], q.values));
-            inputs.push(stage.floats(&format!("{part}.scale"), &[rows], &q.scales));
-        } else {
-            inputs.push(stage.floats(&part, &[rows, width], &values));
+        let scale = format!("{part}.scale");
+        match bits {
+            None => inputs.push(stage.floats(&part, &[rows, width], &values)),
+            Some(EmbeddingBits::Eight) => {
+                let q = int8::per_row(&values, width);
+                inputs.push(stage.bytes(&part, &[rows, width], q.values));
+                inputs.push(stage.floats(&scale, &[rows], &q.scales));
+            }
+            Some(EmbeddingBits::Four) => {
+                let group = int8::group(width, EMBEDDING_GROUP);
+                let q = int8::halves(&values, width, group);
+                inputs.push(stage.weight(&part, data_type::UINT8, &[rows, width / 2], q.values));
+                inputs.push(stage.floats(&scale, &[rows, width / group], &q.scales));
+            }
         }
     }
     let epsilon = stage.norm(name, &weights.norm, &mut inputs);
-    let op = if quantized { "QEmbed" } else { "Embed" };
+    let op = match bits {
+        None => "Embed",
+        Some(EmbeddingBits::Eight) => "QEmbed",
+        Some(EmbeddingBits::Four) => "Q4Embed",
+    };
     let hidden = stage.call(op, name, inputs, vec![epsilon], NEXT_HIDDEN);
     if let Some(head) = head {
         stage.exit(&head, &hidden);
@@ -173,7 +192,7 @@ impl Stage {
                 inputs.push(self.floats(&weight, &shape, &l.weight));
                 "Linear"
             }
-            Precision::Int8(bits) => {
+            Precision::Int8(bits, _) => {
                 let q = int8::per_column(&l.weight, outputs, bits.largest());
                 inputs.push(self.bytes(&weight, &shape, q.values));
                 inputs.push(self.floats(&format!("{name}.scale"), &[outputs], &q.scales));

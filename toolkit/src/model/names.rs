@@ -34,13 +34,18 @@ pub fn layer(model: ModelType, index: usize) -> Layer {
             "output_layer_norm",
         ],
     };
-    let stem = match model {
-        ModelType::Bert => "encoder.layer",
-        ModelType::DistilBert => "transformer.layer",
-    };
+    let stem = layer_stem(model, index);
     let [query, key, value, attention_output, attention_norm, intermediate, output, output_norm] =
-        names.map(|name| format!("{stem}.{index}.{name}"));
+        names.map(|name| format!("{stem}{name}"));
     Layer { query, key, value, attention_output, attention_norm, intermediate, output, output_norm }
+}
+
+/// What the names of the modules of encoder layer `index` begin with, without the prefix.
+pub fn layer_stem(model: ModelType, index: usize) -> String {
+    match model {
+        ModelType::Bert => format!("encoder.layer.{index}."),
+        ModelType::DistilBert => format!("transformer.layer.{index}."),
+    }
 }
 
 /// See [`layer`].

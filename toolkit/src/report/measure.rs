@@ -5,7 +5,7 @@ use super::outcome::Outcomes;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
 use crate::data::{Columns, Dataset, hold_out, hub::Hub};
-use crate::export::{Precision, WeightBits, export};
+use crate::export::{Precision, export};
 use crate::train::recipe::Recipe;
 use crate::train::{load, predict, tokenizer};
 use candle_core::Device;
@@ -150,7 +150,7 @@ pub fn calibrate_checkpoint(
     };
     let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
     let bundle = place.path().join("model.edge");
-    export(&checkpoint, Precision::Int8(WeightBits::Seven), &bundle, |_, _, _| {})?;
+    export(&checkpoint, Precision::INT8, &bundle, |_, _, _| {})?;
     let outcomes = outcomes(&bundle, examples, progress)?;
     let mut choice = best(&outcomes, budget_points)?;
     if let Some(kind) = kind {

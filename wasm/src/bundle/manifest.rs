@@ -60,6 +60,9 @@ pub struct Architecture {
     /// For `int8`: bits of the weights of the linear layers, 8 (−127…127) or 7 (−63…63).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_bits: Option<u8>,
+    /// For `int8`: bits of the word embeddings, where these are not 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding_bits: Option<u8>,
 }
 
 /// One stage.

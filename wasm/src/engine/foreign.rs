@@ -80,6 +80,7 @@ impl Classifier<ForeignModel> {
                 max_tokens,
                 precision: String::new(),
                 weight_bits: None,
+                embedding_bits: None,
             },
             stages: vec![Stage { layers: 1, exit: true }],
             policy: None,

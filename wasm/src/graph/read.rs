@@ -139,7 +139,7 @@ impl Reader<'_> {
         let unknown = || {
             wrong(format!(
                 "operator `{}.{op_type}` is not one of those that this runtime has; a stage graph \
-                 calls Embed, QEmbed, Linear…, QLinear…, SelfAttention, AddNorm, MeanPool and \
+                 calls Embed, QEmbed, Q4Embed, Linear…, QLinear…, SelfAttention, AddNorm, MeanPool and \
                  FirstPool of `{DOMAIN}`",
                 node.domain
             ))
@@ -168,6 +168,12 @@ impl Reader<'_> {
             "QEmbed" => {
                 args(&["ids", "words", "scales", "positions", "scales", "gamma", "beta"])?;
                 let words = self.matrix(node, 1, Some((2, Scales::PerRow)))?;
+                let positions = self.matrix(node, 3, Some((4, Scales::PerRow)))?;
+                self.embed(node, words, positions, 5)?
+            }
+            "Q4Embed" => {
+                args(&["ids", "words", "scales", "positions", "scales", "gamma", "beta"])?;
+                let words = self.halves(node, 1)?;
                 let positions = self.matrix(node, 3, Some((4, Scales::PerRow)))?;
                 self.embed(node, words, positions, 5)?
             }
@@ -339,7 +345,7 @@ impl Reader<'_> {
                 tensor.dims
             )));
         }
-        let size = if data_type == data_type::INT8 { 1 } else { 4 };
+        let size = if data_type == data_type::FLOAT { 4 } else { 1 };
         let bytes = dims.iter().try_fold(size, |n: usize, d| n.checked_mul(*d));
         if bytes != Some(tensor.raw_data.len()) {
             return Err(wrong(format!(
@@ -392,6 +398,25 @@ impl Reader<'_> {
                 }
             }
         };
+        Ok(Matrix { rows, columns, elements })
+    }
+
+    /// A table with two elements to a byte, whose scales follow it.
+    fn halves(&self, node: &NodeProto, input: usize) -> Result<Matrix, Error> {
+        let (tensor, bytes) = self.tensor(node, input, data_type::UINT8, 2)?;
+        let (scales, groups) = self.tensor(node, input + 1, data_type::FLOAT, 2)?;
+        let (rows, columns) = (bytes[0], 2 * bytes[1]);
+        let even = groups[1].is_multiple_of(2) && columns.is_multiple_of(groups[1]);
+        if groups[0] != rows || !even {
+            let problem = format!(
+                "`{}` has the shape {groups:?}; {rows} rows of an even number that divides \
+                 {columns} are needed",
+                scales.name
+            );
+            return Err(Error::graph(self.graph, &node.name, problem));
+        }
+        let elements =
+            Elements::I4 { values: tensor.raw_data.clone(), scales: self.finite(node, scales)? };
         Ok(Matrix { rows, columns, elements })
     }
 }

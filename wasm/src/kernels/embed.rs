@@ -64,6 +64,23 @@ fn add_row(out: &mut [f32], table: &Matrix, row: usize) {
             let scale = scales[row];
             out.iter_mut().zip(&values[at]).for_each(|(o, v)| *o += f32::from(*v as i8) * scale);
         }
+        Elements::I4 { values, scales } => {
+            let half = table.columns / 2;
+            let values = &values[row * half..(row + 1) * half];
+            let groups = scales.len() / table.rows;
+            let group = table.columns / groups;
+            let scales = &scales[row * groups..(row + 1) * groups];
+            let (low, high) = out.split_at_mut(half);
+            let (low_scales, high_scales) = scales.split_at(groups / 2);
+            for (out, scales, shift) in [(low, low_scales, 0), (high, high_scales, 4)] {
+                let groups = out.chunks_exact_mut(group).zip(values.chunks_exact(group));
+                for ((out, values), scale) in groups.zip(scales) {
+                    out.iter_mut().zip(values).for_each(|(o, v)| {
+                        *o += (f32::from((v >> shift) & 15) - 8.0) * scale;
+                    });
+                }
+            }
+        }
     }
 }
 
@@ -100,6 +117,33 @@ mod tests {
         let error = embed(isa, &[0; 3], &[0, 3], &tables, &mut out).unwrap_err();
         assert!(error.contains("3 tokens"));
     }
+
+    #[test]
+    fn halves_equal_the_floats_that_they_stand_for() {
+        // Rows of 12 columns in 4 groups; byte j of a row holds columns j and j + 6.
+        let bytes: Vec<u8> = (0..5 * 6).map(|i| (i * 37 + 11) as u8).collect();
+        let scales = floats(5 * 4, 1);
+        let value = |i: usize| {
+            let (row, column) = (i / 12, i % 12);
+            let byte = bytes[row * 6 + column % 6];
+            let half = if column < 6 { byte & 15 } else { byte >> 4 };
+            (f32::from(half) - 8.0) * scales[row * 4 + column / 3]
+        };
+        let plain = Elements::F32((0..5 * 12).map(value).collect());
+        let halves = Elements::I4 { values: bytes.clone().into(), scales: scales.clone() };
+        let [plain, halves] = [plain, halves].map(|elements| {
+            let tables = Tables {
+                words: Matrix { rows: 5, columns: 12, elements },
+                positions: Matrix { rows: 3, columns: 12, elements: Elements::F32(floats(36, 2)) },
+                norm: Norm { gamma: floats(12, 3), beta: floats(12, 4), epsilon: 1e-5 },
+            };
+            same_everywhere(4 * 12, |isa, out| {
+                embed(isa, &[4, 0, 2, 1], &[0, 3, 4], &tables, out).unwrap();
+            })
+        });
+        assert_eq!(plain, halves);
+    }
+
     #[test]
     fn equals_the_definition() {
         for width in [5, 16, 99, 384] {

@@ -109,7 +109,9 @@ fn output(call: &Call, first: bool, inputs: &[Value]) -> Result<(Rows, usize), S
             Some((Rows::Tokens, words.columns))
         }
         (Op::Linear { weight, bias, .. }, [(Some(rows), width)])
-            if weight.rows == *width && weight.columns == bias.len() =>
+            if weight.rows == *width
+                && weight.columns == bias.len()
+                && !matches!(weight.elements, Elements::I4 { .. }) =>
         {
             Some((*rows, weight.columns))
         }
@@ -147,6 +149,7 @@ fn kernel(op: Op, first: bool, isa: Isa) -> Kernel {
                 let packed = PackedWeights::for_isa(isa, rows, columns, &values, &scales, &bias);
                 Kernel::QLinear(packed, activation)
             }
+            Elements::I4 { .. } => unreachable!("refused where the output was asked for"),
         },
         Op::SelfAttention { heads } => {
             Kernel::SelfAttention { heads, queries: if first { 1 } else { usize::MAX } }
