@@ -1,4 +1,68 @@
 //! Making a trained checkpoint smaller.
 
 pub mod layers;
+mod rewrite;
+pub mod sparsity;
+pub mod structure;
 pub mod vocabulary;
+
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+use crate::report::measure::Examples;
+use crate::train::{load, tokenizer};
+use candle_core::Device;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use structure::Kept;
+
+/// What structured pruning leaves of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// The number of layers, the first ones; `None` for all.
+    pub layers: Option<usize>,
+    /// The share of the attention heads, 0 to 1.
+    pub heads: f64,
+    /// The share of the neurons of the feed-forward networks, 0 to 1.
+    pub neurons: f64,
+}
+
+/// Writes a checkpoint anew with the layers, heads and neurons that `shape` leaves; which of the latter
+/// two stay is chosen on `examples`. Returns what was kept.
+///
+/// # Errors
+/// [`Error::Checkpoint`], [`Error::Io`]; [`Error::Unfit`] if a share is no share; those of computing.
+pub fn prune(
+    checkpoint: &Path,
+    shape: &Shape,
+    examples: &Examples,
+    output: &Path,
+    stop: &AtomicBool,
+    progress: impl FnMut(usize, usize),
+) -> Result<Kept, Error> {
+    for (name, share) in [("heads", shape.heads), ("neurons", shape.neurons)] {
+        if !(share > 0.0 && share <= 1.0) {
+            return Err(Error::Unfit(format!(
+                "the share of the {name} to keep is {share}; it is more than 0 and at most 1"
+            )));
+        }
+    }
+    let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+    let shallow = place.path().join("layers");
+    let mut from = checkpoint;
+    if let Some(layers) = shape.layers {
+        layers::keep_first(checkpoint, layers, &shallow)?;
+        from = &shallow;
+    }
+    let opened = Checkpoint::open(from)?;
+    let tokenizer = tokenizer(&opened, opened.config.max_tokens)?;
+    let sentences =
+        examples.texts.iter().zip(&examples.truth).map(|(text, label)| {
+            Ok((tokenizer.encode(text).map_err(Error::Tokenizer)?.ids, *label))
+        });
+    let sentences = sentences.collect::<Result<Vec<_>, Error>>()?;
+    let network = load(&opened, Device::Cpu)?;
+    let worth = structure::importance(&network, &sentences, stop, progress)?;
+    let kept = worth.keep(shape.heads, shape.neurons);
+    structure::prune(from, &kept, output)?;
+    Ok(kept)
+}

@@ -1,7 +1,7 @@
 //! From a checkpoint to `model.edge`.
 
 mod functions;
-mod int8;
+pub(crate) mod int8;
 mod stage;
 
 use crate::Error;
@@ -36,6 +36,11 @@ pub enum EmbeddingBits {
 }
 
 impl EmbeddingBits {
+    /// Those of so many bits, if there are any.
+    pub fn of(bits: u8) -> Option<Self> {
+        [EmbeddingBits::Four, EmbeddingBits::Eight].into_iter().find(|b| b.bits() == bits)
+    }
+
     /// The number of bits.
     pub fn bits(self) -> u8 {
         match self {
@@ -58,6 +63,11 @@ pub enum WeightBits {
 }
 
 impl WeightBits {
+    /// Those of so many bits, if there are any.
+    pub fn of(bits: u8) -> Option<Self> {
+        [WeightBits::Seven, WeightBits::Eight].into_iter().find(|b| b.bits() == bits)
+    }
+
     /// The number of bits.
     pub fn bits(self) -> u8 {
         match self {

@@ -10,12 +10,15 @@ mod kernels;
 pub(crate) mod names;
 pub mod network;
 mod parameter;
+mod quantized;
 mod save;
 mod start;
 pub mod weights;
 
+pub use block::Linear;
 pub use kernels::adamw;
 pub use parameter::{Gradient, Parameter, Values};
+pub use quantized::Int8;
 pub use save::save;
 pub use start::{Heads, Start, start};
 
@@ -84,12 +87,20 @@ pub struct Mode {
     /// Whether the fast forms of the CPU are used where there are any: for f32, without the
     /// attention probabilities, with GELU.
     pub fused: bool,
+    /// Whether it computes as the runtime does in int8.
+    pub quantized: Option<Int8>,
 }
 
 impl Mode {
     /// To predict, in f32, on the CPU.
     pub fn predict() -> Self {
-        Mode { training: None, precision: DType::F32, attention: false, fused: true }
+        Mode {
+            training: None,
+            precision: DType::F32,
+            attention: false,
+            fused: true,
+            quantized: None,
+        }
     }
 
     fn dropout(&self, site: u64) -> Option<Dropout> {

@@ -51,7 +51,13 @@ fn gradients(network: &Network, mode: &Mode, losses: &Losses) -> (f32, BTreeMap<
 }
 
 fn mode(fused: bool) -> Mode {
-    Mode { training: Some((0.2, 77)), precision: DType::F32, attention: false, fused }
+    Mode {
+        training: Some((0.2, 77)),
+        precision: DType::F32,
+        attention: false,
+        fused,
+        quantized: None,
+    }
 }
 
 #[test]

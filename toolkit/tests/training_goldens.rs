@@ -129,7 +129,7 @@ fn unpad(ids: &Tensor, lengths: &Tensor, labels: &Tensor) -> (Batch, Vec<Option<
 }
 
 fn mode(fused: bool, attention: bool) -> Mode {
-    Mode { training: Some((0.0, 1)), precision: DType::F32, attention, fused }
+    Mode { training: Some((0.0, 1)), precision: DType::F32, attention, fused, quantized: None }
 }
 
 fn value(p: &Parameter) -> Vec<f32> {

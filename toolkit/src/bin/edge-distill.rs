@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use edge_runtime::ExitPolicy;
-use edge_toolkit::compress::{layers, vocabulary};
+use edge_toolkit::compress::{self, Shape, vocabulary};
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::pipeline::{self, Pipeline};
 use edge_toolkit::report::calibrate::Kind;
@@ -187,7 +187,18 @@ struct Prune {
     checkpoint: PathBuf,
     /// Keep so many layers, the first ones; there must be an exit after the last of them
     #[arg(long)]
-    layers: usize,
+    layers: Option<usize>,
+    /// Keep this share of the attention heads, 0 to 1: those whose loss would cost the most
+    #[arg(long, default_value_t = 1.0)]
+    heads: f64,
+    /// Keep this share of the neurons of the feed-forward networks, 0 to 1
+    #[arg(long, default_value_t = 1.0)]
+    neurons: f64,
+    /// The texts on which heads and neurons are weighed, at most; the first ones of --data
+    #[arg(long, default_value_t = 2000)]
+    weigh: usize,
+    #[command(flatten)]
+    texts: Texts,
     /// The folder of the checkpoint to write
     #[arg(short, long)]
     output: PathBuf,
@@ -250,7 +261,7 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Calibrate(a) => run_calibration(a),
         Command::Evaluate(a) => run_evaluation(a),
         Command::Vocabulary(a) => run_vocabulary(a),
-        Command::Prune(a) => Ok(layers::keep_first(&a.checkpoint, a.layers, &a.output)?),
+        Command::Prune(a) => run_pruning(a, stop),
         Command::Average(a) => Ok(average(&a.checkpoints, &a.output)?),
         Command::All(a) => run_all(a, stop),
     }
@@ -355,6 +366,26 @@ fn examples(texts: &Texts, model: &Path) -> anyhow::Result<Examples> {
     };
     eprintln!("{}", examples.source);
     Ok(examples)
+}
+
+fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
+    let Prune { checkpoint, layers, heads, neurons, output, .. } = arguments;
+    let shape = Shape { layers: *layers, heads: *heads, neurons: *neurons };
+    if shape.heads == 1.0 && shape.neurons == 1.0 {
+        let layers = layers.context("say what to keep: --layers, --heads, --neurons")?;
+        return Ok(compress::layers::keep_first(checkpoint, layers, output)?);
+    }
+    let mut examples = examples(&arguments.texts, checkpoint)?;
+    examples.texts.truncate(arguments.weigh);
+    examples.truth.truncate(arguments.weigh);
+    let bar = bar();
+    let progress = |done, of| progress(&bar, done, of);
+    let kept = compress::prune(checkpoint, &shape, &examples, output, stop, progress)?;
+    bar.finish_and_clear();
+    for (layer, (heads, neurons)) in kept.heads.iter().zip(&kept.neurons).enumerate() {
+        println!("layer {}: {} heads, {} neurons", layer + 1, heads.len(), neurons.len());
+    }
+    Ok(())
 }
 
 fn run_calibration(arguments: &Calibrate) -> anyhow::Result<()> {

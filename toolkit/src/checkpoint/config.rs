@@ -37,10 +37,13 @@ pub struct Config {
     pub layers: usize,
     /// Width of the hidden states.
     pub hidden: usize,
-    /// Number of attention heads.
+    /// Number of attention heads; a head is `hidden / heads` wide.
     pub heads: usize,
     /// Width inside the feed-forward network.
     pub intermediate: usize,
+    /// What is left of the heads and of that width in each layer, `layer_widths` in `config.json`;
+    /// empty if all layers are whole.
+    pub pruned: Vec<Widths>,
     /// The feed-forward network's activation.
     pub activation: Activation,
     /// Number of word pieces.
@@ -53,6 +56,16 @@ pub struct Config {
     pub epsilon: f32,
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
+}
+
+/// What a layer has of what pruning takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Widths {
+    /// Number of attention heads.
+    pub heads: usize,
+    /// Width inside the feed-forward network.
+    pub intermediate: usize,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +89,8 @@ struct Raw {
     intermediate_size: Option<usize>,
     #[serde(alias = "activation")]
     hidden_act: Option<String>,
+    #[serde(default)]
+    layer_widths: Vec<Widths>,
 }
 
 impl Config {
@@ -125,12 +140,29 @@ impl Config {
                 ));
             }
         };
+        let layers = size("num_hidden_layers (n_layers)", raw.num_hidden_layers)?;
+        let intermediate = size("intermediate_size (hidden_dim)", raw.intermediate_size)?;
+        let pruned = raw.layer_widths;
+        if !pruned.is_empty() && pruned.len() != layers {
+            return Err(format!("layer_widths has {} entries for {layers} layers", pruned.len()));
+        }
+        let fits = |w: &Widths| {
+            (1..=heads).contains(&w.heads) && (1..=intermediate).contains(&w.intermediate)
+        };
+        if let Some(layer) = pruned.iter().position(|w| !fits(w)) {
+            let Widths { heads: h, intermediate: i } = pruned[layer];
+            return Err(format!(
+                "layer_widths leaves layer {layer} {h} heads and a width of {i}; it may have 1 to \
+                 {heads} and 1 to {intermediate}"
+            ));
+        }
         Ok(Config {
             model_type,
-            layers: size("num_hidden_layers (n_layers)", raw.num_hidden_layers)?,
+            layers,
             hidden,
             heads,
-            intermediate: size("intermediate_size (hidden_dim)", raw.intermediate_size)?,
+            intermediate,
+            pruned,
             activation,
             vocabulary: size("vocab_size", raw.vocab_size)?,
             max_tokens: size("max_position_embeddings", raw.max_position_embeddings)?,
@@ -142,6 +174,17 @@ impl Config {
 }
 
 impl Config {
+    /// What layer `index`, counted from 0, has.
+    pub fn widths(&self, index: usize) -> Widths {
+        let whole = Widths { heads: self.heads, intermediate: self.intermediate };
+        self.pruned.get(index).copied().unwrap_or(whole)
+    }
+
+    /// The width of an attention head.
+    pub fn head_size(&self) -> usize {
+        self.hidden / self.heads
+    }
+
     /// As `config.json` has it, for transformers' own classifiers too.
     pub fn to_json(&self) -> Value {
         let labels = || self.labels.iter().enumerate();
@@ -174,6 +217,9 @@ impl Config {
             }),
         };
         let Value::Object(fields) = &mut json else { unreachable!("an object was just made") };
+        if !self.pruned.is_empty() {
+            fields.insert("layer_widths".into(), json!(self.pruned));
+        }
         fields.insert("vocab_size".into(), self.vocabulary.into());
         fields.insert("max_position_embeddings".into(), self.max_tokens.into());
         fields.insert("pad_token_id".into(), 0.into());
@@ -286,6 +332,11 @@ mod tests {
             (r#""model_type": "bert", "hidden_act": "silu""#, "`silu`"),
             (r#""model_type": "bert", "id2label": {"0": "x"}"#, "1 label"),
             (r#""model_type": "bert", "id2label": {"0": "x", "2": "y"}"#, "id2label"),
+            (r#""model_type": "bert", "layer_widths": [{"heads": 1, "intermediate": 17}]"#, "17"),
+            (
+                r#""model_type": "bert", "layer_widths": [{"heads": 0, "intermediate": 4}]"#,
+                "0 heads",
+            ),
         ] {
             let error = config(&format!("{{{extra}, {SMALL}}}")).unwrap_err();
             assert!(error.contains(message), "{error}");

@@ -2,13 +2,13 @@
 
 /// Bytes and their scales: `value ≈ byte · scale`.
 #[derive(Debug, PartialEq)]
-pub(super) struct Quantized {
-    pub(super) values: Vec<u8>,
-    pub(super) scales: Vec<f32>,
+pub(crate) struct Quantized {
+    pub(crate) values: Vec<u8>,
+    pub(crate) scales: Vec<f32>,
 }
 
 /// One scale per row of `[rows, width]`, bytes in −127…127.
-pub(super) fn per_row(values: &[f32], width: usize) -> Quantized {
+pub(crate) fn per_row(values: &[f32], width: usize) -> Quantized {
     let scales: Vec<f32> = values
         .chunks_exact(width)
         .map(|row| scale(row.iter().fold(0.0, |m: f32, v| m.max(v.abs())), 127))
@@ -23,7 +23,7 @@ pub(super) fn per_row(values: &[f32], width: usize) -> Quantized {
 
 /// Two elements to a byte, −7…7 around 8, as the runtime's `Q4Embed` has them: of a row's `width`, an
 /// even number, those of the first half in the low bits. A scale is that of `group` columns.
-pub(super) fn halves(values: &[f32], width: usize, group: usize) -> Quantized {
+pub(crate) fn halves(values: &[f32], width: usize, group: usize) -> Quantized {
     let scales: Vec<f32> = values
         .chunks_exact(group)
         .map(|columns| scale(columns.iter().fold(0.0, |m: f32, v| m.max(v.abs())), 7))
@@ -41,12 +41,12 @@ pub(super) fn halves(values: &[f32], width: usize, group: usize) -> Quantized {
 }
 
 /// The most columns, at most `most`, of which halves of `width` consist.
-pub(super) fn group(width: usize, most: usize) -> usize {
+pub(crate) fn group(width: usize, most: usize) -> usize {
     (1..=most).rev().find(|group| (width / 2).is_multiple_of(*group)).unwrap_or(1)
 }
 
 /// One scale per column of `[inputs, outputs]`, bytes in −`largest`…`largest`.
-pub(super) fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantized {
+pub(crate) fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantized {
     let mut maxima = vec![0.0f32; outputs];
     for row in values.chunks_exact(outputs) {
         maxima.iter_mut().zip(row).for_each(|(m, v)| *m = m.max(v.abs()));
@@ -59,8 +59,9 @@ pub(super) fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantiz
     Quantized { values, scales }
 }
 
-/// Weights that are all zero, or too small to divide by, are stored as zeros.
-fn scale(maximum: f32, largest: i8) -> f32 {
+/// The scale of numbers up to `maximum`. Those that are all zero, or too small to divide by, are stored as
+/// zeros.
+pub(crate) fn scale(maximum: f32, largest: i8) -> f32 {
     let scale = maximum / f32::from(largest);
     if scale > f32::MIN_POSITIVE { scale } else { 1.0 }
 }

@@ -84,7 +84,7 @@ pub(super) fn layer(
     let heads = AttributeProto {
         name: "heads".into(),
         r#type: attribute_type::INT,
-        i: Some(config.heads as i64),
+        i: Some(weights.heads as i64),
         ..Default::default()
     };
     let context =

@@ -4,6 +4,7 @@ use super::attach::attach;
 use super::kernels::matmul::{Matrix, add_product, linear, product};
 use super::kernels::{add, attention, column_sums, gelu, norm};
 use super::parameter::{Parameter, Values};
+use super::quantized::{self, Rows, Seen, rows_seen};
 use super::{Batch, Mode, composed};
 use candle_core::{DType, Result, Tensor};
 use edge_runtime::graph::Activation;
@@ -32,13 +33,13 @@ pub struct Norm {
 /// An encoder layer's parameters.
 #[derive(Clone)]
 pub struct Block {
-    /// `[hidden, hidden]`, as the next two.
+    /// `[heads · head size, hidden]`, as the next two.
     pub query: Linear,
     /// See [`query`](Self::query).
     pub key: Linear,
     /// See [`query`](Self::query).
     pub value: Linear,
-    /// Applied to the heads side by side.
+    /// Applied to the heads side by side, `[hidden, heads · head size]`.
     pub attention_output: Linear,
     /// After the attention.
     pub attention_norm: Norm,
@@ -64,21 +65,36 @@ impl Linear {
             return composed::linear(x, self, mode);
         }
         let rows = x.dim(0)?;
-        let out = linear(&Values::of(x)?, &self.weight.read()?, &self.bias.read()?);
-        let (this, input) = (self.clone(), x.detach());
-        attach("linear", x, out, (rows, self.bias.var().elem_count()), move |gradient| {
+        let out = self.apply(&Values::of(x)?, mode)?;
+        let (this, input, mode) = (self.clone(), x.detach(), *mode);
+        attach("linear", x, out, (rows, self.outputs()), move |gradient| {
             let inputs = input.dim(1)?;
-            let d_x = this.backward(&Values::of(&input)?, &Values::of(gradient)?)?;
+            let d_x = this.backward(&Values::of(&input)?, &Values::of(gradient)?, &mode)?;
             Tensor::from_vec(d_x, (rows, inputs), input.device()).map(Some)
         })
     }
 
+    /// Width of a row that comes out.
+    pub fn outputs(&self) -> usize {
+        self.bias.var().elem_count()
+    }
+
     /// Hands the parameters their gradients and returns that of `x`.
-    fn backward(&self, x: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
-        self.parameters_backward(x, gradient)?;
-        let (inputs, outputs) = self.weight.var().dims2().map(|(o, i)| (i, o))?;
-        let weight = self.weight.read()?;
+    fn backward(&self, x: &[f32], gradient: &[f32], mode: &Mode) -> Result<Vec<f32>> {
+        let (outputs, inputs) = self.weight.var().dims2()?;
+        self.parameters_backward(&rows_seen(x, inputs, mode), gradient)?;
+        let weight = self.weight_seen(mode)?;
         Ok(product(Matrix::new(gradient, outputs), Matrix::new(&weight, inputs)))
+    }
+
+    /// The weight as the forward pass sees it.
+    fn weight_seen(&self, mode: &Mode) -> Result<Seen<'_>> {
+        let inputs = self.weight.var().dim(1)?;
+        let weight = self.weight.read()?;
+        Ok(match mode.quantized {
+            None => Seen::Stored(weight),
+            Some(int8) => Seen::Rounded(Rows::of_weights(&weight, inputs, int8.weights).values()),
+        })
     }
 
     fn parameters_backward(&self, x: &[f32], gradient: &[f32]) -> Result<()> {
@@ -88,8 +104,12 @@ impl Linear {
         self.bias.add_gradient(column_sums(gradient, outputs))
     }
 
-    fn apply(&self, x: &[f32]) -> Result<Vec<f32>> {
-        Ok(linear(x, &self.weight.read()?, &self.bias.read()?))
+    fn apply(&self, x: &[f32], mode: &Mode) -> Result<Vec<f32>> {
+        let (weight, bias) = (self.weight.read()?, self.bias.read()?);
+        Ok(match mode.quantized {
+            None => linear(x, &weight, &bias),
+            Some(int8) => quantized::linear(x, &weight, &bias, int8.weights),
+        })
     }
 }
 
@@ -159,19 +179,19 @@ impl Block {
         mode: &Mode,
         site: u64,
     ) -> Result<(Vec<f32>, Saved)> {
-        let width = x.dim(1)?;
+        let width = self.query.outputs();
         let input = Values::of(x)?;
-        let query = self.query.apply(&input)?;
-        let key = self.key.apply(&input)?;
-        let value = self.value.apply(&input)?;
+        let query = self.query.apply(&input, mode)?;
+        let key = self.key.apply(&input, mode)?;
+        let value = self.value.apply(&input, mode)?;
         let sentences = self.sentences(batch, mode, site);
         let context = attention::forward(&sentences, &query, &key, &value, width);
-        let attended = self.attention_output.apply(&context)?;
+        let attended = self.attention_output.apply(&context, mode)?;
         let (middle, attention_norm) =
             self.attention_norm.forward(attended, &input, mode, site + 1)?;
-        let before_gelu = self.intermediate.apply(&middle)?;
+        let before_gelu = self.intermediate.apply(&middle, mode)?;
         let after_gelu = gelu::forward(&before_gelu);
-        let fed = self.output.apply(&after_gelu)?;
+        let fed = self.output.apply(&after_gelu, mode)?;
         let (out, output_norm) = self.output_norm.forward(fed, &middle, mode, site + 2)?;
         let x = x.detach();
         let saved = Saved {
@@ -197,20 +217,20 @@ impl Block {
         site: u64,
         gradient: &Tensor,
     ) -> Result<Vec<f32>> {
-        let width = gradient.dim(1)?;
+        let (hidden, width) = (gradient.dim(1)?, self.query.outputs());
         let d_sum =
             self.output_norm.backward(Values::of(gradient)?.to_vec(), &saved.output_norm)?;
         let mut d_fed = d_sum.clone();
         mode.drop(&mut d_fed, site + 2);
-        let mut d_inner = self.output.backward(&saved.after_gelu, &d_fed)?;
+        let mut d_inner = self.output.backward(&saved.after_gelu, &d_fed, mode)?;
         gelu::backward(&mut d_inner, &saved.before_gelu);
-        let mut d_middle = self.intermediate.backward(&saved.middle, &d_inner)?;
+        let mut d_middle = self.intermediate.backward(&saved.middle, &d_inner, mode)?;
         add(&mut d_middle, &d_sum);
 
         let mut d_x = self.attention_norm.backward(d_middle, &saved.attention_norm)?;
         let mut d_attended = d_x.clone();
         mode.drop(&mut d_attended, site + 1);
-        let d_context = self.attention_output.backward(&saved.context, &d_attended)?;
+        let d_context = self.attention_output.backward(&saved.context, &d_attended, mode)?;
         let sentences = self.sentences(batch, mode, site);
         let parts = attention::backward(
             &sentences,
@@ -221,12 +241,13 @@ impl Block {
             width,
         );
         let x = Values::of(&saved.x)?;
+        let x = rows_seen(&x, hidden, mode);
         for (linear, d) in [&self.query, &self.key, &self.value].into_iter().zip(&parts) {
             linear.parameters_backward(&x, d)?;
             add_product(
                 &mut d_x,
                 Matrix::new(d, width),
-                Matrix::new(&linear.weight.read()?, width),
+                Matrix::new(&linear.weight_seen(mode)?, hidden),
             );
         }
         Ok(d_x)

@@ -4,12 +4,17 @@
 
 use super::block::{Block, Linear, Norm};
 use super::{Batch, Mode};
+use crate::export::{EMBEDDING_GROUP, EmbeddingBits, int8};
 use candle_core::{D, DType, Result, Tensor};
 use edge_runtime::graph::Activation;
 
 /// `x · weightᵀ + bias`.
 pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
-    let weight = linear.weight.var().as_tensor();
+    let weight = &linear.weight.seen()?;
+    if let Some(int8) = mode.quantized {
+        let (x, weight) = (rounded(x, 127)?, rounded(weight, int8.weights.largest())?);
+        return x.matmul(&weight.t()?)?.broadcast_add(linear.bias.var().as_tensor());
+    }
     let product = if mode.precision == DType::F32 {
         x.matmul(&weight.t()?)?
     } else {
@@ -17,6 +22,27 @@ pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
         x.matmul(&weight.t()?)?.to_dtype(DType::F32)?
     };
     product.broadcast_add(linear.bias.var().as_tensor())
+}
+
+/// `x` with its rows rounded to −`most`…`most`; the backward pass takes that for the identity.
+pub fn rounded(x: &Tensor, most: i8) -> Result<Tensor> {
+    let most = f64::from(most);
+    let values = x.detach();
+    let largest = values.abs()?.max_keepdim(D::Minus1)?.clamp(1e-30, f32::MAX)?;
+    let scale = (largest / most)?;
+    let rounded = values.broadcast_div(&scale)?.round()?.broadcast_mul(&scale)?;
+    x + (rounded - values)?
+}
+
+/// Word embeddings, `[rows, hidden]`, rounded to so many bits.
+pub fn words(x: &Tensor, bits: EmbeddingBits) -> Result<Tensor> {
+    match bits {
+        EmbeddingBits::Eight => rounded(x, 127),
+        EmbeddingBits::Four => {
+            let group = int8::group(x.dim(1)?, EMBEDDING_GROUP);
+            rounded(&x.reshape(((), group))?, 7)?.reshape(x.shape())
+        }
+    }
 }
 
 /// `norm(x)`.
@@ -84,7 +110,7 @@ fn attention(
     mode: &Mode,
     site: u64,
 ) -> Result<(Tensor, Tensor)> {
-    let width = x.dim(1)?;
+    let width = b.query.outputs();
     let (sentences, longest) = (batch.sentences(), batch.longest());
     let size = width / b.heads;
     let device = x.device();

@@ -3,7 +3,7 @@
 use super::attach::attach;
 use super::block::{Block, Linear, Norm};
 use super::parameter::{Parameter, Values};
-use super::{Batch, Mode, composed, kernels};
+use super::{Batch, Mode, composed, kernels, quantized};
 use crate::checkpoint::{Config, Pooling};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var};
@@ -165,11 +165,16 @@ impl Network {
         let e = &self.embeddings;
         let ids = Tensor::new(&*batch.ids, &self.device)?;
         let positions = Tensor::new(positions, &self.device)?;
-        let mut sum = (e.words.var().index_select(&ids, 0)?
-            + e.positions.var().index_select(&positions, 0)?)?;
+        let mut words = e.words.var().index_select(&ids, 0)?;
+        let mut places = e.positions.var().index_select(&positions, 0)?;
         if let Some(types) = &e.types {
-            sum = sum.broadcast_add(&types.var().narrow(0, 0, 1)?)?;
+            places = places.broadcast_add(&types.var().narrow(0, 0, 1)?)?;
         }
+        if let Some(int8) = mode.quantized {
+            words = composed::words(&words, int8.embeddings)?;
+            places = composed::rounded(&places, 127)?;
+        }
+        let sum = (words + places)?;
         composed::dropout(&composed::norm(&sum, &e.norm)?, mode, 0)
     }
 
@@ -185,9 +190,13 @@ impl Network {
         for (id, position) in batch.ids.iter().zip(&positions) {
             sum.extend(row(&words, *id));
             place.extend(row(&places, *position));
+            let last = sum.len() - width;
             if let Some(kind) = &kind {
-                let last = place.len() - width;
                 kernels::add(&mut place[last..], &kind[..width]);
+            }
+            if let Some(int8) = mode.quantized {
+                quantized::word(&mut sum[last..], int8.embeddings);
+                quantized::byte_row(&mut place[last..]);
             }
         }
         let quiet = Mode { training: None, ..*mode };
@@ -218,11 +227,13 @@ impl Network {
 impl Head {
     fn forward(&self, hidden: &Tensor, batch: &Batch, mode: &Mode, site: u64) -> Result<Tensor> {
         let f32_mode = Mode { precision: candle_core::DType::F32, ..*mode };
+        // The exporter leaves the classifier in floats.
+        let last_mode = Mode { quantized: None, ..f32_mode };
         let pooled = pool(hidden, batch, self.pooling, mode)?;
         let dense = self.dense.forward(&pooled, &f32_mode)?;
         let dense =
             if self.activation == Activation::Relu { dense.relu()? } else { dense.tanh()? };
-        self.classifier.forward(&composed::dropout(&dense, mode, site)?, &f32_mode)
+        self.classifier.forward(&composed::dropout(&dense, mode, site)?, &last_mode)
     }
 }
 

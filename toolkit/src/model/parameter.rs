@@ -3,12 +3,14 @@
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, Device, Result, Storage, StorageRef, Tensor, Var};
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A trained tensor, f32, under its name in `model.safetensors`.
 pub struct Parameter {
     name: String,
     value: Var,
+    /// What the network sees in place of the value.
+    masked: OnceLock<Var>,
     gradient: Mutex<Option<Gradient>>,
 }
 
@@ -38,7 +40,8 @@ impl Parameter {
         device: &Device,
     ) -> Result<Arc<Self>> {
         let value = Var::from_vec(values, shape, device)?;
-        Ok(Arc::new(Parameter { name: name.into(), value, gradient: Mutex::new(None) }))
+        let name = name.into();
+        Ok(Arc::new(Parameter { name, value, masked: OnceLock::new(), gradient: Mutex::new(None) }))
     }
 
     /// Its name in `model.safetensors`.
@@ -49,6 +52,40 @@ impl Parameter {
     /// Its value, as a variable of candle's.
     pub fn var(&self) -> &Var {
         &self.value
+    }
+
+    /// What the network sees in place of the value, if that is another: its unmasked elements, and zeros.
+    pub fn masked(&self) -> Option<&Var> {
+        self.masked.get()
+    }
+
+    /// Makes the network see `values` in place of the value. What the backward pass leaves is the gradient
+    /// of what is seen.
+    ///
+    /// # Errors
+    /// candle's, if their number differs.
+    pub fn set_masked(&self, values: Vec<f32>) -> Result<()> {
+        let values = Tensor::from_vec(values, self.value.shape(), self.value.device())?;
+        match self.masked.get() {
+            Some(masked) => masked.set(&values),
+            None => {
+                let masked = Var::from_tensor(&values)?;
+                self.masked.get_or_init(|| masked);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the network sees, with the gradient of the value.
+    ///
+    /// # Errors
+    /// candle's.
+    pub(super) fn seen(&self) -> Result<Tensor> {
+        let value = self.value.as_tensor();
+        match self.masked.get() {
+            None => Ok(value.clone()),
+            Some(masked) => value + (masked.as_detached_tensor() - value.detach())?,
+        }
     }
 
     /// Whether weight decay applies: to matrices, not to biases and norms.
@@ -136,12 +173,12 @@ impl Parameter {
         }
     }
 
-    /// The value, to be read on the CPU.
+    /// What the network sees, to be read on the CPU.
     ///
     /// # Errors
     /// If it is on another device.
     pub fn read(&self) -> Result<Values<'_>> {
-        Values::of(&self.value)
+        Values::of(self.masked.get().unwrap_or(&self.value))
     }
 }
 

@@ -48,7 +48,12 @@ fn exits(network: &Network, policy: Option<ExitPolicy>) -> Option<Exits> {
 fn tensors(network: &Network, precision: DType) -> Result<HashMap<String, Tensor>, Error> {
     let parameters = network.parameters();
     let tensors = parameters.iter().map(|p| {
-        let value = p.var().as_detached_tensor().to_device(&Device::Cpu)?.to_dtype(precision)?;
+        let value = p
+            .masked()
+            .unwrap_or(p.var())
+            .as_detached_tensor()
+            .to_device(&Device::Cpu)?
+            .to_dtype(precision)?;
         Ok((p.name().to_owned(), value))
     });
     tensors.collect::<candle_core::Result<_>>().map_err(Error::Compute)

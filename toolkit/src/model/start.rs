@@ -5,7 +5,7 @@ use super::network::{Embeddings, Head, Network};
 use super::parameter::Parameter;
 use super::{names, weights};
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Config, ModelType, Pooling};
+use crate::checkpoint::{Checkpoint, Config, ModelType, Pooling, Widths};
 use crate::rng::Rng;
 use candle_core::Device;
 use edge_runtime::graph::Activation;
@@ -204,15 +204,22 @@ impl Maker<'_> {
     }
 
     fn block(&self, index: usize) -> Result<Block, Error> {
-        let Config { hidden, intermediate, heads, activation, model_type, .. } = self.start.config;
+        let config = &self.start.config;
+        let Config { hidden, activation, model_type, .. } = *config;
+        let Widths { heads, intermediate } = config.widths(index);
+        let attended = heads * config.head_size();
         let new = names::layer(model_type, index);
         let old = names::layer(self.start.from.config.model_type, self.start.layers[index]);
-        let square = |new: &str, old: &str| self.linear(self.name(new), old, [hidden, hidden]);
+        let by_head = |new: &str, old: &str| self.linear(self.name(new), old, [attended, hidden]);
         Ok(Block {
-            query: square(&new.query, &old.query)?,
-            key: square(&new.key, &old.key)?,
-            value: square(&new.value, &old.value)?,
-            attention_output: square(&new.attention_output, &old.attention_output)?,
+            query: by_head(&new.query, &old.query)?,
+            key: by_head(&new.key, &old.key)?,
+            value: by_head(&new.value, &old.value)?,
+            attention_output: self.linear(
+                self.name(&new.attention_output),
+                &old.attention_output,
+                [hidden, attended],
+            )?,
             attention_norm: self.norm(self.name(&new.attention_norm), &old.attention_norm)?,
             intermediate: self.linear(
                 self.name(&new.intermediate),

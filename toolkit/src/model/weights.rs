@@ -2,7 +2,7 @@
 
 use super::names;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Config, ModelType, Pooling};
+use crate::checkpoint::{Checkpoint, Config, ModelType, Pooling, Widths};
 use edge_runtime::graph::{Activation, Norm};
 
 /// A linear layer.
@@ -29,9 +29,11 @@ pub struct Embeddings {
 /// One encoder layer.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Queries, keys and values side by side: `[hidden, 3 · hidden]`.
+    /// Queries, keys and values side by side: `[hidden, 3 · heads · head size]`.
     pub qkv: Linear,
-    /// Applied to the heads side by side.
+    /// The number of attention heads.
+    pub heads: usize,
+    /// Applied to the heads side by side: `[heads · head size, hidden]`.
     pub attention_output: Linear,
     /// After the attention.
     pub attention_norm: Norm,
@@ -93,7 +95,7 @@ fn norm(c: &Checkpoint, name: &str) -> Result<Norm, Error> {
 }
 
 /// Checkpoints of a classifier put the encoder behind its name, those of a bare encoder do not.
-pub(super) fn prefix(c: &Checkpoint) -> &'static str {
+pub(crate) fn prefix(c: &Checkpoint) -> &'static str {
     let prefix = names::prefix(c.config.model_type);
     if c.has(&format!("{prefix}embeddings.word_embeddings.weight")) { prefix } else { "" }
 }
@@ -123,17 +125,20 @@ pub fn embeddings(c: &Checkpoint) -> Result<Embeddings, Error> {
 /// # Errors
 /// [`Error::Tensor`].
 pub fn layer(c: &Checkpoint, index: usize) -> Result<Layer, Error> {
-    let Config { hidden, intermediate, .. } = c.config;
+    let hidden = c.config.hidden;
+    let Widths { heads, intermediate } = c.config.widths(index);
+    let attended = heads * c.config.head_size();
     let names = names::layer(c.config.model_type, index);
     let at = |name: &str| format!("{}{name}", prefix(c));
-    let square = |name: &str| Linear::read(c, &at(name), hidden, hidden);
+    let by_head = |name: &str| Linear::read(c, &at(name), hidden, attended);
     Ok(Layer {
         qkv: Linear::side_by_side(&[
-            square(&names.query)?,
-            square(&names.key)?,
-            square(&names.value)?,
+            by_head(&names.query)?,
+            by_head(&names.key)?,
+            by_head(&names.value)?,
         ]),
-        attention_output: square(&names.attention_output)?,
+        heads,
+        attention_output: Linear::read(c, &at(&names.attention_output), attended, hidden)?,
         attention_norm: norm(c, &at(&names.attention_norm))?,
         intermediate: Linear::read(c, &at(&names.intermediate), hidden, intermediate)?,
         output: Linear::read(c, &at(&names.output), intermediate, hidden)?,

@@ -6,6 +6,7 @@ use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
 use crate::data::{Columns, Dataset, hold_out, hub::Hub};
 use crate::export::{Precision, export};
+use crate::model::Mode;
 use crate::train::recipe::Recipe;
 use crate::train::{load, predict, tokenizer};
 use candle_core::Device;
@@ -117,7 +118,7 @@ pub fn outcomes(
     let tokenizer = tokenizer(&checkpoint, checkpoint.config.max_tokens)?;
     let ids = examples.texts.iter().map(|t| Ok(tokenizer.encode(t).map_err(Error::Tokenizer)?.ids));
     let ids = ids.collect::<Result<Vec<_>, Error>>()?;
-    let logits = predict(&network, &ids, &AtomicBool::new(false), &mut progress)?;
+    let logits = predict(&network, &Mode::predict(), &ids, &AtomicBool::new(false), &mut progress)?;
     let outcomes = Outcomes {
         layers_total: network.config.layers,
         exits: network.heads.iter().map(|h| h.layers).collect(),

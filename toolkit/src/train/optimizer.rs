@@ -145,6 +145,10 @@ impl AdamW {
                     (m.to_device(&Device::Cpu)?, v.to_device(&Device::Cpu)?)
                 }
             };
+            if let Some(masked) = p.masked() {
+                let masked = masked.as_detached_tensor().to_device(&Device::Cpu)?;
+                state.insert(format!("masked.{}", p.name()), masked);
+            }
             state.insert(format!("m.{}", p.name()), m);
             state.insert(format!("v.{}", p.name()), v);
             state.insert(
@@ -169,6 +173,9 @@ impl AdamW {
                 Ok(tensor.reshape(p.var().shape())?.to_device(p.var().device())?)
             };
             p.var().set(&stored("w")?)?;
+            if state.contains_key(&format!("masked.{}", p.name())) {
+                p.set_masked(stored("masked")?.flatten_all()?.to_vec1()?)?;
+            }
             match moments {
                 Moments::Cpu { m, v } => {
                     *m = stored("m")?.flatten_all()?.to_vec1()?;

@@ -8,10 +8,11 @@ use super::run::{Event, Options};
 use super::teacher;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
+use crate::compress::sparsity::Masks;
 use crate::data::hub::Hub;
 use crate::model::block::Linear;
 use crate::model::network::{Network, Output};
-use crate::model::{Batch, Heads, Parameter, Start, start};
+use crate::model::{Batch, Heads, Int8, Parameter, Start, start};
 use crate::rng::Rng;
 use candle_core::Device;
 use std::path::Path;
@@ -27,6 +28,10 @@ pub(super) struct Plan {
     pub teacher: Option<TeacherAnswers>,
     /// From the student's hidden states to the teacher's, where their widths differ.
     pub projections: Vec<Linear>,
+    /// Of the weights that become zero.
+    pub masks: Option<Masks>,
+    /// How it is rounded.
+    pub quantized: Option<Int8>,
     /// Those of the recipe, with the layer map filled in.
     pub losses: Losses,
     pub steps_per_epoch: usize,
@@ -92,12 +97,16 @@ impl Plan {
             network.heads.iter().map(|h| h.layers).collect::<Vec<_>>(),
         )));
         let tokenizer = from.tokenizer()?;
+        let masks = recipe.sparsity.as_ref().map(|s| Masks::new(&network, s)).transpose()?;
+        let quantized = recipe.quantize.map(|q| q.int8().map_err(Error::Unfit)).transpose()?;
         Ok(Plan {
             corpus,
             tokenizer,
             network,
             teacher,
             projections,
+            masks,
+            quantized,
             losses,
             steps_per_epoch,
             steps,
@@ -109,6 +118,7 @@ impl Plan {
         let mut all = self.network.parameters();
         // They have no bias: that of the pair is not trained.
         all.extend(self.projections.iter().map(|p| p.weight.clone()));
+        all.extend(self.masks.iter().flat_map(Masks::parameters));
         all
     }
 
@@ -149,12 +159,16 @@ fn student(
     let layers = chosen_layers(recipe, from);
     let mut config = from.config.clone();
     config.layers = layers.len();
+    if !from.config.pruned.is_empty() {
+        config.pruned = layers.iter().map(|layer| from.config.widths(*layer)).collect();
+    }
     config.labels = labels.to_vec();
     if let Some(architecture) = model.architecture {
         config.model_type = architecture.into();
     }
     if let Some(hidden) = model.hidden {
         config.hidden = hidden;
+        config.pruned.clear();
         config.heads = model.heads.unwrap_or(hidden / 32);
         config.intermediate = model.intermediate.unwrap_or(4 * hidden);
         if config.heads == 0 || hidden % config.heads != 0 {
@@ -270,11 +284,14 @@ fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Err
              for each of the student's {layers}"
         )));
     }
-    if losses.attention > 0.0 && student.config.heads != teacher.config.heads {
+    let heads = |n: &Network| n.blocks.iter().map(|b| b.heads).collect::<Vec<_>>();
+    let (of_student, of_teacher) = (heads(student), heads(teacher));
+    if losses.attention > 0.0
+        && of_student.iter().chain(&of_teacher).any(|h| *h != student.config.heads)
+    {
         return Err(Error::Unfit(format!(
-            "losses.attention needs as many attention heads in both; the student has {}, the \
-             teacher {}",
-            student.config.heads, teacher.config.heads
+            "losses.attention needs as many attention heads in every layer of both; the student \
+             has {of_student:?}, the teacher {of_teacher:?}"
         )));
     }
     Ok(())

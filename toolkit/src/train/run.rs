@@ -9,6 +9,7 @@ use super::recipe::Recipe;
 use super::state::{self, Position};
 use super::{check, teacher};
 use crate::Error;
+use crate::compress::sparsity::Masks;
 use crate::data::batches;
 use crate::model::network::Output;
 use crate::model::{Mode, save};
@@ -95,10 +96,12 @@ pub fn train(
             )));
         }
         state::restore(&work, &mut optimizer, stored.step)?;
+        plan.masks.as_mut().map_or(Ok(()), Masks::restore)?;
         position = stored;
         observe(Event::Note(format!("going on after step {} of {}", position.step, plan.steps)));
     } else {
         state::begin(&work)?;
+        plan.masks.as_mut().map_or(Ok(()), |m| m.hide(0, plan.steps))?;
     }
     let mut metrics = match position.step {
         0 => Metrics::create(&work)?,
@@ -245,6 +248,7 @@ impl Plan {
                 precision: options.precision,
                 attention: recipe.losses.attention > 0.0,
                 fused: options.device.is_cpu(),
+                quantized: self.quantized,
             };
             let output = self.network.forward(&batch, &mode)?;
             let teacher = self.teacher_layers(rows, &batch)?;
@@ -268,9 +272,11 @@ impl Plan {
             let (r, l) = score(&output, &labels)?;
             (right, labelled) = (right + r, labelled + l);
         }
+        self.masks.as_ref().map_or(Ok(()), Masks::pass_on)?;
         record.accuracy = (labelled > 0).then(|| right as f64 / labelled as f64);
         let clip = (t.clip > 0.0).then_some(t.clip);
         record.gradient_norm = optimizer.step(rate, chosen.len() as f64, clip)?.norm;
+        self.masks.as_mut().map_or(Ok(()), |m| m.hide(step, self.steps))?;
         Ok(record)
     }
 
@@ -281,7 +287,8 @@ impl Plan {
             return Ok(Vec::new());
         }
         let ids: Vec<_> = rows.iter().map(|row| &self.corpus.ids[*row]).collect();
-        let logits = teacher::predict(&self.network, &ids, stop, &mut |_, _| {})?;
+        let mode = Mode { quantized: self.quantized, ..Mode::predict() };
+        let logits = teacher::predict(&self.network, &mode, &ids, stop, &mut |_, _| {})?;
         let exits = self.network.heads.len();
         Ok((0..exits)
             .map(|exit| {

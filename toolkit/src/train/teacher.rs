@@ -15,17 +15,19 @@ use std::sync::atomic::AtomicBool;
 /// Sentences that are asked at once.
 const BATCH: usize = 64;
 
-/// The logits of a network for texts of these token ids, `[texts][exits][labels]`, in their order.
+/// The logits of a network for texts of these token ids, `[texts][exits][labels]`, in their order. It is
+/// computed as `mode` says, but on the CPU always in the fast form.
 ///
 /// # Errors
 /// [`Error::Compute`]; [`Error::Interrupted`] if `stop` is set.
 pub fn predict<S: AsRef<[u32]>>(
     network: &Network,
+    mode: &Mode,
     ids: &[S],
     stop: &AtomicBool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<Vec<f32>>>, Error> {
-    let mode = Mode { fused: network.device.is_cpu(), ..Mode::predict() };
+    let mode = Mode { fused: network.device.is_cpu(), ..*mode };
     let lengths: Vec<usize> = ids.iter().map(|ids| ids.as_ref().len()).collect();
     let mut logits = vec![Vec::new(); ids.len()];
     let mut done = 0;
@@ -61,7 +63,7 @@ pub fn cached(
     {
         return Ok(logits.flatten_all()?.to_vec1()?);
     }
-    let logits = predict(network, &corpus.ids, stop, progress)?;
+    let logits = predict(network, &Mode::predict(), &corpus.ids, stop, progress)?;
     let rows = logits.len();
     let last: Vec<f32> = logits.into_iter().filter_map(|mut exits| exits.pop()).flatten().collect();
     let classes = last.len() / rows.max(1);

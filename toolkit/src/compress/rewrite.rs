@@ -1,0 +1,63 @@
+//! Writing a checkpoint anew with other weights.
+
+use crate::Error;
+use crate::checkpoint::{Checkpoint, read_file};
+use crate::model::{copy_files, replace_folder, write_tensors};
+use candle_core::{Device, Tensor, safetensors};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What a checkpoint's files say, to be changed.
+pub(super) struct Rewritten {
+    /// The weights as they are stored, by name.
+    pub tensors: HashMap<String, Tensor>,
+    /// `config.json`.
+    pub config: Value,
+    /// `exits.json`, if there is one. Its policy is gone: it promised an accuracy that the changed
+    /// weights do not have.
+    pub exits: Option<Value>,
+}
+
+/// What is no part of the checkpoint itself, but says how the one before was measured.
+const OF_OLD_WEIGHTS: [&str; 4] = ["README.md", "curve.csv", "curve.svg", "model.edge"];
+
+impl Rewritten {
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Checkpoint`].
+    pub fn read(folder: &Path, opened: &Checkpoint) -> Result<Self, Error> {
+        let json = |name: &str| {
+            let path = folder.join(name);
+            serde_json::from_slice::<Value>(&read_file(&path)?)
+                .map_err(|e| Error::checkpoint(&path, e.to_string()))
+        };
+        let mut exits = opened.exits.as_ref().map(|_| json("exits.json")).transpose()?;
+        if let Some(Value::Object(exits)) = &mut exits {
+            exits.remove("policy");
+        }
+        let tensors = safetensors::load(opened.weights_path(), &Device::Cpu)?;
+        Ok(Rewritten { tensors, config: json("config.json")?, exits })
+    }
+
+    /// Writes it to `output`, with all other files of `folder` that hold for it too.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, folder: &Path, output: &Path) -> Result<(), Error> {
+        let mut changed = vec!["model.safetensors", "config.json", "exits.json"];
+        changed.extend(OF_OLD_WEIGHTS);
+        let json = [("config.json", Some(&self.config)), ("exits.json", self.exits.as_ref())];
+        replace_folder(output, |new| {
+            copy_files(folder, new, &changed)?;
+            for (name, value) in json {
+                let Some(value) = value else { continue };
+                let text = serde_json::to_string_pretty(value).expect("plain JSON") + "\n";
+                let path = new.join(name);
+                std::fs::write(&path, text).map_err(|e| Error::io(&path, e))?;
+            }
+            write_tensors(&self.tensors, &new.join("model.safetensors"))
+        })
+    }
+}

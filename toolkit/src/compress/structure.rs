@@ -1,0 +1,196 @@
+//! Structured pruning: attention heads and neurons of the feed-forward networks are taken out whole, so
+//! that what is left is smaller and faster on every machine.
+//!
+//! What a part is worth is how much the loss would change without it, to first order: |a · ∂L/∂a| for
+//! its output a, summed over sentences (heads: Michel et al. 2019, "Are Sixteen Heads Really Better than
+//! One?"; neurons: Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient
+//! Inference"). Both norm the scores of a layer by their Euclidean length before layers are compared.
+
+use super::rewrite::Rewritten;
+use crate::Error;
+use crate::checkpoint::{Checkpoint, Widths};
+use crate::model::network::Network;
+use crate::model::{Batch, Gradient, Linear, Mode, Values, names, weights};
+use crate::train::loss::{Losses, Targets};
+use candle_core::Tensor;
+use serde_json::json;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What every head and every neuron is worth, by layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Importance {
+    /// `[layers][heads]`.
+    pub heads: Vec<Vec<f64>>,
+    /// `[layers][intermediate]`.
+    pub neurons: Vec<Vec<f64>>,
+}
+
+/// The parts that stay, ascending, by layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Attention heads.
+    pub heads: Vec<Vec<usize>>,
+    /// Neurons of the feed-forward networks.
+    pub neurons: Vec<Vec<usize>>,
+}
+
+/// A neuron takes part in products of so many at once: widths are whole multiples of it, where a layer
+/// had that many.
+pub const NEURONS: usize = 64;
+
+/// What the parts of a network are worth for the cross-entropy of all exits with the labels of these
+/// sentences, given as token ids.
+///
+/// # Errors
+/// [`Error::Interrupted`] if `stop` is set, [`Error::Compute`].
+pub fn importance<S: AsRef<[u32]>>(
+    network: &Network,
+    sentences: &[(S, u32)],
+    stop: &AtomicBool,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Importance, Error> {
+    let size = network.config.head_size();
+    let blocks = &network.blocks;
+    let mut all = Importance {
+        heads: blocks.iter().map(|b| vec![0.0; b.heads]).collect(),
+        neurons: blocks.iter().map(|b| vec![0.0; b.intermediate.outputs()]).collect(),
+    };
+    let fused = network.device.is_cpu();
+    let mode = Mode { training: Some((0.0, 0)), fused, ..Mode::predict() };
+    for (done, (ids, label)) in sentences.iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted { step: None });
+        }
+        let batch = Batch::new([ids]);
+        let output = network.forward(&batch, &mode)?;
+        let labels = [Some(*label)];
+        let targets =
+            Targets { labels: &labels, teacher_logits: None, teacher: None, projections: &[] };
+        let loss = Losses::default().of(&output, &batch, &targets)?;
+        network.absorb(&mut loss.total.backward()?)?;
+        for (layer, block) in blocks.iter().enumerate() {
+            let of_columns = by_input(&block.attention_output)?;
+            for (sum, head) in all.heads[layer].iter_mut().zip(of_columns.chunks_exact(size)) {
+                *sum += head.iter().sum::<f64>().abs();
+            }
+            let of_neurons = by_input(&block.output)?;
+            all.neurons[layer].iter_mut().zip(of_neurons).for_each(|(sum, v)| *sum += v.abs());
+        }
+        network.parameters().iter().for_each(|p| drop(p.take_gradient()));
+        progress(done + 1, sentences.len());
+    }
+    all.heads.iter_mut().chain(&mut all.neurons).for_each(|scores| {
+        let length = scores.iter().map(|s| s * s).sum::<f64>().sqrt();
+        scores.iter_mut().for_each(|s| *s /= length.max(f64::MIN_POSITIVE));
+    });
+    Ok(all)
+}
+
+/// a · ∂L/∂a for every input a of a linear layer, summed over the rows. With y = W a that is
+/// Σₒ W · ∂L/∂W, for ∂L/∂W = ∂L/∂y aᵀ and ∂L/∂a = Wᵀ ∂L/∂y.
+fn by_input(linear: &Linear) -> Result<Vec<f64>, Error> {
+    let weight = linear.weight.var();
+    let mut sums = vec![0.0; weight.dim(1)?];
+    let Some(gradient) = linear.weight.take_gradient() else { return Ok(sums) };
+    let Gradient::Dense(gradient) = gradient else {
+        unreachable!("only embeddings have gradients of rows")
+    };
+    let cpu = |t: &Tensor| t.to_device(&candle_core::Device::Cpu)?.contiguous();
+    let (weight, gradient) = (cpu(weight.as_tensor())?, cpu(&gradient)?);
+    let (weight, gradient) = (Values::of(&weight)?, Values::of(&gradient)?);
+    for (w, g) in weight.chunks_exact(sums.len()).zip(gradient.chunks_exact(sums.len())) {
+        for ((sum, w), g) in sums.iter_mut().zip(w).zip(g) {
+            *sum += f64::from(*w) * f64::from(*g);
+        }
+    }
+    Ok(sums)
+}
+
+impl Importance {
+    /// The parts that stay if a share of all heads and a share of all neurons do, 0 to 1: those that are
+    /// worth the most, in whatever layer, but at least one head and [`NEURONS`] neurons in each.
+    pub fn keep(&self, heads: f64, neurons: f64) -> Kept {
+        Kept { heads: most(&self.heads, heads, 1), neurons: most(&self.neurons, neurons, NEURONS) }
+    }
+}
+
+/// Of all scores together the largest `share`; in each layer a multiple of `step`, if it has that many.
+fn most(scores: &[Vec<f64>], share: f64, step: usize) -> Vec<Vec<usize>> {
+    let mut all: Vec<f64> = scores.iter().flatten().copied().collect();
+    all.sort_by(|a, b| b.total_cmp(a));
+    let number = (share * all.len() as f64).round() as usize;
+    let least = all.get(number.saturating_sub(1)).copied().unwrap_or(f64::INFINITY);
+    let of_layer = |scores: &Vec<f64>| {
+        let step = step.min(scores.len());
+        let passing = scores.iter().filter(|s| **s >= least).count();
+        let steps = ((passing as f64 / step as f64).round() as usize).max(1);
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        order.truncate(if passing == scores.len() { passing } else { steps * step });
+        order.sort_unstable();
+        order
+    };
+    scores.iter().map(of_layer).collect()
+}
+
+/// Writes `checkpoint` to `output` with the parts in `kept` alone. The exit policy is left out: the
+/// accuracy that it promised is gone until the rest is trained.
+///
+/// # Errors
+/// [`Error::Checkpoint`], [`Error::Io`].
+///
+/// # Panics
+/// If `kept` is not of this checkpoint.
+pub fn prune(checkpoint: &Path, kept: &Kept, output: &Path) -> Result<(), Error> {
+    let opened = Checkpoint::open(checkpoint)?;
+    let config = &opened.config;
+    let mut new = Rewritten::read(checkpoint, &opened)?;
+    let mut widths = Vec::new();
+    for (layer, (heads, neurons)) in kept.heads.iter().zip(&kept.neurons).enumerate() {
+        let size = config.head_size();
+        let rows = |parts: &[usize], size: usize| -> Vec<u32> {
+            parts.iter().flat_map(|p| (p * size..(p + 1) * size).map(|r| r as u32)).collect()
+        };
+        let (of_heads, of_neurons) = (rows(heads, size), rows(neurons, 1));
+        let names = names::layer(config.model_type, layer);
+        let prefix = weights::prefix(&opened);
+        let mut select = |module: &str, part: &str, dim: usize, rows: &[u32]| {
+            let name = format!("{prefix}{module}.{part}");
+            let tensor = new.tensors.get_mut(&name).ok_or_else(|| Error::Tensor {
+                path: opened.weights_path(),
+                tensor: name,
+                problem: "is missing".into(),
+            })?;
+            let rows = Tensor::new(rows, tensor.device())?;
+            *tensor = tensor.index_select(&rows, dim)?;
+            Ok::<_, Error>(())
+        };
+        for module in [&names.query, &names.key, &names.value] {
+            select(module, "weight", 0, &of_heads)?;
+            select(module, "bias", 0, &of_heads)?;
+        }
+        select(&names.attention_output, "weight", 1, &of_heads)?;
+        select(&names.intermediate, "weight", 0, &of_neurons)?;
+        select(&names.intermediate, "bias", 0, &of_neurons)?;
+        select(&names.output, "weight", 1, &of_neurons)?;
+        widths.push(Widths { heads: heads.len(), intermediate: neurons.len() });
+    }
+    new.config["layer_widths"] = json!(widths);
+    new.write(checkpoint, output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worthiest_stay_wherever_they_are() {
+        let scores = [vec![5.0, 1.0, 4.0], vec![0.1, 0.2, 0.3], vec![3.0, 2.0, 2.5]];
+        assert_eq!(most(&scores, 0.5, 1), [vec![0, 2], vec![2], vec![0, 1, 2]]);
+        assert_eq!(most(&scores, 1.0, 2), [vec![0, 1, 2]; 3]);
+        assert_eq!(most(&scores, 0.0, 1), [vec![0], vec![2], vec![0]]);
+        assert_eq!(most(&scores, 0.5, 2), [vec![0, 2], vec![1, 2], vec![0, 1, 2]]);
+        assert_eq!(most(&scores, 0.5, 64), [vec![0, 1, 2]; 3]);
+    }
+}

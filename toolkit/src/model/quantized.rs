@@ -1,0 +1,185 @@
+//! The runtime's int8 arithmetic in a network that is trained (Jacob et al. 2018, "Quantization and
+//! Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"): weights and rows of
+//! activations are rounded in the forward pass, and the backward pass takes rounding for the identity
+//! (the straight-through estimator, Bengio et al. 2013).
+//!
+//! Integers are kept as floats. Their products are sums of integers, exact in any order as long as they
+//! stay below 2²⁴, and so are the very integers that the runtime has.
+
+use super::Mode;
+use super::kernels::matmul::{Matrix, product};
+use super::parameter::Values;
+use crate::export::{EMBEDDING_GROUP, EmbeddingBits, WeightBits, int8};
+use rayon::prelude::*;
+use std::borrow::Cow;
+use std::ops::Deref;
+
+/// What is rounded, and how finely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Int8 {
+    /// The weights of the linear layers, a scale for each output.
+    pub weights: WeightBits,
+    /// The word embeddings.
+    pub embeddings: EmbeddingBits,
+}
+
+/// Rows of integers with a scale each: `value ≈ integer · scale`.
+pub(super) struct Rows {
+    pub integers: Vec<f32>,
+    pub scales: Vec<f32>,
+    width: usize,
+}
+
+impl Rows {
+    /// Activations, `[rows, width]`, as the runtime rounds them: to −127…127 by the largest of the row.
+    pub fn of_activations(x: &[f32], width: usize) -> Self {
+        Self::of(x, width, |row, integers| {
+            let largest = largest(row);
+            let inverse = 127.0 / largest.max(1e-30);
+            integers.iter_mut().zip(row).for_each(|(q, x)| *q = (x * inverse).round_ties_even());
+            largest * (1.0 / 127.0)
+        })
+    }
+
+    /// Weights, `[outputs, inputs]`, as the exporter rounds them.
+    pub fn of_weights(weight: &[f32], inputs: usize, bits: WeightBits) -> Self {
+        Self::of(weight, inputs, |row, integers| {
+            let scale = int8::scale(largest(row), bits.largest());
+            integers.iter_mut().zip(row).for_each(|(q, w)| *q = (w / scale).round_ties_even());
+            scale
+        })
+    }
+
+    fn of(x: &[f32], width: usize, round: impl Fn(&[f32], &mut [f32]) -> f32 + Sync) -> Self {
+        let mut integers = vec![0.0; x.len()];
+        let rows = integers.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width));
+        let scales = rows.map(|(integers, row)| round(row, integers)).collect();
+        Rows { integers, scales, width }
+    }
+
+    /// The numbers that they stand for.
+    pub fn values(mut self) -> Vec<f32> {
+        let rows = self.integers.par_chunks_exact_mut(self.width).zip(&self.scales);
+        rows.for_each(|(row, scale)| row.iter_mut().for_each(|v| *v *= scale));
+        self.integers
+    }
+}
+
+/// A weight as the forward pass sees it.
+pub(super) enum Seen<'a> {
+    Stored(Values<'a>),
+    Rounded(Vec<f32>),
+}
+
+impl Deref for Seen<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Seen::Stored(values) => values,
+            Seen::Rounded(values) => values,
+        }
+    }
+}
+
+/// Activations, `[rows, inputs]`, as a linear layer sees them.
+pub(super) fn rows_seen<'a>(x: &'a [f32], inputs: usize, mode: &Mode) -> Cow<'a, [f32]> {
+    match mode.quantized {
+        None => Cow::Borrowed(x),
+        Some(_) => Cow::Owned(Rows::of_activations(x, inputs).values()),
+    }
+}
+
+fn largest(row: &[f32]) -> f32 {
+    row.iter().fold(0.0, |m: f32, v| m.max(v.abs()))
+}
+
+/// `x · weightᵀ + bias` with the rounded rows of both: `x` is `[rows, inputs]`, `weight`
+/// `[outputs, inputs]`. Steps are those of the runtime, one after the other, and so are the results.
+pub(super) fn linear(x: &[f32], weight: &[f32], bias: &[f32], bits: WeightBits) -> Vec<f32> {
+    let inputs = weight.len() / bias.len();
+    let x = Rows::of_activations(x, inputs);
+    let weight = Rows::of_weights(weight, inputs, bits);
+    let mut out =
+        product(Matrix::new(&x.integers, inputs), Matrix::new(&weight.integers, inputs).t());
+    out.par_chunks_exact_mut(bias.len()).zip(&x.scales).for_each(|(out, scale)| {
+        for ((out, column), bias) in out.iter_mut().zip(&weight.scales).zip(bias) {
+            *out = *out * column * scale + bias;
+        }
+    });
+    out
+}
+
+/// Rounds a word's embedding in place.
+pub(super) fn word(row: &mut [f32], bits: EmbeddingBits) {
+    match bits {
+        EmbeddingBits::Eight => byte_row(row),
+        EmbeddingBits::Four => {
+            let group = int8::group(row.len(), EMBEDDING_GROUP);
+            row.chunks_exact_mut(group).for_each(|columns| rounded(columns, 7));
+        }
+    }
+}
+
+/// Rounds a position's embedding in place.
+pub(super) fn byte_row(row: &mut [f32]) {
+    rounded(row, 127);
+}
+
+fn rounded(row: &mut [f32], most: i8) {
+    let scale = int8::scale(largest(row), most);
+    row.iter_mut().for_each(|v| *v = (*v / scale).round_ties_even() * scale);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_runtime::graph::Activation;
+    use edge_runtime::kernels::isa::Isa;
+    use edge_runtime::kernels::qlinear::{PackedWeights, Scratch, qlinear};
+
+    #[test]
+    fn a_linear_layer_is_the_runtimes_to_the_bit() {
+        let mut rng = crate::rng::Rng::new(&[5]);
+        for (rows, inputs, outputs) in [(1, 1, 1), (3, 7, 5), (9, 384, 40), (4, 1536, 33)] {
+            let mut floats = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<f32>>();
+            let mut x = floats(rows * inputs);
+            x[..inputs].fill(0.0);
+            let (weight, bias) = (floats(outputs * inputs), floats(outputs));
+            for bits in [WeightBits::Seven, WeightBits::Eight] {
+                let mut columns = vec![0.0; weight.len()];
+                for (o, row) in weight.chunks_exact(inputs).enumerate() {
+                    row.iter().enumerate().for_each(|(i, w)| columns[i * outputs + o] = *w);
+                }
+                let q = int8::per_column(&columns, outputs, bits.largest());
+                let (values, scales) = (&q.values, &q.scales);
+                let isa = Isa::detect();
+                let packed = PackedWeights::for_isa(isa, inputs, outputs, values, scales, &bias);
+                let mut out = vec![0.0; rows * outputs];
+                let scratch = &mut Scratch::default();
+                qlinear(&x, &packed, Activation::Identity, scratch, &mut out);
+                assert_eq!(linear(&x, &weight, &bias, bits), out, "{rows} {inputs} {outputs}");
+            }
+        }
+    }
+
+    #[test]
+    fn embeddings_are_the_exported_ones() {
+        let mut rng = crate::rng::Rng::new(&[6]);
+        let row: Vec<f32> = (0..96).map(|_| rng.normal()).collect();
+        let group = int8::group(row.len(), EMBEDDING_GROUP);
+        let (mut four, mut eight) = (row.clone(), row.clone());
+        word(&mut four, EmbeddingBits::Four);
+        word(&mut eight, EmbeddingBits::Eight);
+        let q = int8::halves(&row, row.len(), group);
+        for (i, v) in four.iter().enumerate() {
+            let byte = q.values[i % 48];
+            let digit = if i < 48 { byte & 15 } else { byte >> 4 };
+            assert_eq!(*v, (f32::from(digit) - 8.0) * q.scales[i / group]);
+        }
+        let q = int8::per_row(&row, row.len());
+        for (v, byte) in eight.iter().zip(q.values) {
+            assert_eq!(*v, f32::from(byte as i8) * q.scales[0]);
+        }
+    }
+}
