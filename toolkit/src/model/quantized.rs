@@ -10,6 +10,7 @@ use super::Mode;
 use super::kernels::matmul::{Matrix, product};
 use super::parameter::Values;
 use crate::export::{EMBEDDING_GROUP, EmbeddingBits, WeightBits, int8};
+use multiversion::multiversion;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -33,21 +34,12 @@ pub(super) struct Rows {
 impl Rows {
     /// Activations, `[rows, width]`, as the runtime rounds them: to −127…127 by the largest of the row.
     pub fn of_activations(x: &[f32], width: usize) -> Self {
-        Self::of(x, width, |row, integers| {
-            let largest = largest(row);
-            let inverse = 127.0 / largest.max(1e-30);
-            integers.iter_mut().zip(row).for_each(|(q, x)| *q = (x * inverse).round_ties_even());
-            largest * (1.0 / 127.0)
-        })
+        Self::of(x, width, activation_row)
     }
 
     /// Weights, `[outputs, inputs]`, as the exporter rounds them.
     pub fn of_weights(weight: &[f32], inputs: usize, bits: WeightBits) -> Self {
-        Self::of(weight, inputs, |row, integers| {
-            let scale = int8::scale(largest(row), bits.largest());
-            integers.iter_mut().zip(row).for_each(|(q, w)| *q = (w / scale).round_ties_even());
-            scale
-        })
+        Self::of(weight, inputs, |row, integers| weight_row(row, integers, bits.largest()))
     }
 
     fn of(x: &[f32], width: usize, round: impl Fn(&[f32], &mut [f32]) -> f32 + Sync) -> Self {
@@ -90,8 +82,35 @@ pub(super) fn rows_seen<'a>(x: &'a [f32], inputs: usize, mode: &Mode) -> Cow<'a,
     }
 }
 
+/// Rounds a row and gives its scale.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn activation_row(row: &[f32], integers: &mut [f32]) -> f32 {
+    let largest = largest(row);
+    let inverse = 127.0 / largest.max(1e-30);
+    integers.iter_mut().zip(row).for_each(|(q, x)| *q = round(x * inverse));
+    largest * (1.0 / 127.0)
+}
+
+/// Rounds a row to −`most`…`most` and gives its scale.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn weight_row(row: &[f32], integers: &mut [f32], most: i8) -> f32 {
+    let scale = int8::scale(largest(row), most);
+    integers.iter_mut().zip(row).for_each(|(q, w)| *q = round(w / scale));
+    scale
+}
+
+/// Rounds |x| < 2²² to an integer, ties to even: adding 1.5 · 2²³ leaves no bits for a fraction. It needs no
+/// instruction that a processor may lack.
+#[inline(always)]
+fn round(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0;
+    (x + ROUND) - ROUND
+}
+
+/// The largest absolute value; as integers these are in order too, which the compiler vectorizes.
+#[inline(always)]
 fn largest(row: &[f32]) -> f32 {
-    row.iter().fold(0.0, |m: f32, v| m.max(v.abs()))
+    f32::from_bits(row.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0))
 }
 
 /// `x · weightᵀ + bias` with the rounded rows of both: `x` is `[rows, inputs]`, `weight`
@@ -128,7 +147,7 @@ pub(super) fn byte_row(row: &mut [f32]) {
 
 fn rounded(row: &mut [f32], most: i8) {
     let scale = int8::scale(largest(row), most);
-    row.iter_mut().for_each(|v| *v = (*v / scale).round_ties_even() * scale);
+    row.iter_mut().for_each(|v| *v = round(*v / scale) * scale);
 }
 
 #[cfg(test)]

@@ -1,0 +1,86 @@
+//! Fake quantization against the runtime: what a network says that computes in int8 while it is trained is
+//! what its exported bundle says.
+
+use candle_core::Device;
+use edge_toolkit::checkpoint::Checkpoint;
+use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export};
+use edge_toolkit::model::{Batch, Gradient, Int8, Mode};
+use edge_toolkit::report::outcome::Outcomes;
+use edge_toolkit::train::loss::{Losses, Targets};
+use edge_toolkit::train::{load, predict, tokenizer};
+use std::sync::atomic::AtomicBool;
+
+const MODES: [(WeightBits, EmbeddingBits); 3] = [
+    (WeightBits::Seven, EmbeddingBits::Eight),
+    (WeightBits::Eight, EmbeddingBits::Eight),
+    (WeightBits::Seven, EmbeddingBits::Four),
+];
+
+/// The largest difference of a logit over the project's sentences.
+fn difference(folder: &str, (weights, embeddings): (WeightBits, EmbeddingBits)) -> f32 {
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let bundle = place.path().join("model.edge");
+    export(&checkpoint, Precision::Int8(weights, embeddings), &bundle, |_, _, _| {}).unwrap();
+    let texts = std::fs::read_to_string("../tests/python/sentences.txt").unwrap();
+    let texts: Vec<String> = texts.lines().map(String::from).collect();
+    let run = Outcomes::of_bundle(&bundle, &texts, vec![0; texts.len()], |_, _| {}).unwrap();
+
+    let network = load(&checkpoint, Device::Cpu).unwrap();
+    let tokenizer = tokenizer(&checkpoint, checkpoint.config.max_tokens).unwrap();
+    let ids: Vec<_> = texts.iter().map(|t| tokenizer.encode(t).unwrap().ids).collect();
+    let mode = Mode { quantized: Some(Int8 { weights, embeddings }), ..Mode::predict() };
+    let trained = predict(&network, &mode, &ids, &AtomicBool::new(false), &mut |_, _| {}).unwrap();
+    let all = |logits: &[Vec<Vec<f32>>]| logits.concat().concat();
+    let (run, trained) = (all(&run.logits), all(&trained));
+    assert_eq!(run.len(), trained.len());
+    run.iter().zip(&trained).fold(0.0, |m: f32, (a, b)| m.max((a - b).abs()))
+}
+
+#[test]
+fn the_forward_pass_is_the_runtimes() {
+    for folder in ["../models/fixtures/bert-exits", "../models/fixtures/distilbert-exits"] {
+        for mode in MODES {
+            let off = difference(folder, mode);
+            assert!(off < 1e-4, "{folder} {mode:?}: logits differ by {off}");
+        }
+    }
+}
+
+#[test]
+fn so_it_is_with_the_shipped_model() {
+    let off = difference("../models/sst2-minilm", MODES[0]);
+    assert!(off < 1e-4, "logits differ by {off}");
+}
+
+/// The estimator is the gradient of the network whose values are the rounded ones, so that a weight that is
+/// rounded to itself has the gradient that it has without rounding.
+#[test]
+fn both_forms_estimate_the_same_gradients() {
+    let checkpoint = Checkpoint::open("../models/fixtures/distilbert-exits").unwrap();
+    let network = load(&checkpoint, Device::Cpu).unwrap();
+    let batch = Batch::new([vec![2, 5, 6, 7, 8, 9, 3], vec![2, 5, 3], vec![2, 11, 12, 13, 3]]);
+    let [fast, composed] = [true, false].map(|fused| {
+        let quantized = Int8 { weights: WeightBits::Seven, embeddings: EmbeddingBits::Four };
+        let training = Some((0.0, 1));
+        let mode = Mode { training, fused, quantized: Some(quantized), ..Mode::predict() };
+        let output = network.forward(&batch, &mode).unwrap();
+        let labels = [Some(0), None, Some(1)];
+        let targets =
+            Targets { labels: &labels, teacher_logits: None, teacher: None, projections: &[] };
+        let loss = Losses::default().of(&output, &batch, &targets).unwrap();
+        network.absorb(&mut loss.total.backward().unwrap()).unwrap();
+        let gradients = network.blocks.iter().map(|b| {
+            let Some(Gradient::Dense(g)) = b.intermediate.weight.take_gradient() else { panic!() };
+            g.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        });
+        let gradients: Vec<f32> = gradients.flatten().collect();
+        network.parameters().iter().for_each(|p| drop(p.take_gradient()));
+        gradients
+    });
+    let largest = fast.iter().fold(0.0, |m: f32, g| m.max(g.abs()));
+    assert!(largest > 1e-4);
+    for (f, c) in fast.iter().zip(&composed) {
+        assert!((f - c).abs() <= 0.02 * largest, "{f} and {c}, of at most {largest}");
+    }
+}
