@@ -1,7 +1,9 @@
 //! Making a trained checkpoint smaller.
 
+pub mod fit;
 pub mod layers;
 mod rewrite;
+pub mod search;
 pub mod sparsity;
 pub mod structure;
 pub mod vocabulary;
@@ -13,7 +15,7 @@ use crate::train::{load, tokenizer};
 use candle_core::Device;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use structure::Kept;
+use structure::{Importance, Kept};
 
 /// What structured pruning leaves of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,16 +55,35 @@ pub fn prune(
         layers::keep_first(checkpoint, layers, &shallow)?;
         from = &shallow;
     }
-    let opened = Checkpoint::open(from)?;
+    let worth = weigh(from, examples, stop, progress)?;
+    prune_by(from, shape, &worth, output)
+}
+
+/// What the heads and neurons of a checkpoint are worth on `examples`.
+fn weigh(
+    checkpoint: &Path,
+    examples: &Examples,
+    stop: &AtomicBool,
+    progress: impl FnMut(usize, usize),
+) -> Result<Importance, Error> {
+    let opened = Checkpoint::open(checkpoint)?;
     let tokenizer = tokenizer(&opened, opened.config.max_tokens)?;
     let sentences =
         examples.texts.iter().zip(&examples.truth).map(|(text, label)| {
             Ok((tokenizer.encode(text).map_err(Error::Tokenizer)?.ids, *label))
         });
     let sentences = sentences.collect::<Result<Vec<_>, Error>>()?;
-    let network = load(&opened, Device::Cpu)?;
-    let worth = structure::importance(&network, &sentences, stop, progress)?;
+    structure::importance(&load(&opened, Device::Cpu)?, &sentences, stop, progress)
+}
+
+/// Writes a checkpoint anew with the worthiest heads and neurons.
+fn prune_by(
+    checkpoint: &Path,
+    shape: &Shape,
+    worth: &Importance,
+    output: &Path,
+) -> Result<Kept, Error> {
     let kept = worth.keep(shape.heads, shape.neurons);
-    structure::prune(from, &kept, output)?;
+    structure::prune(checkpoint, &kept, output)?;
     Ok(kept)
 }

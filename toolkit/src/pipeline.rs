@@ -75,7 +75,7 @@ pub fn run(
     }
     let fp32 = Bundle::make(&student, folder.join("student-fp32.edge"), Precision::Fp32)?;
     rows.push(fp32.row("student", &test, false)?);
-    let precision = Precision::INT8;
+    let precision = Checkpoint::open(&student)?.config.int8();
     let int8 = Bundle::make(&student, folder.join("model.edge"), precision)?;
     rows.push(int8.row("student int8", &test, false)?);
     rows.push(int8.row("student int8 with exits", &test, true)?);

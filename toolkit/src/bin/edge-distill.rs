@@ -4,6 +4,8 @@ use anyhow::{Context, bail};
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use edge_runtime::ExitPolicy;
+use edge_toolkit::compress::fit::Fit;
+use edge_toolkit::compress::search::{Goal, Tried};
 use edge_toolkit::compress::{self, Shape, vocabulary};
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::pipeline::{self, Pipeline};
@@ -57,6 +59,12 @@ enum Command {
     ///
     /// What is left is a checkpoint like any other: calibrate, evaluate and export it.
     Prune(Prune),
+    /// Make a checkpoint as small or as fast as asked: search, train, calibrate, export
+    ///
+    /// Layers, heads, neurons, word pieces and bits are taken away in all combinations; what meets the goal
+    /// is compared on the rows that the recipe holds out, as it is. The best one is trained by the recipe, in
+    /// the arithmetic of its int8 export. What was tried stands in tried.jsonl; a run that was stopped goes on.
+    Compress(Compress),
     /// Write the mean of the weights of checkpoints that differ in their seeds only
     ///
     /// Runs that began with the same weights end close to each other; their mean is often better than any
@@ -205,6 +213,49 @@ struct Prune {
 }
 
 #[derive(Args)]
+struct Compress {
+    /// The folder of the checkpoint
+    checkpoint: PathBuf,
+    /// How the result is trained: a recipe, as `distill` and `finetune` take it; what it says of the model
+    /// is not used
+    #[arg(short, long)]
+    recipe: PathBuf,
+    /// The most that model.edge may have, as in 10MB
+    #[arg(long, value_parser = bytes, required_unless_present = "target_speedup")]
+    target_size: Option<u64>,
+    /// How many times fewer multiplications a token may take than it does now, at full depth
+    #[arg(long)]
+    target_speedup: Option<f64>,
+    /// The texts on which heads and neurons are weighed, at most
+    #[arg(long, default_value_t = 2000)]
+    weigh: usize,
+    /// The percentage points of accuracy that early exits may cost
+    #[arg(long, default_value_t = 0.5)]
+    budget: f64,
+    /// Where everything goes: tried.jsonl, start, student, model.edge
+    #[arg(short, long)]
+    output: PathBuf,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// A number of bytes, by thousands: 10MB, 800kB, 12000000.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        other => return Err(format!("`{other}` is no unit; B, kB, MB and GB are")),
+    };
+    match digits.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 => Ok((number * unit) as u64),
+        _ => Err("a size is a number and a unit, as in 10MB".into()),
+    }
+}
+
+#[derive(Args)]
 struct Average {
     /// The folders of the checkpoints; all but the weights is taken from the first
     #[arg(num_args = 2.., required = true)]
@@ -262,6 +313,7 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Evaluate(a) => run_evaluation(a),
         Command::Vocabulary(a) => run_vocabulary(a),
         Command::Prune(a) => run_pruning(a, stop),
+        Command::Compress(a) => run_compression(a, stop),
         Command::Average(a) => Ok(average(&a.checkpoints, &a.output)?),
         Command::All(a) => run_all(a, stop),
     }
@@ -375,9 +427,7 @@ fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
         let layers = layers.context("say what to keep: --layers, --heads, --neurons")?;
         return Ok(compress::layers::keep_first(checkpoint, layers, output)?);
     }
-    let mut examples = examples(&arguments.texts, checkpoint)?;
-    examples.texts.truncate(arguments.weigh);
-    examples.truth.truncate(arguments.weigh);
+    let examples = examples(&arguments.texts, checkpoint)?.first(arguments.weigh);
     let bar = bar();
     let progress = |done, of| progress(&bar, done, of);
     let kept = compress::prune(checkpoint, &shape, &examples, output, stop, progress)?;
@@ -386,6 +436,54 @@ fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
         println!("layer {}: {} heads, {} neurons", layer + 1, heads.len(), neurons.len());
     }
     Ok(())
+}
+
+fn run_compression(arguments: &Compress, stop: &AtomicBool) -> anyhow::Result<()> {
+    let goal = Goal { bytes: arguments.target_size, speedup: arguments.target_speedup };
+    let output = &arguments.output;
+    let fit = Fit {
+        checkpoint: arguments.checkpoint.clone(),
+        recipe: Recipe::read(&arguments.recipe)?,
+        goal,
+        weighed: arguments.weigh,
+        budget_points: arguments.budget,
+        output: output.clone(),
+        options: options(output, &arguments.place, true)?,
+    };
+    let bar = bar();
+    let fitted = compress::fit::fit(fit, stop, &mut show(&bar), |tried, done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+        bar.set_message("candidates");
+        if let Some(accuracy) = tried.accuracy {
+            say(&bar, &format!("{}, {:.2} %", candidate(tried), 100.0 * accuracy));
+        }
+    })?;
+    bar.finish_and_clear();
+    let of_last = fitted.held_out.last().map_or(0.0, |a| 100.0 * a);
+    println!("{}", candidate(&fitted.chosen));
+    println!(
+        "{}: {:.1} MB, {of_last:.2} % at full depth on the held-out rows",
+        output.join("model.edge").display(),
+        fitted.bytes as f64 / 1e6
+    );
+    Ok(())
+}
+
+/// A candidate in words.
+fn candidate(tried: &Tried) -> String {
+    let c = tried.candidate;
+    format!(
+        "{} layers, {:.0} % of heads and {:.0} % of neurons, pieces seen {} times, embeddings of {} bits: \
+         {:.1} MB, 1/{:.1} of the multiplications",
+        c.layers,
+        100.0 * c.heads,
+        100.0 * c.neurons,
+        c.seen,
+        c.embedding_bits,
+        tried.bytes as f64 / 1e6,
+        1.0 / tried.operations
+    )
 }
 
 fn run_calibration(arguments: &Calibrate) -> anyhow::Result<()> {

@@ -27,12 +27,14 @@ struct Arguments {
     /// Weights as 32-bit floats
     #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits"])]
     fp32: bool,
-    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer
-    #[arg(long, value_enum, default_value = "7")]
-    weight_bits: Bits,
-    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy
-    #[arg(long, value_enum, default_value = "8")]
-    embedding_bits: WordBits,
+    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; by default what
+    /// the checkpoint was trained for, or 7
+    #[arg(long, value_enum)]
+    weight_bits: Option<Bits>,
+    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy; by default what the
+    /// checkpoint was trained for, or 8
+    #[arg(long, value_enum)]
+    embedding_bits: Option<WordBits>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -62,20 +64,21 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let weights = match arguments.weight_bits {
-        Bits::Seven => WeightBits::Seven,
-        Bits::Eight => WeightBits::Eight,
-    };
-    let embeddings = match arguments.embedding_bits {
-        WordBits::Four => EmbeddingBits::Four,
-        WordBits::Eight => EmbeddingBits::Eight,
-    };
-    let precision = match arguments.fp32 {
-        true => Precision::Fp32,
-        false => Precision::Int8(weights, embeddings),
-    };
     let checkpoint = Checkpoint::open(&arguments.checkpoint)
         .with_context(|| format!("cannot export {}", arguments.checkpoint.display()))?;
+    let precision = match (arguments.fp32, checkpoint.config.int8()) {
+        (false, Precision::Int8(weights, embeddings)) => Precision::Int8(
+            arguments.weight_bits.map_or(weights, |bits| match bits {
+                Bits::Seven => WeightBits::Seven,
+                Bits::Eight => WeightBits::Eight,
+            }),
+            arguments.embedding_bits.map_or(embeddings, |bits| match bits {
+                WordBits::Four => EmbeddingBits::Four,
+                WordBits::Eight => EmbeddingBits::Eight,
+            }),
+        ),
+        _ => Precision::Fp32,
+    };
     let terminal = std::io::stderr().is_terminal();
     let summary = export(&checkpoint, precision, &arguments.output, |step, at, of| {
         if terminal {

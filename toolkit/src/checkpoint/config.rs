@@ -2,6 +2,8 @@
 
 use super::read_file;
 use crate::Error;
+use crate::export::{EmbeddingBits, Precision, WeightBits};
+use crate::model::Int8;
 use edge_runtime::ExitPolicy;
 use edge_runtime::graph::Activation;
 use serde::{Deserialize, Serialize};
@@ -56,6 +58,8 @@ pub struct Config {
     pub epsilon: f32,
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
+    /// What it was trained to be rounded to, `quantization` in `config.json`.
+    pub quantize: Option<Quantize>,
 }
 
 /// What a layer has of what pruning takes away.
@@ -66,6 +70,39 @@ pub struct Widths {
     pub heads: usize,
     /// Width inside the feed-forward network.
     pub intermediate: usize,
+}
+
+/// How finely a checkpoint is to be rounded when it is exported to int8: it was trained for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quantize {
+    /// Bits of the weights of the linear layers, as `edge-export --weight-bits` takes them.
+    pub weight_bits: u8,
+    /// Bits of the word embeddings, as `edge-export --embedding-bits` takes them.
+    pub embedding_bits: u8,
+}
+
+impl Default for Quantize {
+    fn default() -> Self {
+        Quantize { weight_bits: 7, embedding_bits: 8 }
+    }
+}
+
+impl Quantize {
+    /// As the network takes it.
+    ///
+    /// # Errors
+    /// A message, if there are no such bits.
+    pub fn int8(self) -> Result<Int8, String> {
+        let bits =
+            |name: &str, bits: u8, taken: &str| format!("{name} is {bits}; {taken} are taken");
+        Ok(Int8 {
+            weights: WeightBits::of(self.weight_bits)
+                .ok_or_else(|| bits("weight_bits", self.weight_bits, "7 and 8"))?,
+            embeddings: EmbeddingBits::of(self.embedding_bits)
+                .ok_or_else(|| bits("embedding_bits", self.embedding_bits, "4 and 8"))?,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -91,6 +128,7 @@ struct Raw {
     hidden_act: Option<String>,
     #[serde(default)]
     layer_widths: Vec<Widths>,
+    quantization: Option<Quantize>,
 }
 
 impl Config {
@@ -169,6 +207,7 @@ impl Config {
             token_types: raw.type_vocab_size.unwrap_or(2),
             epsilon: raw.layer_norm_eps.unwrap_or(1e-12),
             labels: labels(raw.id2label, raw.num_labels)?,
+            quantize: raw.quantization.map(|q| q.int8().map(|_| q)).transpose()?,
         })
     }
 }
@@ -178,6 +217,14 @@ impl Config {
     pub fn widths(&self, index: usize) -> Widths {
         let whole = Widths { heads: self.heads, intermediate: self.intermediate };
         self.pruned.get(index).copied().unwrap_or(whole)
+    }
+
+    /// The precision of its int8 export: what it was trained for, or the usual one.
+    pub fn int8(&self) -> Precision {
+        match self.quantize.map(Quantize::int8) {
+            Some(Ok(int8)) => Precision::Int8(int8.weights, int8.embeddings),
+            _ => Precision::INT8,
+        }
     }
 
     /// The width of an attention head.
@@ -217,6 +264,9 @@ impl Config {
             }),
         };
         let Value::Object(fields) = &mut json else { unreachable!("an object was just made") };
+        if let Some(quantize) = self.quantize {
+            fields.insert("quantization".into(), json!(quantize));
+        }
         if !self.pruned.is_empty() {
             fields.insert("layer_widths".into(), json!(self.pruned));
         }

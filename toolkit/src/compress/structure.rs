@@ -108,6 +108,12 @@ fn by_input(linear: &Linear) -> Result<Vec<f64>, Error> {
 }
 
 impl Importance {
+    /// That of the first layers alone.
+    pub fn first(&self, layers: usize) -> Importance {
+        let of = |scores: &[Vec<f64>]| scores.iter().take(layers).cloned().collect();
+        Importance { heads: of(&self.heads), neurons: of(&self.neurons) }
+    }
+
     /// The parts that stay if a share of all heads and a share of all neurons do, 0 to 1: those that are
     /// worth the most, in whatever layer, but at least one head and [`NEURONS`] neurons in each.
     pub fn keep(&self, heads: f64, neurons: f64) -> Kept {
@@ -176,7 +182,9 @@ pub fn prune(checkpoint: &Path, kept: &Kept, output: &Path) -> Result<(), Error>
         select(&names.output, "weight", 1, &of_neurons)?;
         widths.push(Widths { heads: heads.len(), intermediate: neurons.len() });
     }
-    new.config["layer_widths"] = json!(widths);
+    if widths.iter().enumerate().any(|(layer, w)| *w != config.widths(layer)) {
+        new.config["layer_widths"] = json!(widths);
+    }
     new.write(checkpoint, output)
 }
 

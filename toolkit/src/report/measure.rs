@@ -5,9 +5,9 @@ use super::outcome::Outcomes;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
 use crate::data::{Columns, Dataset, hold_out, hub::Hub};
-use crate::export::{Precision, export};
+use crate::export::export;
 use crate::model::Mode;
-use crate::train::recipe::Recipe;
+use crate::train::recipe::{Data, Recipe};
 use crate::train::{load, predict, tokenizer};
 use candle_core::Device;
 use edge_runtime::{Classifier, ExitPolicy};
@@ -82,13 +82,33 @@ impl Examples {
                 path.display()
             )));
         }
+        Ok(Self::split(&data, &labels(checkpoint)?)?.1)
+    }
+
+    /// The rows of a recipe's data that are trained on, and those that are held out.
+    ///
+    /// # Errors
+    /// Those of reading the data.
+    pub fn split(data: &Data, labels: &[String]) -> Result<(Self, Self), Error> {
         let files = Hub::from_env()?.resolve_dataset(&data.train.to_string_lossy(), "train")?;
-        let columns = Columns { text: data.text, label: data.label };
-        let (dataset, _) = Dataset::read_all(&files, &columns, Some(&labels(checkpoint)?))?;
+        let columns = Columns { text: data.text.clone(), label: data.label.clone() };
+        let (dataset, _) = Dataset::read_all(&files, &columns, Some(labels))?;
         let split =
             hold_out(&dataset.texts(), data.hold_out, data.hold_out_seed, data.hold_out_words)?;
-        let source = format!("{} rows held out of {}", data.hold_out, data.train.display());
-        Ok(Self::of(&dataset, &split.held_out, source))
+        let source =
+            |what: &str, rows: usize| format!("{rows} rows {what} {}", data.train.display());
+        let trained = Self::of(&dataset, &split.train, source("of", split.train.len()));
+        let held = source("held out of", split.held_out.len());
+        Ok((trained, Self::of(&dataset, &split.held_out, held)))
+    }
+
+    /// The first `n` of them, or all.
+    pub fn first(&self, n: usize) -> Self {
+        Examples {
+            texts: self.texts.iter().take(n).cloned().collect(),
+            truth: self.truth.iter().take(n).copied().collect(),
+            source: self.source.clone(),
+        }
     }
 
     fn of(dataset: &Dataset, rows: &[usize], source: String) -> Self {
@@ -151,7 +171,7 @@ pub fn calibrate_checkpoint(
     };
     let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
     let bundle = place.path().join("model.edge");
-    export(&checkpoint, Precision::INT8, &bundle, |_, _, _| {})?;
+    export(&checkpoint, checkpoint.config.int8(), &bundle, |_, _, _| {})?;
     let outcomes = outcomes(&bundle, examples, progress)?;
     let mut choice = best(&outcomes, budget_points)?;
     if let Some(kind) = kind {

@@ -163,6 +163,7 @@ fn student(
         config.pruned = layers.iter().map(|layer| from.config.widths(*layer)).collect();
     }
     config.labels = labels.to_vec();
+    config.quantize = recipe.quantize;
     if let Some(architecture) = model.architecture {
         config.model_type = architecture.into();
     }

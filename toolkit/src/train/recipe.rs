@@ -3,10 +3,8 @@
 use super::loss::Losses;
 use super::optimizer::Schedule;
 use crate::Error;
-use crate::checkpoint::{ModelType, Pooling};
+use crate::checkpoint::{ModelType, Pooling, Quantize};
 use crate::compress::sparsity::Sparsity;
-use crate::export::{EmbeddingBits, WeightBits};
-use crate::model::Int8;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -27,47 +25,13 @@ pub struct Recipe {
     /// Which weights become zero while it is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparsity: Option<Sparsity>,
-    /// How it is rounded while it is trained.
+    /// Quantization-aware training: the network computes as the exported one will, so that its weights
+    /// learn to be rounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantize: Option<Quantize>,
     /// How.
     #[serde(default)]
     pub train: Train,
-}
-
-/// Quantization-aware training: the network computes as the exported one will, so that its weights learn
-/// to be rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Quantize {
-    /// Bits of the weights of the linear layers, as `edge-export --weight-bits` takes them.
-    pub weight_bits: u8,
-    /// Bits of the word embeddings, as `edge-export --embedding-bits` takes them.
-    pub embedding_bits: u8,
-}
-
-impl Default for Quantize {
-    fn default() -> Self {
-        Quantize { weight_bits: 7, embedding_bits: 8 }
-    }
-}
-
-impl Quantize {
-    /// As the network takes it.
-    ///
-    /// # Errors
-    /// A message, if there are no such bits.
-    pub fn int8(self) -> Result<Int8, String> {
-        let bits = |name: &str, bits: u8, taken: &str| {
-            format!("quantize.{name} is {bits}; {taken} are taken")
-        };
-        Ok(Int8 {
-            weights: WeightBits::of(self.weight_bits)
-                .ok_or_else(|| bits("weight_bits", self.weight_bits, "7 and 8"))?,
-            embeddings: EmbeddingBits::of(self.embedding_bits)
-                .ok_or_else(|| bits("embedding_bits", self.embedding_bits, "4 and 8"))?,
-        })
-    }
 }
 
 /// What a model is trained on.

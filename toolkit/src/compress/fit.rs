@@ -1,0 +1,112 @@
+//! Making a checkpoint fit a goal: searching how, training what was found, calibrating and exporting it.
+
+use super::search::{self, Goal, Search, Tried};
+use crate::Error;
+use crate::checkpoint::{Checkpoint, Quantize};
+use crate::export::export;
+use crate::report::curve;
+use crate::report::measure::{Examples, calibrate_checkpoint};
+use crate::train::recipe::{Exits, Recipe};
+use crate::train::{Event, Options, train};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// What is to be made.
+pub struct Fit {
+    /// What is made smaller.
+    pub checkpoint: PathBuf,
+    /// How the result is trained, and on what; where it starts and how it is rounded are ours to set.
+    pub recipe: Recipe,
+    /// What the result must meet.
+    pub goal: Goal,
+    /// The texts on which heads and neurons are weighed, at most.
+    pub weighed: usize,
+    /// The percentage points of accuracy that early exits may cost.
+    pub budget_points: f64,
+    /// The folder of all results: `tried.jsonl`, `start`, `student`, `model.edge`.
+    pub output: PathBuf,
+    /// How it is trained; `output` and `resume` are ours to set: what is there already is not made again.
+    pub options: Options,
+}
+
+/// What was made.
+pub struct Fitted {
+    /// The candidate that was chosen, as it was before it was trained.
+    pub chosen: Tried,
+    /// Of the int8 bundle.
+    pub bytes: u64,
+    /// Accuracy on the held-out rows of every exit, 0 to 1.
+    pub held_out: Vec<f64>,
+}
+
+/// Makes it.
+///
+/// # Errors
+/// [`Error::Unfit`] if nothing meets the goal, with the nearest; those of the steps.
+pub fn fit(
+    fit: Fit,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event),
+    tried: impl FnMut(&Tried, usize, usize),
+) -> Result<Fitted, Error> {
+    let Fit { checkpoint, mut recipe, goal, output, mut options, .. } = fit;
+    std::fs::create_dir_all(&output).map_err(|e| Error::io(&output, e))?;
+    let opened = Checkpoint::open(&checkpoint)?;
+    let (trained, held_out) = Examples::split(&recipe.data, &opened.config.labels)?;
+    if held_out.texts.is_empty() {
+        return Err(Error::Unfit(
+            "the recipe holds nothing out (data.hold_out is 0): candidates are compared on rows that are \
+             not trained on"
+                .into(),
+        ));
+    }
+    let texts: Vec<&str> = trained.texts.iter().map(String::as_str).collect();
+    let weighed = trained.first(fit.weighed);
+    let search = Search {
+        checkpoint: &checkpoint,
+        goal,
+        texts: &texts,
+        weighed: &weighed,
+        held_out: &held_out,
+    };
+    let all = search.run(&output.join("tried.jsonl"), stop, tried)?;
+    let chosen = *search::best(&all).ok_or_else(|| nothing_fits(&all))?;
+    let start = output.join("start");
+    let worth = super::weigh(&checkpoint, &weighed, stop, |_, _| {})?;
+    search.make(&chosen.candidate, &worth, &start)?;
+
+    let start_config = Checkpoint::open(&start)?;
+    if let Some(exits) = &start_config.exits {
+        recipe.model.exits = Exits::After(exits.layers.clone());
+        recipe.model.pooling = exits.pooling;
+        recipe.model.head_width = Some(exits.hidden);
+        recipe.losses.exit_weights.truncate(exits.layers.len());
+    }
+    recipe.model.start = std::path::absolute(&start).map_err(|e| Error::io(&start, e))?;
+    recipe.quantize =
+        Some(Quantize { weight_bits: 7, embedding_bits: chosen.candidate.embedding_bits });
+    options.output = output.join("student");
+    options.resume = true;
+    let run = train(&recipe, &options, stop, observe)?;
+    let choice =
+        calibrate_checkpoint(&options.output, &held_out, None, fit.budget_points, |_, _| {})?;
+    curve::save(&choice, "student", &options.output)?;
+    let bytes = finish(&options.output, &output.join("model.edge"))?;
+    Ok(Fitted { chosen, bytes, held_out: run.held_out })
+}
+
+fn finish(student: &Path, bundle: &Path) -> Result<u64, Error> {
+    let student = Checkpoint::open(student)?;
+    Ok(export(&student, student.config.int8(), bundle, |_, _, _| {})?.bytes)
+}
+
+fn nothing_fits(tried: &[Tried]) -> Error {
+    let smallest = tried.iter().map(|t| t.bytes).min().unwrap_or(0);
+    let least = tried.iter().map(|t| t.operations).fold(f64::INFINITY, f64::min);
+    Error::Unfit(format!(
+        "nothing that was tried meets the goal: the smallest has {:.1} MB, the fastest takes 1/{:.1} of the \
+         multiplications",
+        smallest as f64 / 1e6,
+        1.0 / least
+    ))
+}
