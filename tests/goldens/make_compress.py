@@ -16,7 +16,7 @@ Run by hand, once, where PyTorch is; the result is committed, and no test needs 
     FIXTURE/heads                [layers, heads]: Σ over sentences of |a · ∂L/∂a| for the output a of each head
     FIXTURE/neurons              [layers, intermediate]: the same for each neuron of the feed-forward networks
 
-L is the mean over the exits of the cross-entropy of one sentence; ∂L/∂a is taken at a itself.
+L is the mean over the exits of the cross-entropy of one sentence; ∂L/∂a is taken at a itself, in f64.
 """
 
 from pathlib import Path
@@ -61,7 +61,7 @@ def fake(x, most):
 def importance(folder, ids, lengths, labels):
     """What heads and neurons are worth, from the activations' own gradients."""
     network = Network(folder)
-    parameters = {k: v.clone() for k, v in load_file(folder / "model.safetensors").items()}
+    parameters = {k: v.double() for k, v in load_file(folder / "model.safetensors").items()}
     names = network.NAMES[network.kind]
     at = lambda layer, part: names["layer"].format(layer) + names[part] + ".weight"
     watched = {}
@@ -93,7 +93,7 @@ def importance(folder, ids, lengths, labels):
                 sums[key] = sums[key] + products.abs()
     finally:
         make_training.F.linear = plain
-    stack = lambda kind: torch.stack([sums[kind, layer].detach() for layer in range(network.layers)])
+    stack = lambda kind: torch.stack([sums[kind, layer].detach().float() for layer in range(network.layers)])
     return stack("heads"), stack("neurons")
 
 

@@ -85,7 +85,7 @@ pub struct Mode {
     /// Whether the attention probabilities are wanted.
     pub attention: bool,
     /// Whether the fast forms of the CPU are used where there are any: for f32, without the
-    /// attention probabilities, with GELU.
+    /// attention probabilities, with GELU or ReLU.
     pub fused: bool,
     /// Whether it computes as the runtime does in int8.
     pub quantized: Option<Int8>,

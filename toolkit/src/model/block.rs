@@ -7,7 +7,7 @@ use super::parameter::{Parameter, Values};
 use super::quantized::{self, Rows, Seen, rows_seen};
 use super::{Batch, Mode, composed};
 use candle_core::{DType, Result, Tensor};
-use edge_runtime::graph::Activation;
+use edge_runtime::graph::{self, Activation};
 use std::sync::Arc;
 
 /// A linear layer's parameters.
@@ -132,8 +132,8 @@ struct Saved {
     context: Vec<f32>,
     attention_norm: norm::Saved,
     middle: Vec<f32>,
-    before_gelu: Vec<f32>,
-    after_gelu: Vec<f32>,
+    before: Vec<f32>,
+    activated: Vec<f32>,
     output_norm: norm::Saved,
 }
 
@@ -151,7 +151,7 @@ impl Block {
         site: u64,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let fused = mode.fused && mode.precision == DType::F32 && !mode.attention;
-        if !fused || self.activation != Activation::Gelu {
+        if !fused || !matches!(self.activation, Activation::Gelu | Activation::Relu) {
             return composed::block(x, self, batch, mode, site);
         }
         let (rows, width) = x.dims2()?;
@@ -185,13 +185,21 @@ impl Block {
         let key = self.key.apply(&input, mode)?;
         let value = self.value.apply(&input, mode)?;
         let sentences = self.sentences(batch, mode, site);
-        let context = attention::forward(&sentences, &query, &key, &value, width);
+        let context = if mode.quantized.is_some() && sentences.dropout.is_none() {
+            let parts = [&*query, &*key, &*value];
+            quantized::attention(sentences.starts, sentences.heads, parts, width)
+        } else {
+            attention::forward(&sentences, &query, &key, &value, width)
+        };
         let attended = self.attention_output.apply(&context, mode)?;
         let (middle, attention_norm) =
             self.attention_norm.forward(attended, &input, mode, site + 1)?;
-        let before_gelu = self.intermediate.apply(&middle, mode)?;
-        let after_gelu = gelu::forward(&before_gelu);
-        let fed = self.output.apply(&after_gelu, mode)?;
+        let before = self.intermediate.apply(&middle, mode)?;
+        let activated = match self.activation {
+            Activation::Relu => before.iter().map(|x| x.max(0.0)).collect(),
+            _ => gelu::forward(&before),
+        };
+        let fed = self.output.apply(&activated, mode)?;
         let (out, output_norm) = self.output_norm.forward(fed, &middle, mode, site + 2)?;
         let x = x.detach();
         let saved = Saved {
@@ -202,8 +210,8 @@ impl Block {
             context,
             attention_norm,
             middle,
-            before_gelu,
-            after_gelu,
+            before,
+            activated,
             output_norm,
         };
         Ok((out, saved))
@@ -222,8 +230,14 @@ impl Block {
             self.output_norm.backward(Values::of(gradient)?.to_vec(), &saved.output_norm)?;
         let mut d_fed = d_sum.clone();
         mode.drop(&mut d_fed, site + 2);
-        let mut d_inner = self.output.backward(&saved.after_gelu, &d_fed, mode)?;
-        gelu::backward(&mut d_inner, &saved.before_gelu);
+        let mut d_inner = self.output.backward(&saved.activated, &d_fed, mode)?;
+        match self.activation {
+            Activation::Relu => {
+                let off = d_inner.iter_mut().zip(&saved.before).filter(|(_, x)| **x <= 0.0);
+                off.for_each(|(d, _)| *d = 0.0);
+            }
+            _ => gelu::backward(&mut d_inner, &saved.before),
+        }
         let mut d_middle = self.intermediate.backward(&saved.middle, &d_inner, mode)?;
         add(&mut d_middle, &d_sum);
 
@@ -264,6 +278,14 @@ impl Norm {
         site: u64,
     ) -> Result<(Vec<f32>, norm::Saved)> {
         let (gamma, beta) = (self.gamma.read()?, self.beta.read()?);
-        Ok(norm::forward(x, residual, mode.dropout(site).as_ref(), (&gamma, &beta, self.epsilon)))
+        let dropout = mode.dropout(site);
+        let runtimes = (mode.quantized.is_some() && dropout.is_none()).then(|| {
+            let (gamma, beta) = (gamma.to_vec(), beta.to_vec());
+            let norm = graph::Norm { gamma, beta, epsilon: self.epsilon };
+            quantized::add_norm(&x, residual, &norm)
+        });
+        let (out, saved) =
+            norm::forward(x, residual, dropout.as_ref(), (&gamma, &beta, self.epsilon));
+        Ok((runtimes.unwrap_or(out), saved))
     }
 }

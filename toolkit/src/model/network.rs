@@ -8,6 +8,8 @@ use crate::checkpoint::{Config, Pooling};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var};
 use edge_runtime::graph::Activation;
+use edge_runtime::kernels::isa::Isa;
+use edge_runtime::kernels::pool::{first_pool, mean_pool};
 use std::sync::Arc;
 
 /// The parameters of the embeddings.
@@ -256,11 +258,9 @@ fn pool(hidden: &Tensor, batch: &Batch, pooling: Pooling, mode: &Mode) -> Result
     let width = hidden.dim(1)?;
     let values = Values::of(hidden)?;
     let mut out = vec![0.0; batch.sentences() * width];
-    for (out, span) in out.chunks_exact_mut(width).zip(batch.starts.windows(2)) {
-        for row in span[0]..span[1] {
-            let share = share(span, row);
-            out.iter_mut().zip(&values[row * width..]).for_each(|(o, h)| *o += share * h);
-        }
+    match pooling {
+        Pooling::Mean => mean_pool(Isa::detect(), &values, &batch.starts, width, &mut out),
+        Pooling::Cls => first_pool(&values, &batch.starts, width, &mut out),
     }
     drop(values);
     let starts = batch.starts.clone();

@@ -7,9 +7,14 @@
 //! stay below 2²⁴, and so are the very integers that the runtime has.
 
 use super::Mode;
+use super::kernels::BLOCK;
 use super::kernels::matmul::{Matrix, product};
 use super::parameter::Values;
 use crate::export::{EMBEDDING_GROUP, EmbeddingBits, WeightBits, int8};
+use edge_runtime::graph;
+use edge_runtime::kernels::attention::{Scratch, self_attention};
+use edge_runtime::kernels::isa::Isa;
+use edge_runtime::kernels::norm;
 use multiversion::multiversion;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -129,6 +134,46 @@ pub(super) fn linear(x: &[f32], weight: &[f32], bias: &[f32], bits: WeightBits) 
     out
 }
 
+/// The runtime's self-attention: the same sums in the same order as where the model will run, for a last bit
+/// more or less is a step more or less once it is rounded. `[rows, width]` like `query`, `key` and `value`.
+pub(super) fn attention(
+    starts: &[usize],
+    heads: usize,
+    [query, key, value]: [&[f32]; 3],
+    width: usize,
+) -> Vec<f32> {
+    let isa = Isa::detect();
+    let mut out = vec![0.0; query.len()];
+    let mut parts = Vec::with_capacity(starts.len());
+    let mut rest = out.as_mut_slice();
+    for span in starts.windows(2) {
+        let (of_this, of_others) = rest.split_at_mut((span[1] - span[0]) * width);
+        parts.push((span, of_this));
+        rest = of_others;
+    }
+    parts.into_par_iter().for_each_init(Scratch::default, |scratch, (span, out)| {
+        let mut qkv = Vec::with_capacity(3 * out.len());
+        for row in span[0]..span[1] {
+            for part in [query, key, value] {
+                qkv.extend_from_slice(&part[row * width..][..width]);
+            }
+        }
+        let offsets = [0, span[1] - span[0]];
+        self_attention(isa, &qkv, &offsets, heads, usize::MAX, scratch, out);
+    });
+    out
+}
+
+/// The runtime's norm of `x + residual`; see [`attention`].
+pub(super) fn add_norm(x: &[f32], residual: &[f32], norm: &graph::Norm) -> Vec<f32> {
+    let isa = Isa::detect();
+    let piece = BLOCK * norm.gamma.len();
+    let mut out = vec![0.0; x.len()];
+    let pieces = out.par_chunks_mut(piece).zip(x.par_chunks(piece)).zip(residual.par_chunks(piece));
+    pieces.for_each(|((out, x), residual)| norm::add_norm(isa, x, residual, norm, out));
+    out
+}
+
 /// Rounds a word's embedding in place.
 pub(super) fn word(row: &mut [f32], bits: EmbeddingBits) {
     match bits {
@@ -154,7 +199,6 @@ fn rounded(row: &mut [f32], most: i8) {
 mod tests {
     use super::*;
     use edge_runtime::graph::Activation;
-    use edge_runtime::kernels::isa::Isa;
     use edge_runtime::kernels::qlinear::{PackedWeights, Scratch, qlinear};
 
     #[test]
