@@ -6,6 +6,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import edge  # noqa: E402
+import whole  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,21 @@ def bundles(tmp_path_factory):
         key = (checkpoint, options)
         if key not in made:
             made[key] = edge.export(checkpoint, folder / f"{len(made)}.edge", *options)
+        return made[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def wholes(tmp_path_factory):
+    """The same for whole-model files, each in a folder of its own."""
+    folder = tmp_path_factory.mktemp("wholes")
+    made = {}
+
+    def get(checkpoint, *options):
+        key = (checkpoint, options)
+        if key not in made:
+            made[key] = whole.export(checkpoint, folder / str(len(made)), *options)
         return made[key]
 
     return get

@@ -62,6 +62,11 @@ impl Checkpoint {
         full.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
     }
 
+    /// The file that holds the settings.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.join("config.json")
+    }
+
     /// The file that holds the weights.
     pub fn weights_path(&self) -> PathBuf {
         self.folder.join("model.safetensors")

@@ -2,6 +2,7 @@
 
 pub mod fit;
 pub mod layers;
+pub mod ranges;
 mod rewrite;
 pub mod search;
 pub mod sparsity;

@@ -1,14 +1,21 @@
-//! From a checkpoint to `model.edge`.
+//! From a checkpoint to `model.edge`; or to one ONNX file, for [ONNX Runtime](onnx) or
+//! [TensorRT](tensorrt).
 
+mod files;
 mod functions;
+mod graph;
 pub(crate) mod int8;
+pub mod onnx;
 mod stage;
+pub mod tensorrt;
+mod whole;
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
 use crate::model::weights;
 use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
 use edge_runtime::{Classifier, ExitPolicy};
+use files::Beside;
 use std::io::Write;
 use std::path::Path;
 
@@ -119,10 +126,8 @@ pub fn export(
     let mut graphs = Vec::new();
     let head = weights::head(checkpoint, 0)?;
     stages.push(Stage { layers: 0, exit: head.is_some() });
-    if matches!(precision, Precision::Int8(_, EmbeddingBits::Four)) && config.hidden % 2 == 1 {
-        let problem =
-            format!("word embeddings of 4 bits need an even width, not {}", config.hidden);
-        return Err(Error::checkpoint(checkpoint.weights_path(), problem));
+    if let Precision::Int8(_, bits) = precision {
+        embeddings_fit(checkpoint, bits)?;
     }
     graphs.push(stage::embeddings(weights::embeddings(checkpoint)?, head, config, precision));
     for index in 0..config.layers {
@@ -171,41 +176,24 @@ pub fn export(
     };
 
     progress("writing and checking the bundle", steps - 2, steps);
-    let summary = replace(target, |file| {
+    let file = Beside::write(target, |file| {
         let mut out = std::io::BufWriter::new(file);
         bundle::write(manifest, &tokenizer, &graphs, &mut out)?;
         out.flush()
     })?;
-    progress("done", steps, steps);
-    Ok(summary)
-}
-
-/// Writes beside the target, checks, and renames.
-fn replace(
-    target: &Path,
-    write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>,
-) -> Result<Summary, Error> {
-    let io = |e| Error::io(target, e);
-    if target.is_dir() {
-        return Err(io(std::io::ErrorKind::IsADirectory.into()));
-    }
-    let folder = match target.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let mut file =
-        tempfile::Builder::new().prefix(".edge-export-").tempfile_in(folder).map_err(io)?;
-    write(file.as_file_mut()).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
     let classifier = Classifier::open(file.path())?;
     classifier.classify(&["a first answer"], &ExitPolicy::Never)?;
-    let bytes = file.as_file().metadata().map_err(io)?.len();
-    // Temporary files are private to their owner, a model is not.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
-    }
-    file.persist(target).map_err(|e| io(e.error))?;
+    let bytes = file.rename()?;
+    progress("done", steps, steps);
     Ok(Summary { manifest: classifier.manifest().clone(), bytes })
+}
+
+/// Word embeddings of 4 bits are packed by halves of a row.
+fn embeddings_fit(checkpoint: &Checkpoint, bits: EmbeddingBits) -> Result<(), Error> {
+    let width = checkpoint.config.hidden;
+    if bits == EmbeddingBits::Four && width % 2 == 1 {
+        let problem = format!("word embeddings of 4 bits need an even width, not {width}");
+        return Err(Error::checkpoint(checkpoint.weights_path(), problem));
+    }
+    Ok(())
 }

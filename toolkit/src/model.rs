@@ -9,6 +9,7 @@ mod composed;
 mod kernels;
 pub(crate) mod names;
 pub mod network;
+mod observe;
 mod parameter;
 mod quantized;
 mod save;
@@ -17,6 +18,7 @@ pub mod weights;
 
 pub use block::Linear;
 pub use kernels::adamw;
+pub use observe::Site;
 pub use parameter::{Gradient, Parameter, Values};
 pub use quantized::Int8;
 pub use save::save;

@@ -1,14 +1,17 @@
 //! The `edge-export` command line.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export};
+use edge_toolkit::compress::ranges::Method;
+use edge_toolkit::data::{Columns, Dataset};
+use edge_toolkit::export::onnx::{self, Arithmetic, Written};
+use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export, tensorrt};
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Turns a checkpoint into model.edge, which edge-run and the browser run.
+/// Turns a checkpoint into model.edge, which edge-run and the browser run, or into one ONNX file.
 ///
 /// A checkpoint is a folder in Hugging Face layout: config.json (bert or distilbert),
 /// model.safetensors, and tokenizer.json or vocab.txt. Exit heads are exported where it has them
@@ -18,23 +21,49 @@ use std::process::ExitCode;
 struct Arguments {
     /// The folder of the checkpoint
     checkpoint: PathBuf,
-    /// Where to write the bundle
-    #[arg(short, long, default_value = "model.edge")]
-    output: PathBuf,
-    /// Weights as signed bytes (this is what you get without --fp32)
-    #[arg(long, conflicts_with = "fp32")]
+    /// Where to write it; model.edge or model.onnx unless given
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value = "edge")]
+    format: Format,
+    /// Weights as signed bytes (this is what you get without --fp32 and --fp16)
+    #[arg(long, conflicts_with_all = ["fp32", "fp16"])]
     int8: bool,
     /// Weights as 32-bit floats
-    #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits"])]
+    #[arg(long, conflicts_with_all = ["fp16", "weight_bits", "embedding_bits"])]
     fp32: bool,
-    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; by default what
-    /// the checkpoint was trained for, or 7
+    /// Weights and arithmetic in 16-bit floats; for --format onnx
+    #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits"])]
+    fp16: bool,
+    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; 8 for tensorrt,
+    /// otherwise 7, unless given
     #[arg(long, value_enum)]
     weight_bits: Option<Bits>,
-    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy; by default what the
-    /// checkpoint was trained for, or 8
-    #[arg(long, value_enum)]
-    embedding_bits: Option<WordBits>,
+    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy
+    #[arg(long, value_enum, default_value = "8")]
+    embedding_bits: WordBits,
+    /// For --format tensorrt: texts like those that the model will be asked about (.tsv, .csv, .jsonl,
+    /// .parquet); the first 512 fix the ranges of its int8 activations
+    #[arg(long, value_name = "FILE")]
+    calibrate: Option<PathBuf>,
+    /// The column of --calibrate that holds the text; guessed unless given
+    #[arg(long, value_name = "COLUMN", requires = "calibrate")]
+    text: Option<String>,
+    /// How the ranges are chosen: min-max, percentile:P, mse or kl
+    #[arg(long, requires = "calibrate", default_value_t = tensorrt::METHOD)]
+    method: Method,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// model.edge: a graph for every stage, for edge-run, the browser and the other bindings
+    Edge,
+    /// One ONNX file with every exit as an output, for ONNX Runtime
+    Onnx,
+    /// One ONNX file with the scales of all int8 numbers, for TensorRT
+    #[value(name = "tensorrt")]
+    TensorRt,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -64,36 +93,50 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(&arguments.checkpoint)
-        .with_context(|| format!("cannot export {}", arguments.checkpoint.display()))?;
-    let precision = match (arguments.fp32, checkpoint.config.int8()) {
-        (false, Precision::Int8(weights, embeddings)) => Precision::Int8(
-            arguments.weight_bits.map_or(weights, |bits| match bits {
-                Bits::Seven => WeightBits::Seven,
-                Bits::Eight => WeightBits::Eight,
-            }),
-            arguments.embedding_bits.map_or(embeddings, |bits| match bits {
-                WordBits::Four => EmbeddingBits::Four,
-                WordBits::Eight => EmbeddingBits::Eight,
-            }),
-        ),
-        _ => Precision::Fp32,
+    let Arguments { checkpoint, format, calibrate, .. } = arguments;
+    if calibrate.is_some() && *format != Format::TensorRt {
+        bail!("--calibrate is for --format tensorrt; the other formats need no texts");
+    }
+    let failed = || format!("cannot export {}", checkpoint.display());
+    let opened = Checkpoint::open(checkpoint).with_context(failed)?;
+    let name = if *format == Format::Edge { "model.edge" } else { "model.onnx" };
+    let output = arguments.output.clone().unwrap_or_else(|| name.into());
+    match format {
+        Format::Edge => edge(arguments, &opened, &output),
+        Format::Onnx => whole(arguments, &opened, &output),
+        Format::TensorRt => for_tensorrt(arguments, &opened, &output),
+    }
+    .with_context(failed)
+}
+
+fn weight_bits(arguments: &Arguments, unless_given: WeightBits) -> WeightBits {
+    match arguments.weight_bits {
+        None => unless_given,
+        Some(Bits::Seven) => WeightBits::Seven,
+        Some(Bits::Eight) => WeightBits::Eight,
+    }
+}
+
+fn precision(arguments: &Arguments) -> Precision {
+    let embeddings = match arguments.embedding_bits {
+        WordBits::Four => EmbeddingBits::Four,
+        WordBits::Eight => EmbeddingBits::Eight,
     };
-    let terminal = std::io::stderr().is_terminal();
-    let summary = export(&checkpoint, precision, &arguments.output, |step, at, of| {
-        if terminal {
-            eprint!("\r\x1b[K[{at}/{of}] {step}");
-            if at == of {
-                eprintln!();
-            }
-            let _ = std::io::stderr().flush();
-        }
-    })
-    .with_context(|| format!("cannot export {}", arguments.checkpoint.display()))?;
+    match arguments.fp32 {
+        true => Precision::Fp32,
+        false => Precision::Int8(weight_bits(arguments, WeightBits::Seven), embeddings),
+    }
+}
+
+fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow::Result<()> {
+    if arguments.fp16 {
+        bail!("--fp16 is for --format onnx; model.edge has --int8 or --fp32");
+    }
+    let summary = export(checkpoint, precision(arguments), output, progress)?;
     let manifest = &summary.manifest;
     println!(
         "{}: {} {}, {} layers of width {}, {} exits, labels {}, {:.1} MB",
-        arguments.output.display(),
+        output.display(),
         manifest.architecture.model_type,
         manifest.architecture.precision,
         manifest.architecture.layers,
@@ -103,4 +146,64 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         summary.bytes as f64 / 1e6,
     );
     Ok(())
+}
+
+fn whole(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow::Result<()> {
+    let arithmetic = match arguments.fp16 {
+        true => Arithmetic::Fp16,
+        false => precision(arguments).into(),
+    };
+    say(output, &onnx::export(checkpoint, arithmetic, output, progress)?);
+    Ok(())
+}
+
+fn for_tensorrt(
+    arguments: &Arguments,
+    checkpoint: &Checkpoint,
+    output: &Path,
+) -> anyhow::Result<()> {
+    if arguments.fp16 || arguments.fp32 {
+        bail!("--format tensorrt is int8; TensorRT reads the fp32 and fp16 files of --format onnx");
+    }
+    if matches!(arguments.embedding_bits, WordBits::Four) {
+        bail!("--embedding-bits is for model.edge and onnx; TensorRT gets 32-bit embeddings");
+    }
+    let Some(file) = &arguments.calibrate else {
+        bail!(
+            "--format tensorrt needs --calibrate FILE: texts like those that the model will be asked \
+             about, some hundred of them (.tsv, .csv, .jsonl or .parquet). They fix the ranges of its \
+             int8 activations; labels are not needed"
+        );
+    };
+    let columns = Columns { text: arguments.text.clone(), label: None };
+    let (dataset, guess) = Dataset::read_unlabelled(file, &columns)?;
+    let texts = dataset.texts();
+    eprintln!(
+        "{}: {} of {} rows, {guess}",
+        file.display(),
+        texts.len().min(tensorrt::TEXTS),
+        texts.len()
+    );
+    let scales = tensorrt::calibrate(checkpoint, &texts, arguments.method, |at, of| {
+        progress("calibrating", at, of)
+    })?;
+    let bits = weight_bits(arguments, WeightBits::Eight);
+    say(output, &tensorrt::export(checkpoint, bits, &scales, output, progress)?);
+    println!("{}", tensorrt::trtexec(output, checkpoint.config.max_tokens));
+    Ok(())
+}
+
+fn say(output: &Path, written: &Written) {
+    let outputs = written.outputs.join(" ");
+    println!("{}: outputs {outputs}, {:.1} MB", output.display(), written.bytes as f64 / 1e6);
+}
+
+fn progress(step: &str, at: usize, of: usize) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K[{at}/{of}] {step}");
+        if at == of {
+            eprintln!();
+        }
+        let _ = std::io::stderr().flush();
+    }
 }

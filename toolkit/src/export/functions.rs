@@ -307,12 +307,7 @@ impl Body {
     }
 
     fn float(&mut self, value: f32) -> String {
-        self.constant(AttributeProto {
-            name: "value_float".into(),
-            r#type: attribute_type::FLOAT,
-            f: Some(value),
-            ..Default::default()
-        })
+        self.constant(float("value_float", value))
     }
 
     fn int(&mut self, value: i64) -> String {
@@ -379,7 +374,7 @@ impl Body {
     }
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: attribute_type::INT,
@@ -388,7 +383,7 @@ fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-fn string(name: &str, value: &'static str) -> AttributeProto {
+pub(super) fn string(name: &str, value: &'static str) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: attribute_type::STRING,
@@ -397,11 +392,20 @@ fn string(name: &str, value: &'static str) -> AttributeProto {
     }
 }
 
-fn ints(name: &str, values: &[i64]) -> AttributeProto {
+pub(super) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: attribute_type::INTS,
         ints: values.to_vec(),
+        ..Default::default()
+    }
+}
+
+pub(super) fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: attribute_type::FLOAT,
+        f: Some(value),
         ..Default::default()
     }
 }

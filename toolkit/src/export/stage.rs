@@ -1,6 +1,6 @@
 //! Stage graphs: a few calls of our functions, with their weights.
 
-use super::functions::{self, OPSET};
+use super::functions::{self, OPSET, float, int};
 use super::{EMBEDDING_GROUP, EmbeddingBits, Precision, int8};
 use crate::checkpoint::{Config, Pooling};
 use crate::model::weights::{Embeddings, Head, Layer, Linear};
@@ -11,7 +11,7 @@ use edge_runtime::graph::{
 use edge_runtime::onnx::{
     AttributeProto, Dimension, DimensionProto, GraphProto, IR_VERSION, ModelProto, NodeProto,
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
-    attribute_type, data_type,
+    data_type,
 };
 use prost::Message;
 
@@ -81,12 +81,7 @@ pub(super) fn layer(
     let mask = ATTENTION_MASK.to_string();
 
     let qkv = stage.linear("attention.qkv", &weights.qkv, HIDDEN, Activation::Identity);
-    let heads = AttributeProto {
-        name: "heads".into(),
-        r#type: attribute_type::INT,
-        i: Some(weights.heads as i64),
-        ..Default::default()
-    };
+    let heads = int("heads", weights.heads as i64);
     let context =
         stage.call("SelfAttention", "attention", vec![qkv, mask], vec![heads], "attention.context");
     let attended =
@@ -144,12 +139,7 @@ impl Stage {
         let width = norm.gamma.len();
         inputs.push(self.floats(&format!("{name}.gamma"), &[width], &norm.gamma));
         inputs.push(self.floats(&format!("{name}.beta"), &[width], &norm.beta));
-        AttributeProto {
-            name: "epsilon".into(),
-            r#type: attribute_type::FLOAT,
-            f: Some(norm.epsilon),
-            ..Default::default()
-        }
+        float("epsilon", norm.epsilon)
     }
 
     fn call(
@@ -255,7 +245,12 @@ impl Stage {
 }
 
 /// A named tensor with symbolic axes, and perhaps a last one of known size.
-fn value(name: &str, elem_type: i32, axes: &[&str], last: Option<usize>) -> ValueInfoProto {
+pub(super) fn value(
+    name: &str,
+    elem_type: i32,
+    axes: &[&str],
+    last: Option<usize>,
+) -> ValueInfoProto {
     let dim = axes
         .iter()
         .map(|a| Dimension::DimParam((*a).into()))

@@ -78,6 +78,20 @@ pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
     x.broadcast_sub(&x.exp()?.sum_keepdim(D::Minus1)?.log()?)
 }
 
+/// What an encoder layer computes on its way, `[rows, …]`.
+pub struct Trace {
+    /// The heads side by side.
+    pub context: Tensor,
+    /// After the attention's norm.
+    pub middle: Tensor,
+    /// After the activation.
+    pub inner: Tensor,
+    /// The next hidden states.
+    pub out: Tensor,
+    /// `[sentences, heads, tokens, tokens]`.
+    pub probabilities: Tensor,
+}
+
 /// An encoder layer; see [`Block::forward`].
 pub fn block(
     x: &Tensor,
@@ -86,6 +100,12 @@ pub fn block(
     mode: &Mode,
     site: u64,
 ) -> Result<(Tensor, Option<Tensor>)> {
+    let trace = trace(x, b, batch, mode, site)?;
+    Ok((trace.out, mode.attention.then_some(trace.probabilities)))
+}
+
+/// An encoder layer with what it computes on its way.
+pub fn trace(x: &Tensor, b: &Block, batch: &Batch, mode: &Mode, site: u64) -> Result<Trace> {
     let (context, probabilities) = attention(x, b, batch, mode, site)?;
     let attended = b.attention_output.forward(&context, mode)?;
     let middle = norm(&(dropout(&attended, mode, site + 1)? + x)?, &b.attention_norm)?;
@@ -99,8 +119,8 @@ pub fn block(
         other => candle_core::bail!("the activation {other:?} is not trained"),
     };
     let fed = b.output.forward(&inner, mode)?;
-    let out = norm(&(dropout(&fed, mode, site + 2)? + middle)?, &b.output_norm)?;
-    Ok((out, mode.attention.then_some(probabilities)))
+    let out = norm(&(dropout(&fed, mode, site + 2)? + &middle)?, &b.output_norm)?;
+    Ok(Trace { context, middle, inner, out, probabilities })
 }
 
 fn attention(

@@ -148,7 +148,7 @@ impl Network {
         self.parameters().iter().try_for_each(|p| p.absorb(gradients))
     }
 
-    fn embed(&self, batch: &Batch, mode: &Mode) -> Result<Tensor> {
+    pub(super) fn embed(&self, batch: &Batch, mode: &Mode) -> Result<Tensor> {
         let positions = batch.positions();
         assert!(
             batch.longest() <= self.config.max_tokens,
@@ -228,19 +228,28 @@ impl Network {
 
 impl Head {
     fn forward(&self, hidden: &Tensor, batch: &Batch, mode: &Mode, site: u64) -> Result<Tensor> {
-        let f32_mode = Mode { precision: candle_core::DType::F32, ..*mode };
-        // The exporter leaves the classifier in floats.
-        let last_mode = Mode { quantized: None, ..f32_mode };
         let pooled = pool(hidden, batch, self.pooling, mode)?;
-        let dense = self.dense.forward(&pooled, &f32_mode)?;
-        let dense =
-            if self.activation == Activation::Relu { dense.relu()? } else { dense.tanh()? };
-        self.classifier.forward(&composed::dropout(&dense, mode, site)?, &last_mode)
+        let dense = self.dense(&pooled, mode)?;
+        // The exporter leaves the classifier in floats.
+        let mode32 = Mode { precision: candle_core::DType::F32, quantized: None, ..*mode };
+        self.classifier.forward(&composed::dropout(&dense, mode, site)?, &mode32)
+    }
+
+    /// The dense layer with its activation.
+    pub(super) fn dense(&self, pooled: &Tensor, mode: &Mode) -> Result<Tensor> {
+        let mode = Mode { precision: candle_core::DType::F32, ..*mode };
+        let dense = self.dense.forward(pooled, &mode)?;
+        if self.activation == Activation::Relu { dense.relu() } else { dense.tanh() }
     }
 }
 
 /// One row per sentence, `[sentences, hidden]`.
-fn pool(hidden: &Tensor, batch: &Batch, pooling: Pooling, mode: &Mode) -> Result<Tensor> {
+pub(super) fn pool(
+    hidden: &Tensor,
+    batch: &Batch,
+    pooling: Pooling,
+    mode: &Mode,
+) -> Result<Tensor> {
     let rows = batch.rows();
     // What row `row` of a sentence counts.
     let share = move |span: &[usize], row: usize| match pooling {
