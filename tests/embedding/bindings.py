@@ -58,9 +58,7 @@ def environment(folder: Path) -> Path:
 
 
 def kotlin(folder: Path) -> None:
-    need(("java", "default-jdk-headless"), ("npm", "npm"))
-    if not JNA.exists() and not apt("libjna-java"):
-        raise NotRun("it needs Debian's libjna-java")
+    need(("java", "default-jdk-headless"), ("npm", "npm"), (str(JNA), "libjna-java"))
     generate("kotlin", folder)
     run(compiler(), "-nowarn", "-cp", JNA, folder / "uniffi/edge_distil/edge_distil.kt",
         CRATE / "examples/classify.kt", "-include-runtime", "-d", folder / "classify.jar")

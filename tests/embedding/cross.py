@@ -13,6 +13,7 @@ from tools import ROOT, need, run
 @dataclass(frozen=True)
 class Target:
     triple: str
+    debian: str  # its name for the architecture
     qemu: str
     processors: tuple[str, ...]
 
@@ -22,7 +23,9 @@ class Target:
 
     def prepare(self) -> dict[str, str]:
         """Sees to what compiling for it needs; the environment for cargo."""
-        need((self.compiler, f"gcc-{c_prefix(self.triple)}"), (self.qemu, "qemu-user"))
+        prefix = c_prefix(self.triple)
+        header = f"/usr/{prefix}/include/stdio.h", f"libc6-dev-{self.debian}-cross"
+        need((self.compiler, f"gcc-{prefix}"), header, (self.qemu, "qemu-user"))
         return toolchain(self.triple)
 
     def emulate(self, processor: str) -> list[str]:
@@ -30,8 +33,8 @@ class Target:
 
 
 # With and without instructions for dot products.
-AARCH64 = Target("aarch64-unknown-linux-gnu", "qemu-aarch64", ("max", "cortex-a53"))
-ARMV7 = Target("armv7-unknown-linux-gnueabihf", "qemu-arm", ("cortex-a7",))
+AARCH64 = Target("aarch64-unknown-linux-gnu", "arm64", "qemu-aarch64", ("max", "cortex-a53"))
+ARMV7 = Target("armv7-unknown-linux-gnueabihf", "armhf", "qemu-arm", ("cortex-a7",))
 TARGETS = AARCH64, ARMV7
 
 

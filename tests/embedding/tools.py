@@ -30,8 +30,8 @@ def run(*words, cwd=ROOT, env=None, fails=False) -> str:
 
 
 def need(*programs: tuple[str, str]) -> None:
-    """Sees to programs, each with the Debian package that it is in."""
-    missing = [package for program, package in programs if not shutil.which(program)]
+    """Sees to programs, or files by their paths, each with the Debian package that it is in."""
+    missing = [package for name, package in programs if not (shutil.which(name) or Path(name).is_file())]
     if missing and not apt(*missing):
         raise NotRun(f"it needs Debian's {', '.join(missing)}")
 
