@@ -6,10 +6,13 @@ from functools import cache
 from pathlib import Path
 
 from c import answers_as_pytorch
-from tools import ROOT, TARGET, Failure, NotRun, apt, bundle, need, run
+from built import bundle
+from tools import ROOT, TARGET, Failure, NotRun, apt, need, run
 
 CRATE = ROOT / "wasm/uniffi"
 LIBRARY = "libedge_distil_uniffi.so"
+# As the other languages build it, so that all of them share it.
+MATURIN = {"MATURIN_PEP517_ARGS": "--profile dev --features bindgen"}
 # npm's package is the compiler for the JVM, too.
 KOTLIN = "kotlin-compiler@2.4.20"
 JNA = Path("/usr/share/java/jna.jar")
@@ -25,23 +28,37 @@ def generate(language: str, folder: Path) -> None:
     """Writes the code for a language, and puts the library beside it."""
     made = library()
     words = ["generate", "--language", language, "--no-format", "--out-dir", folder, made]
-    run(made.parent / "edge-uniffi-bindgen", *words, cwd=CRATE)
+    run(made.parent / "uniffi-bindgen", *words, cwd=CRATE)
     shutil.copy(made, folder)
 
 
 def python(folder: Path) -> None:
-    generate("python", folder)
-    example = folder / "classify.py"
-    shutil.copy(CRATE / "examples/classify.py", example)
-    answers_as_pytorch(example, sys.executable)
-    run(sys.executable, ROOT / "tests/embedding/test_bindings.py", bundle("bert-exits"), env={"PYTHONPATH": str(folder)})
-    refuses(sys.executable, example)
+    """The wheel, by maturin, in an environment that has nothing else."""
+    python = environment(folder / "venv")
+    run(python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, CRATE, env=MATURIN)
+    [wheel] = folder.glob("*.whl")
+    print(f"{wheel.name}: {wheel.stat().st_size:,} bytes")
+    run(python, "-m", "pip", "install", "--quiet", "--no-index", wheel)
+    example = CRATE / "examples/classify.py"
+    answers_as_pytorch(example, python)
+    run(python, ROOT / "tests/embedding/test_bindings.py", bundle())
+    refuses(python, example)
+
+
+def environment(folder: Path) -> Path:
+    """A fresh virtual environment; its Python."""
+    try:
+        run(sys.executable, "-m", "venv", folder)
+    except Failure as failure:
+        # Debian ships the standard library's venv as a package of its own.
+        if not apt("python3-venv"):
+            raise NotRun("it needs Debian's python3-venv") from failure
+        run(sys.executable, "-m", "venv", "--clear", folder)
+    return folder / "bin/python"
 
 
 def kotlin(folder: Path) -> None:
-    need(("java", "default-jdk-headless"), ("npm", "npm"))
-    if not JNA.exists() and not apt("libjna-java"):
-        raise NotRun("it needs Debian's libjna-java")
+    need(("java", "default-jdk-headless"), ("npm", "npm"), (str(JNA), "libjna-java"))
     generate("kotlin", folder)
     run(compiler(), "-nowarn", "-cp", JNA, folder / "uniffi/edge_distil/edge_distil.kt",
         CRATE / "examples/classify.kt", "-include-runtime", "-d", folder / "classify.jar")

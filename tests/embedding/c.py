@@ -4,7 +4,8 @@ import json
 import math
 from pathlib import Path
 
-from tools import ROOT, Failure, bundle, library, need, run
+from built import bundle, library
+from tools import ROOT, Failure, need, run
 
 EXAMPLES = ROOT / "wasm/c/examples"
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-g", "-O1"]
@@ -16,7 +17,7 @@ VALGRIND = ["valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds
 def check(folder: Path) -> None:
     need(("gcc", "gcc"), ("g++", "g++"), ("make", "make"), ("cmake", "cmake"), ("pkg-config", "pkg-config"),
          ("valgrind", "valgrind"))
-    prefix, model = library(), bundle("bert-exits")
+    prefix, model = library(), bundle()
     header = prefix / "include/edge_distil.h"
     run("g++", "-x", "c++", "-std=c++11", "-pedantic", "-Wall", "-Werror", "-fsyntax-only", header)
 
@@ -69,7 +70,7 @@ def answers_as_pytorch(program: Path, *prefix) -> None:
     """Label and probability of the golden texts at full depth, which is the policy of an exported fixture."""
     golden = json.loads((ROOT / "tests/goldens/bert-exits.json").read_text())
     texts = [(i, t) for i, t in enumerate(golden["texts"]) if "\0" not in t and "\n" not in t and "\t" not in t]
-    lines = run(*prefix, program, bundle("bert-exits", "--fp32"), *(t for _, t in texts)).removesuffix("\n").split("\n")
+    lines = run(*prefix, program, bundle(precision="--fp32"), *(t for _, t in texts)).removesuffix("\n").split("\n")
     if len(lines) != len(texts):
         raise Failure(f"{program.name} answers {len(lines)} of {len(texts)} texts")
     for (i, text), line in zip(texts, lines):

@@ -1,28 +1,40 @@
-"""Other processors, under qemu: the C example answers as PyTorch does, and the C tests pass."""
+"""Other processors, under qemu: the engine passes its tests, the C example answers as PyTorch does, and the
+C tests pass."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from built import bundle, library
 from c import answers_as_pytorch
-from tools import ROOT, NotRun, bundle, has_target, library, need, run
+from toolchain import c_prefix, toolchain, variable
+from tools import ROOT, need, run
 
 
-@dataclass
+@dataclass(frozen=True)
 class Target:
     triple: str
-    prefix: str  # of the C compiler
+    debian: str  # its name for the architecture
     qemu: str
-    package: str
-    processors: tuple
+    processors: tuple[str, ...]
+
+    @property
+    def compiler(self) -> str:
+        return f"{c_prefix(self.triple)}-gcc"
+
+    def prepare(self) -> dict[str, str]:
+        """Sees to what compiling for it needs; the environment for cargo."""
+        prefix = c_prefix(self.triple)
+        header = f"/usr/{prefix}/include/stdio.h", f"libc6-dev-{self.debian}-cross"
+        need((self.compiler, f"gcc-{prefix}"), header, (self.qemu, "qemu-user"))
+        return toolchain(self.triple)
+
+    def emulate(self, processor: str) -> list[str]:
+        return [self.qemu, "-cpu", processor, "-L", f"/usr/{c_prefix(self.triple)}"]
 
 
-AARCH64 = Target(
-    "aarch64-unknown-linux-gnu", "aarch64-linux-gnu", "qemu-aarch64", "gcc-aarch64-linux-gnu",
-    ("max", "cortex-a53"),  # with and without instructions for dot products
-)
-ARMV7 = Target(
-    "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf", "qemu-arm", "gcc-arm-linux-gnueabihf", ("cortex-a7",)
-)
+# With and without instructions for dot products.
+AARCH64 = Target("aarch64-unknown-linux-gnu", "arm64", "qemu-aarch64", ("max", "cortex-a53"))
+ARMV7 = Target("armv7-unknown-linux-gnueabihf", "armhf", "qemu-arm", ("cortex-a7",))
 TARGETS = AARCH64, ARMV7
 
 
@@ -35,16 +47,19 @@ def armv7(folder: Path) -> None:
 
 
 def check(folder: Path, target: Target) -> None:
-    if not has_target(target.triple):
-        raise NotRun(f"it needs `rustup target add {target.triple}`")
-    compiler = f"{target.prefix}-gcc"
-    need((compiler, target.package), (target.qemu, "qemu-user"))
+    environment = target.prepare()
     installed = library("dev", target.triple)
     include, archive = installed / "include", installed / "lib/libedge_distil.a"
     for name, source in (("classify", ROOT / "wasm/c/examples/classify.c"), ("test", ROOT / "tests/embedding/test.c")):
         words = ["-std=c99", "-O1", "-I", include, source, archive, "-lm", "-lpthread", "-ldl"]
-        run(compiler, *words, "-o", folder / name)
+        run(target.compiler, *words, "-o", folder / name)
     for processor in target.processors:
-        emulate = [target.qemu, "-cpu", processor, "-L", f"/usr/{target.prefix}"]
+        emulate = target.emulate(processor)
         answers_as_pytorch(folder / "classify", *emulate)
-        print(run(*emulate, folder / "test", bundle("bert-exits")), end="")
+        print(run(*emulate, folder / "test", bundle()), end="")
+        runner = {f"{variable(target.triple)}_RUNNER": " ".join(emulate)}
+        words = ["--locked", "--package", "edge-runtime", "--no-default-features", "--lib", "--test", "engine"]
+        said = run("cargo", "test", *words, "--target", target.triple, env=environment | runner)
+        for line in said.splitlines():
+            if line.startswith("test result: "):
+                print(f"{processor}: {line}", flush=True)

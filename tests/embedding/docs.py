@@ -8,8 +8,10 @@ import shutil
 import textwrap
 from pathlib import Path
 
+from bindings import MATURIN
+from built import bundle
 from cross import AARCH64
-from tools import ROOT, TARGET, Failure, bundle, has_target, need, run
+from tools import ROOT, TARGET, Failure, NotRun, need, run
 
 PAGE = ROOT / "docs/embedding.md"
 SNIPPET = re.compile(r"(?:^<!-- ([^\n]+) -->\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -21,12 +23,14 @@ def check(folder: Path) -> None:
         first = text.strip().splitlines()[0]
         print(f"{language}: {first}", flush=True)
         if language == "sh" and source == "run on aarch64":
-            if has_target(AARCH64.triple) and shutil.which(f"{AARCH64.prefix}-gcc"):
-                shell(text, folder)
+            try:
+                environment = AARCH64.prepare()
+            except NotRun as reason:
+                print(f"NOT RUN: {reason}")
             else:
-                print("NOT RUN: it needs the target and its compiler")
+                shell(text, folder, environment)
         elif language == "sh" and source == "run":
-            shell(text, folder)
+            shell(text, folder, MATURIN)
         elif language == "rust" and source == "run":
             rust(text, folder)
         elif source and source != "run":
@@ -46,19 +50,21 @@ def contained(text: str, file: Path) -> None:
     raise Failure(f"{file.relative_to(ROOT)} does not have the snippet:\n{text}")
 
 
-def shell(text: str, folder: Path) -> None:
+def shell(text: str, folder: Path, environment: dict[str, str]) -> None:
     """Runs commands in the root of the project, with places of our own."""
     for place, ours in {
         "/opt/edge-distil": folder / "prefix",
         "my-app": folder / "my-app",
-        "model.edge ": f"{bundle('bert-exits')} ",
+        "model.edge ": f"{bundle()} ",
         " board": f" {folder / 'board'}",
         # As the other tests build it.
+        "rustup target add": ": rustup target add",
+        "wasm/c/install --target": "wasm/c/install --profile dev --target",
         "cargo build --release": "cargo build",
         "target/release": TARGET / "debug",
     }.items():
         text = text.replace(place, str(ours))
-    print(textwrap.indent(run("bash", "-euo", "pipefail", "-c", text), "    "), end="")
+    print(textwrap.indent(run("bash", "-euo", "pipefail", "-c", text, env=environment), "    "), end="")
 
 
 def rust(text: str, folder: Path) -> None:
@@ -66,7 +72,7 @@ def rust(text: str, folder: Path) -> None:
     package = folder / "rust"
     (package / "src").mkdir(parents=True)
     (package / "src/main.rs").write_text(text)
-    shutil.copy(bundle("bert-exits"), package / "src/model.edge")
+    shutil.copy(bundle(), package / "src/model.edge")
     shutil.copy(ROOT / "Cargo.lock", package)
     (package / "Cargo.toml").write_text(
         f"""[package]

@@ -3,12 +3,12 @@
 As a part of the tests: the shared library for this machine stays below 3 MB.
 """
 
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from built import library
 from cross import TARGETS
-from tools import ROOT, Failure, has_target, library, run
+from tools import ROOT, Failure, NotRun, run
 
 LIMIT = 3_000_000
 
@@ -38,11 +38,16 @@ def main() -> None:
     print("| | libedge_distil.so | the example, with the library inside |\n|---|---|---|")
     host = run("rustc", "--print", "host-tuple").strip()
     with TemporaryDirectory() as folder:
-        for target, compiler in [(None, "gcc"), *((t.triple, f"{t.prefix}-gcc") for t in TARGETS)]:
-            if target and not (has_target(target) and shutil.which(compiler)):
+        for target in (None, *TARGETS):
+            try:
+                if target:
+                    target.prepare()
+            except NotRun as reason:
+                print(f"NOT RUN: {target.triple}: {reason}")
                 continue
-            sizes = shared(target), program(target, compiler, Path(folder))
-            print(f"| {target or host} | " + " | ".join(f"{size / 1e6:.2f} MB" for size in sizes) + " |")
+            triple, compiler = (target.triple, target.compiler) if target else (None, "gcc")
+            sizes = shared(triple), program(triple, compiler, Path(folder))
+            print(f"| {triple or host} | " + " | ".join(f"{size / 1e6:.2f} MB" for size in sizes) + " |")
 
 
 if __name__ == "__main__":

@@ -265,7 +265,7 @@ static void bad_input(void) {
     GIVES(EDGE_STATUS_ARGUMENT, "is NULL", edge_tokenize(c, "a", 1, NULL, 9, &count, NULL, &error));
     GIVES(EDGE_STATUS_ARGUMENT, "is NULL", edge_tokenize(c, "a", 1, ids, 9, NULL, NULL, &error));
 
-    size_t length = 1 << 20;
+    size_t length = 1 << 16;
     char *text = malloc(length);
     for (size_t i = 0; i < length; i++) text[i] = i % 2 ? ' ' : 'a';
     GIVES(EDGE_STATUS_OK, "", edge_classify(c, text, length, NULL, &p, NULL, &error));

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,8 +30,8 @@ def run(*words, cwd=ROOT, env=None, fails=False) -> str:
 
 
 def need(*programs: tuple[str, str]) -> None:
-    """Sees to programs, each with the Debian package that it is in."""
-    missing = [package for program, package in programs if not shutil.which(program)]
+    """Sees to programs, or files by their paths, each with the Debian package that it is in."""
+    missing = [package for name, package in programs if not (shutil.which(name) or Path(name).is_file())]
     if missing and not apt(*missing):
         raise NotRun(f"it needs Debian's {', '.join(missing)}")
 
@@ -49,36 +48,3 @@ def apt(*packages: str) -> bool:
         except (Failure, FileNotFoundError):
             return False
     return True
-
-
-def has_target(triple: str) -> bool:
-    """Whether Rust's standard library is there for a target."""
-    sysroot = Path(run("rustc", "--print", "sysroot").strip())
-    return (sysroot / "lib" / "rustlib" / triple / "lib").exists()
-
-
-@cache
-def bundle(fixture: str, precision: str = "--int8") -> Path:
-    """A fixture, exported."""
-    path = TARGET / "embedding" / f"{fixture}{precision}.edge"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    binaries = Path(os.environ.get("EDGE_BIN_DIR", TARGET / "release"))
-    if not (binaries / "edge-export").exists():
-        run("cargo", "build", "--release", "--locked", "--package", "edge-toolkit")
-    run(binaries / "edge-export", precision, ROOT / "models/fixtures" / fixture, "-o", path)
-    return path
-
-
-@cache
-def library(profile: str = "dev", target: str | None = None) -> Path:
-    """The C library, installed below the folder that this gives."""
-    prefix = TARGET / "embedding" / f"{target or 'host'}-{profile}"
-    words = ["--target", target] if target else []
-    env = {}
-    if target:
-        # Debian's cross compilers have the triple without the vendor.
-        architecture, _, rest = target.split("-", 2)
-        linker = f"{architecture.removesuffix('v7')}-{rest}-gcc"
-        env = {f"CARGO_TARGET_{target.upper().replace('-', '_')}_LINKER": linker}
-    run(ROOT / "wasm/c/install", "--profile", profile, *words, prefix, env=env)
-    return prefix

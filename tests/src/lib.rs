@@ -1,5 +1,7 @@
 //! Shared helpers of the cross-crate tests.
 
+pub mod counting;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use edge_runtime::Limits;

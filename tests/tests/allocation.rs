@@ -2,54 +2,12 @@
 
 use anyhow::Result;
 use edge_runtime::{Classifier, ExitPolicy, Scratch, Thresholds};
+use edge_tests::counting::{Counting, counted};
 use edge_tests::{Golden, PRECISIONS, bundle};
 use edge_toolkit::export::Precision;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-/// Counts per thread, so that the test harness does not disturb.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    // A thread that ends allocates when its counters are gone.
-    let _ = LIVE.try_with(|live| {
-        live.set(live.get() + bytes);
-        PEAK.set(PEAK.get().max(live.get()));
-        ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(bytes > 0));
-    });
-}
-
-// SAFETY: everything is done by `System`; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// What `run` gives; how many times it allocates, the bytes that it leaves, and the most meanwhile.
-fn counted<T>(run: impl FnOnce() -> T) -> (T, usize, isize, isize) {
-    let (allocations, live) = (ALLOCATIONS.get(), LIVE.get());
-    PEAK.set(live);
-    let result = run();
-    (result, ALLOCATIONS.get() - allocations, LIVE.get() - live, PEAK.get() - live)
-}
 
 const INT8: Precision = Precision::INT8;
 
@@ -100,10 +58,10 @@ fn ids_no_more_than_before_are_classified_without_allocating() -> Result<()> {
         classifier.classify_ids(&longest, &ExitPolicy::Never, &mut scratch)?;
         for policy in policies(classifier.manifest().exits()) {
             for length in [40, 1, 17, 39] {
-                let (_, allocations, ..) = counted(|| {
+                let ((), counts) = counted(|| {
                     classifier.classify_ids(&longest[..length], &policy, &mut scratch).unwrap();
                 });
-                assert_eq!(allocations, 0, "{length} tokens, {policy:?}, {precision:?}");
+                assert_eq!(counts.allocations, 0, "{length} tokens, {policy:?}, {precision:?}");
             }
         }
     }
@@ -117,11 +75,13 @@ fn texts_allocate_what_the_tokenizer_does() -> Result<()> {
     let mut scratch = Scratch::default();
     for warm in [false, true] {
         for text in golden.texts() {
-            let (_, by_tokenizer, ..) = counted(|| classifier.tokenize(text).unwrap());
-            let ((), all, live, _) = counted(|| {
+            let (_, by_tokenizer) = counted(|| classifier.tokenize(text).unwrap());
+            let ((), all) = counted(|| {
                 classifier.classify_text(text, &ExitPolicy::Never, &mut scratch).unwrap();
             });
-            assert!(!warm || (all, live) == (by_tokenizer, 0), "{all}, not {by_tokenizer}");
+            if warm {
+                assert_eq!((all.allocations, all.left), (by_tokenizer.allocations, 0));
+            }
         }
     }
     Ok(())
@@ -136,9 +96,9 @@ fn the_tokenizer_takes_memory_in_proportion_to_the_text() -> Result<()> {
     for word in ["a ", "good movie ", "x", "界", "é ", "[CLS] ", "!", "\u{301}", "ﬃ", "가"] {
         for bytes in [1 << 12, 1 << 18] {
             let text = word.repeat(bytes / word.len());
-            let (_, _, live, peak) = counted(|| drop(classifier.tokenize(&text).unwrap()));
-            assert_eq!(live, 0);
-            assert!(peak as usize <= PER_BYTE * bytes, "{word:?}: {peak} for {bytes} bytes");
+            let ((), counts) = counted(|| drop(classifier.tokenize(&text).unwrap()));
+            assert_eq!(counts.left, 0);
+            assert!(counts.peak <= PER_BYTE * bytes, "{word:?}: {counts:?} for {bytes} bytes");
         }
     }
     Ok(())
@@ -153,24 +113,25 @@ fn weights_are_used_where_they_lie() -> Result<()> {
     // What the process makes once is made before the count.
     drop(Classifier::open(&path)?);
 
-    let (classifier, _, fixed, peak_fixed) = counted(|| Classifier::from_static(bytes).unwrap());
-    let (_a, _, copied, _) = counted(|| Classifier::from_bytes(bytes.to_vec()).unwrap());
-    let (_b, _, read, peak_read) = counted(|| Classifier::open(&path).unwrap());
+    let (classifier, fixed) = counted(|| Classifier::from_static(bytes).unwrap());
+    let (_a, copied) = counted(|| Classifier::from_bytes(bytes.to_vec()).unwrap());
+    let (_b, read) = counted(|| Classifier::open(&path).unwrap());
     // SAFETY: nobody else knows the file.
-    let (_c, _, mapped, _) = counted(|| unsafe { Classifier::open_mapped(&path).unwrap() });
+    let (_c, mapped) = counted(|| unsafe { Classifier::open_mapped(&path).unwrap() });
 
     // The handles of the shared bytes, and hash tables whose size is not quite fixed.
     let slack = 1024;
-    let about = |a: isize, b: usize| a.unsigned_abs().abs_diff(b) < slack;
     let embeddings = classifier.manifest().entries[1].bytes as usize;
     assert!(embeddings > 32 * slack);
-    assert!(about(copied - fixed, bytes.len()), "{copied} {fixed} {}", bytes.len());
-    assert!(about(read - fixed, embeddings), "{read} {fixed} {embeddings}");
-    assert!(about(mapped - fixed, 0), "{mapped} {fixed}");
+    for (counts, more) in [(copied, bytes.len()), (read, embeddings), (mapped, 0)] {
+        let difference = (counts.left - fixed.left).unsigned_abs();
+        assert!(difference.abs_diff(more) < slack, "{counts:?}, {fixed:?}, {more} more");
+    }
     // While it is read, there is one entry more than what stays, and what of it is made into something.
-    let largest = classifier.manifest().entries.iter().map(|e| e.bytes).max().unwrap_or(0) as isize;
-    for (peak, left) in [(peak_fixed, fixed), (peak_read, read)] {
-        assert!(peak - left < 4 * largest, "{peak} for {left}, the largest entry has {largest}");
+    let largest = classifier.manifest().entries.iter().map(|e| e.bytes).max().unwrap_or(0) as usize;
+    for counts in [fixed, read] {
+        let meanwhile = counts.peak - counts.left as usize;
+        assert!(meanwhile < 4 * largest, "{counts:?}, the largest entry has {largest}");
     }
     Ok(())
 }

@@ -6,11 +6,10 @@ use edge_runtime::bundle::{BundleReader, Manifest, tar};
 use edge_runtime::graph::StageGraph;
 use edge_runtime::onnx::{GraphProto, ModelProto, NodeProto};
 use edge_runtime::{Classifier, Error, Limits, Loader};
+use edge_tests::counting::{Counting, counted};
 use edge_tests::{Parts, bundle, fixture, tar_of};
 use edge_toolkit::export::Precision;
 use prost::Message;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 const MIB: usize = 1 << 20;
 
@@ -20,46 +19,13 @@ const AHEAD: usize = 16 * MIB;
 /// Error messages, the manifest and the like.
 const SLACK: usize = 256 << 10;
 
-/// Counts per thread, so that tests beside this one do not disturb it.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    // A thread that ends frees memory after its counters are gone.
-    let _ = LIVE.try_with(|live| {
-        live.set(live.get() + bytes);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
-    });
-}
-
-// SAFETY: everything is done by `System`; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 /// The result of `work`, and the most that was allocated at once during it.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = LIVE.get();
-    PEAK.set(before);
-    let result = work();
-    (result, (PEAK.get() - before) as usize)
+    let (result, counts) = counted(work);
+    (result, counts.peak)
 }
 
 #[test]

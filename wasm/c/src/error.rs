@@ -109,3 +109,38 @@ pub(crate) unsafe fn guard(
     }
     failure.status
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    fn given(body: impl FnOnce() -> Result<(), Failure>) -> (EdgeStatus, EdgeStatus, String) {
+        let mut error = EdgeError { status: EdgeStatus::Ok, message: [0x55; EDGE_MESSAGE_BYTES] };
+        // SAFETY: it is there to be written to.
+        let status = unsafe { guard(&mut error, body) };
+        // SAFETY: every message ends with a NUL.
+        let message = unsafe { CStr::from_ptr(error.message.as_ptr()) };
+        (status, error.status, message.to_str().expect("UTF-8").to_owned())
+    }
+
+    #[test]
+    fn a_panic_is_a_status() {
+        let (status, same, message) = given(|| panic!("of {} words", "two"));
+        assert_eq!((status, same), (EdgeStatus::Panic, EdgeStatus::Panic));
+        assert_eq!(message, "a bug in the library: of two words");
+        assert_eq!(given(|| panic!("of one")).2, "a bug in the library: of one");
+        assert_eq!(given(|| std::panic::panic_any(5)).2, "a bug in the library: no message");
+        // SAFETY: NULL is permitted.
+        let status = unsafe { guard(std::ptr::null_mut(), || panic!("unheard")) };
+        assert_eq!(status, EdgeStatus::Panic);
+    }
+
+    #[test]
+    fn a_message_has_one_end() {
+        let (.., message) = given(|| Err(Failure::argument("a\0b")));
+        assert_eq!(message, "a b");
+        let (.., message) = given(|| Err(Failure::argument("é".repeat(EDGE_MESSAGE_BYTES))));
+        assert_eq!(message.len(), EDGE_MESSAGE_BYTES - 2);
+    }
+}

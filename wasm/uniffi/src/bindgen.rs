@@ -1,5 +1,5 @@
 //! Writes the code for Kotlin, Swift or Python:
-//! `edge-uniffi-bindgen generate --language kotlin --out-dir FOLDER libedge_distil_uniffi.so`.
+//! `uniffi-bindgen generate --language kotlin --out-dir FOLDER libedge_distil_uniffi.so`.
 
 fn main() {
     uniffi::uniffi_bindgen_main();
