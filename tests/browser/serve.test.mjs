@@ -64,7 +64,7 @@ test("nothing outside of its folders is given out", async () => {
   for (const path of [
     "/serve.mjs",
     "/server/range.mjs",
-    "/scripts/compare.mjs",
+    "/scripts/curve.mjs",
     "/package.json",
     "/js",
     "/js/",

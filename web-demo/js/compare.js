@@ -1,4 +1,4 @@
-// The compare page: teacher, student, int8, exits. The figures are measured, see scripts/compare.mjs.
+// The compare page: teacher, student, int8, exits. The figures are those of `edge-distill report --demo`.
 
 import { bars } from "./charts.js";
 import { element, make, problem } from "./dom.js";

@@ -10,8 +10,10 @@ use edge_toolkit::compress::{self, Shape, vocabulary};
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::pipeline::{self, Pipeline};
 use edge_toolkit::report::calibrate::Kind;
+use edge_toolkit::report::compare::{Report, replace_marked};
 use edge_toolkit::report::evaluation::{Comparison, Evaluation};
 use edge_toolkit::report::measure::{self, Examples};
+use edge_toolkit::report::suite::{self, Suite};
 use edge_toolkit::report::{curve, table};
 use edge_toolkit::train::recipe::Recipe;
 use edge_toolkit::train::{Event, Options, average, train};
@@ -49,6 +51,13 @@ enum Command {
     Calibrate(Calibrate),
     /// Measure a checkpoint or a model.edge on labelled texts
     Evaluate(Evaluate),
+    /// Measure models together and save what was found, a file for each
+    ///
+    /// Accuracy at every exit, size, parameters, and speed: one sentence after the other on one thread,
+    /// the models in turn.
+    Measure(Measure),
+    /// Make a page of saved measurements: how the models came about, a table and charts
+    Report(ReportArguments),
     /// Write a checkpoint anew without the word pieces that no text of the data needs
     ///
     /// Those are the places that BERT keeps unused, and the pieces with characters that are neither
@@ -168,6 +177,44 @@ struct Evaluate {
     json: bool,
     #[command(flatten)]
     texts: Texts,
+}
+
+#[derive(Args)]
+struct Measure {
+    /// What is compared: a TOML file of models (see toolkit/recipes/sst2-minilm/report.toml)
+    suite: PathBuf,
+    /// Labelled texts: .tsv, .csv, .jsonl or .parquet
+    #[arg(long)]
+    data: PathBuf,
+    /// The column of the text; guessed if absent
+    #[arg(long)]
+    text: Option<String>,
+    /// The column of the label; guessed if absent
+    #[arg(long)]
+    label: Option<String>,
+    /// The folder of the measurements; those of other models stay
+    #[arg(short, long)]
+    output: PathBuf,
+}
+
+#[derive(Args)]
+struct ReportArguments {
+    /// The folder of the measurements
+    measurements: PathBuf,
+    /// The page: one HTML file that needs nothing else
+    #[arg(short, long, default_value = "report.html")]
+    output: PathBuf,
+    /// The same in Markdown, with its pictures beside it
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// The figures of the demo's page (web-demo/data/compare.json), of the measurements `teacher`,
+    /// `student` and `int8`
+    #[arg(long)]
+    demo: Option<PathBuf>,
+    /// Replace what stands between <!-- report:begin --> and <!-- report:end --> in this file by the
+    /// table
+    #[arg(long)]
+    readme: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -311,6 +358,8 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Distill(a) => run_training(a, true, stop),
         Command::Calibrate(a) => run_calibration(a),
         Command::Evaluate(a) => run_evaluation(a),
+        Command::Measure(a) => run_measuring(a),
+        Command::Report(a) => run_report(a),
         Command::Vocabulary(a) => run_vocabulary(a),
         Command::Prune(a) => run_pruning(a, stop),
         Command::Compress(a) => run_compression(a, stop),
@@ -553,6 +602,40 @@ fn run_evaluation(arguments: &Evaluate) -> anyhow::Result<()> {
         (None, false) => println!("{evaluation}"),
         (Some((other, comparison)), false) => println!("{evaluation}\n{other}\n{comparison}"),
     }
+    Ok(())
+}
+
+fn run_measuring(arguments: &Measure) -> anyhow::Result<()> {
+    let suite = Suite::read(&arguments.suite)?;
+    let columns = Columns { text: arguments.text.clone(), label: arguments.label.clone() };
+    let bar = bar();
+    let progress = |what: &str, done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+        bar.set_message(what.to_string());
+    };
+    let data = (arguments.data.as_path(), &columns);
+    let records = suite::measure(&suite, data, &arguments.output, progress)?;
+    bar.finish_and_clear();
+    println!("{} measurements in {}", records.len(), arguments.output.display());
+    Ok(())
+}
+
+fn run_report(arguments: &ReportArguments) -> anyhow::Result<()> {
+    let report = Report::read(&arguments.measurements)?;
+    // What cannot be made is said before anything is written.
+    let demo = arguments.demo.as_ref().map(|_| report.demo()).transpose()?;
+    edge_toolkit::report::write(&arguments.output, &report.html())?;
+    if let Some(path) = &arguments.markdown {
+        report.write_markdown(path)?;
+    }
+    if let (Some(path), Some(json)) = (&arguments.demo, demo) {
+        edge_toolkit::report::write(path, &json)?;
+    }
+    if let Some(path) = &arguments.readme {
+        replace_marked(path, &report.table())?;
+    }
+    println!("{}", report.table());
     Ok(())
 }
 

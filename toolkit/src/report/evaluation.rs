@@ -5,11 +5,11 @@ use super::outcome::{Outcomes, Walked};
 use super::table::{accuracy, aligned, percent};
 use crate::Error;
 use edge_runtime::ExitPolicy;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The figures of a model under a policy. `Display` is for people; for machines, serialize it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The name of the model.
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Evaluation {
 }
 
 /// The figures of one exit.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exit {
     /// The layer after which it stands; 0 is after the embeddings.
     pub layer: usize,
@@ -43,7 +43,7 @@ pub struct Exit {
 }
 
 /// The figures of a way through the model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// The share of sentences whose label is right.
     pub accuracy: Proportion,

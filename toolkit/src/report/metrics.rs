@@ -6,7 +6,7 @@
 use crate::Error;
 use crate::rng::Rng;
 use edge_runtime::exit::{argmax, softmax};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The normal distribution's 97.5 % point: intervals are 95 % wide.
 const Z: f64 = 1.959963984540054;
@@ -16,7 +16,7 @@ const BINS: usize = 15;
 const RESAMPLES: usize = 2000;
 
 /// A share of sentences, 0 to 1, with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proportion {
     /// The share.
     pub value: f64,
@@ -56,7 +56,7 @@ pub fn accuracy(truth: &[u32], predicted: &[u32]) -> Result<Proportion, Error> {
 }
 
 /// F1: the harmonic mean of precision and recall, 0 to 1.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct F1 {
     /// For each label; 0 for one that is neither true nor given.
     pub per_class: Vec<f64>,

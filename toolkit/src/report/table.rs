@@ -39,15 +39,15 @@ pub fn table(rows: &[Row]) -> String {
     aligned(&head, &cells.collect::<Vec<_>>())
 }
 
-/// The first column stands left, all others right.
-pub(super) fn aligned<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
-    let width: [usize; N] = std::array::from_fn(|column| {
-        let widest = std::iter::once(head).chain(rows).map(|r| r[column].chars().count()).max();
-        widest.unwrap_or(0).max(3)
-    });
-    let line = |cells: &[String; N]| {
+/// The first column stands left, all others right. Every row has as many cells as the head.
+pub(super) fn aligned<R: AsRef<[String]>>(head: &[String], rows: &[R]) -> String {
+    let all = || std::iter::once(head).chain(rows.iter().map(AsRef::as_ref));
+    let width: Vec<usize> = (0..head.len())
+        .map(|column| all().map(|r| r[column].chars().count()).max().unwrap_or(0).max(3))
+        .collect();
+    let line = |cells: &[String]| {
         let mut line = String::from("|");
-        for (i, (cell, width)) in cells.iter().zip(width).enumerate() {
+        for (i, (cell, width)) in cells.iter().zip(&width).enumerate() {
             if i == 0 {
                 line += &format!(" {cell:<width$} |");
             } else {
@@ -56,12 +56,14 @@ pub(super) fn aligned<const N: usize>(head: &[String; N], rows: &[[String; N]]) 
         }
         line + "\n"
     };
-    let rule: [String; N] = std::array::from_fn(|column| {
-        let dashes = "-".repeat(width[column] - usize::from(column > 0));
-        if column == 0 { dashes } else { dashes + ":" }
-    });
+    let rule: Vec<String> = (width.iter().enumerate())
+        .map(|(column, width)| match column {
+            0 => "-".repeat(*width),
+            _ => "-".repeat(width - 1) + ":",
+        })
+        .collect();
     let mut text = line(head) + &line(&rule);
-    rows.iter().for_each(|row| text += &line(row));
+    rows.iter().for_each(|row| text += &line(row.as_ref()));
     text
 }
 
@@ -76,7 +78,7 @@ pub(super) fn accuracy(p: Proportion) -> String {
 }
 
 /// Three digits and a unit, by thousands.
-fn scaled(n: u64, units: [&str; 4]) -> String {
+pub(super) fn scaled(n: u64, units: [&str; 4]) -> String {
     let mut value = n as f64;
     let mut unit = 0;
     while value >= 999.5 && unit + 1 < units.len() {

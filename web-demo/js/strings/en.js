@@ -150,7 +150,7 @@ export default {
   student: "Student, fp32",
   int8: "Student, int8",
   exits: "Student, int8, with exits",
-  compareMeasured: "Measured on {date} on {machine}, {threads} threads, all {sentences} sentences of SST-2 dev at once, tokenizing included; the median of {rounds} runs in turn. Natively, not in a browser.",
+  compareMeasured: "Measured on {date} on {machine}, one thread, the {sentences} sentences of SST-2 dev one after the other, tokenizing included; the median of {rounds} rounds in which the models took turns. Natively, not in a browser.",
   compareTeacher: "The teacher's weights are not kept: its accuracy is that of its training in PyTorch, its parameters are counted from its architecture, its size is that of fp32, and its speed is not measured.",
   layersTitle: "After each layer",
   layersLead: "How many sentences would get the right label if all left there, and how many do leave there with the model's own thresholds.",

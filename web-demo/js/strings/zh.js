@@ -150,7 +150,7 @@ export default {
   student: "学生，fp32",
   int8: "学生，int8",
   exits: "学生，int8，提前退出",
-  compareMeasured: "于 {date} 在 {machine} 上测量，{threads} 个线程，一次处理 SST-2 dev 的全部 {sentences} 个句子，含分词；轮流运行 {rounds} 次取中位数。本机程序，非浏览器。",
+  compareMeasured: "于 {date} 在 {machine} 上测量，单线程，逐句处理 SST-2 dev 的 {sentences} 个句子，含分词；各模型轮流运行 {rounds} 轮取中位数。本机程序，非浏览器。",
   compareTeacher: "教师的权重未保留：正确率来自其在 PyTorch 中的训练，参数量由其结构计算，大小按 fp32 计，速度未测量。",
   layersTitle: "每层之后",
   layersLead: "若全部在此离开，有多少句子标签正确；以及按模型自带的阈值，有多少句子在此离开。",

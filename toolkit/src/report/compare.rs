@@ -1,0 +1,146 @@
+//! The report that compares models: a page, Markdown, and what the demo and the README show, all
+//! of it from saved measurements.
+
+mod chart;
+mod charts;
+mod demo;
+mod drawing;
+mod flow;
+mod ink;
+mod markdown;
+mod page;
+mod rows;
+
+pub use drawing::Drawing;
+pub use markdown::replace_marked;
+
+use super::record::{Record, Step};
+use crate::Error;
+use std::path::Path;
+
+/// Models that were measured on the same sentences.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What a model was made from stands before it; of equal origin the largest comes first.
+    records: Vec<Record>,
+}
+
+impl Report {
+    /// Reads all records of a folder, its files that end with `.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Data`] if one is no record, [`Error::Measure`] as [`Report::new`].
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        let io = |e| Error::io(folder, e);
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if path.extension().is_some_and(|e| e == "json") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        let records = paths.iter().map(|path| Record::read(path)).collect::<Result<_, _>>()?;
+        Self::new(records).map_err(|error| match error {
+            Error::Measure(problem) => Error::data(folder, None, problem),
+            other => other,
+        })
+    }
+
+    /// Takes records.
+    ///
+    /// # Errors
+    /// [`Error::Measure`] if there are none, two have the same id, they are of different data, or one
+    /// was made from what is not there, or from itself.
+    pub fn new(mut records: Vec<Record>) -> Result<Self, Error> {
+        let wrong = |problem: String| Err(Error::Measure(problem));
+        let Some(first) = records.first() else {
+            return wrong("no saved measurements; `edge-distill measure` writes them".into());
+        };
+        if let Some(other) = records.iter().find(|r| r.data != first.data) {
+            return wrong(format!(
+                "`{}` was measured on {}, `{}` on {}; figures of different sentences cannot be \
+                 compared",
+                first.id,
+                of(first),
+                other.id,
+                of(other)
+            ));
+        }
+        records.sort_by(|a, b| (b.bytes, a.step, &a.id).cmp(&(a.bytes, b.step, &b.id)));
+        for (i, record) in records.iter().enumerate() {
+            if records[..i].iter().any(|r| r.id == record.id) {
+                return wrong(format!("two measurements have the id `{}`", record.id));
+            }
+            if let Some(from) = &record.from
+                && !records.iter().any(|r| r.id == *from)
+            {
+                return wrong(format!(
+                    "`{}` was made from `{from}`, of which there is no measurement",
+                    record.id
+                ));
+            }
+        }
+        let mut ordered = Vec::new();
+        descend(None, &records, &mut ordered);
+        if let Some(lost) = records.iter().find(|r| !ordered.contains(r)) {
+            return wrong(format!("`{}` was made from itself, by way of others", lost.id));
+        }
+        Ok(Report { records: ordered })
+    }
+
+    /// The records, in the order in which they are shown.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The number of a record, counted from 1.
+    fn number(&self, record: &Record) -> usize {
+        1 + self.records.iter().position(|r| r.id == record.id).unwrap_or(0)
+    }
+
+    /// Its number and name.
+    fn called(&self, record: &Record) -> String {
+        format!("{}. {}", self.number(record), record.name)
+    }
+
+    fn get(&self, id: &str) -> Option<&Record> {
+        self.records.iter().find(|r| r.id == id)
+    }
+
+    /// What a model was made from.
+    fn parent(&self, record: &Record) -> Option<&Record> {
+        self.get(record.from.as_ref()?)
+    }
+
+    /// How much of the encoder's weights is zero or gone, as a share of those of the model that the
+    /// compressing began with, 0 to 1.
+    fn pruned(&self, record: &Record) -> Option<f64> {
+        let own = record.parameters.filter(|p| p.encoder > 0)?;
+        let mut base = record;
+        while let Some(parent) = self.parent(base)
+            && base.step > Step::Distil
+            && parent.parameters.is_some_and(|p| p.encoder > 0)
+        {
+            base = parent;
+        }
+        let before = base.parameters.map_or(own.encoder, |p| p.encoder);
+        Some((1.0 - own.encoder_nonzero as f64 / before as f64).max(0.0))
+    }
+}
+
+fn of(record: &Record) -> String {
+    let data = &record.data;
+    let digits = data.sha256.get(..8).unwrap_or(&data.sha256);
+    format!("{} ({} sentences, SHA-256 {digits}…)", data.name, data.sentences)
+}
+
+fn descend(from: Option<&str>, records: &[Record], ordered: &mut Vec<Record>) {
+    for record in records.iter().filter(|r| r.from.as_deref() == from) {
+        ordered.push(record.clone());
+        descend(Some(&record.id), records, ordered);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,455 @@
+//! What is compared: a TOML file of models, which are measured together.
+
+use super::evaluation::Evaluation;
+use super::measure::{Examples, labels};
+use super::metrics::Proportion;
+use super::outcome::Outcomes;
+use super::record::{
+    self, CurvePoint, Data, Figures, Measured, Parameters, Record, Speed, Stated, Step, Weights,
+};
+use super::speed::{Contestant, interleaved, processor};
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+use crate::data::Columns;
+use crate::export::{EmbeddingBits, Precision, WeightBits, export};
+use crate::model::names;
+use crate::train::load;
+use candle_core::Device;
+use edge_runtime::bundle::sha256_hex;
+use edge_runtime::{Classifier, ExitPolicy};
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// What is compared. Relative paths in the file are relative to the file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// How often every model answers all sentences.
+    #[serde(default = "rounds")]
+    pub rounds: usize,
+    /// The models.
+    pub models: Vec<Entry>,
+}
+
+fn rounds() -> usize {
+    5
+}
+
+/// A model: either `model` says where it is, or `stated` what somebody else measured.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// See [`Record::id`].
+    pub id: String,
+    /// See [`Record::name`].
+    pub name: String,
+    /// See [`Record::step`].
+    pub step: Step,
+    /// See [`Record::from`].
+    pub from: Option<String>,
+    /// A `model.edge`, or the folder of a checkpoint, which is exported.
+    pub model: Option<PathBuf>,
+    /// The folder of the checkpoint that a `model.edge` was made of, for its parameters and its curve.
+    pub checkpoint: Option<PathBuf>,
+    /// How a checkpoint is exported, `fp32` or `int8`; `int8` if absent.
+    pub precision: Option<Exported>,
+    /// As `edge-export --weight-bits`.
+    pub weight_bits: Option<u8>,
+    /// As `edge-export --embedding-bits`.
+    pub embedding_bits: Option<u8>,
+    /// Whether its speed is of interest; it is, if absent.
+    #[serde(default = "yes")]
+    pub timed: bool,
+    /// What somebody else says.
+    pub stated: Option<Claim>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How a checkpoint is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exported {
+    /// 32-bit floats.
+    Fp32,
+    /// Signed bytes.
+    Int8,
+}
+
+/// What is said of a model that is not here.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Who says so, and where.
+    pub source: String,
+    /// Accuracy on the sentences of this suite, 0 to 1.
+    pub accuracy: f64,
+    /// Number of parameters.
+    pub parameters: Option<u64>,
+    /// Size of its file in bytes.
+    pub bytes: Option<u64>,
+}
+
+impl Suite {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with the line that is wrong.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let mut suite: Suite = toml::from_str(&text).map_err(|e| Error::Data {
+            path: path.into(),
+            line: e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1)),
+            problem: e.message().into(),
+        })?;
+        suite.check().map_err(|problem| Error::data(path, None, problem))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for entry in &mut suite.models {
+            for path in [&mut entry.model, &mut entry.checkpoint].into_iter().flatten() {
+                *path = folder.join(&*path);
+            }
+        }
+        Ok(suite)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let ids: HashSet<&str> = self.models.iter().map(|m| m.id.as_str()).collect();
+        for (i, entry) in self.models.iter().enumerate() {
+            record::check_id(&entry.id)?;
+            let wrong = |problem: &str| Err(format!("`{}`: {problem}", entry.id));
+            if self.models[..i].iter().any(|m| m.id.eq_ignore_ascii_case(&entry.id)) {
+                return wrong("the id occurs twice");
+            }
+            match &entry.from {
+                Some(from) if !ids.contains(from.as_str()) => {
+                    return wrong(&format!("from = \"{from}\", and no model has that id"));
+                }
+                _ => {}
+            }
+            match (&entry.model, &entry.stated) {
+                (None, None) => return wrong("say where it is (model), or what is known (stated)"),
+                (Some(_), Some(_)) => return wrong("model and stated; what is here is measured"),
+                (None, Some(claim)) if !(0.0..=1.0).contains(&claim.accuracy) => {
+                    return wrong("an accuracy is between 0 and 1");
+                }
+                _ => {}
+            }
+            if let Err(problem) = entry.precision() {
+                return wrong(&problem);
+            }
+        }
+        match self.models.iter().any(|m| m.model.is_some()) && self.rounds > 0 {
+            true => Ok(()),
+            false => Err("one model at least is measured, in one round at least".into()),
+        }
+    }
+}
+
+impl Entry {
+    fn precision(&self) -> Result<Precision, String> {
+        let (weights, embeddings) = (self.weight_bits, self.embedding_bits);
+        let weights = WeightBits::of(weights.unwrap_or(WeightBits::Seven.bits()))
+            .ok_or_else(|| format!("weight_bits = {}; 7 and 8 there are", weights.unwrap_or(0)))?;
+        let embeddings = EmbeddingBits::of(embeddings.unwrap_or(EmbeddingBits::Eight.bits()))
+            .ok_or_else(|| {
+                format!("embedding_bits = {}; 4 and 8 there are", embeddings.unwrap_or(0))
+            })?;
+        match self.precision {
+            Some(Exported::Fp32) if self.weight_bits.is_some() || self.embedding_bits.is_some() => {
+                Err("fp32 has no weight_bits or embedding_bits".into())
+            }
+            Some(Exported::Fp32) => Ok(Precision::Fp32),
+            _ => Ok(Precision::Int8(weights, embeddings)),
+        }
+    }
+}
+
+/// Measures the models of a suite on labelled texts and writes a record of each into a folder. The
+/// models are timed in turn.
+///
+/// `progress` is called with what is done, and how much of how much.
+///
+/// # Errors
+/// Those of exporting and running the models; [`Error::Unfit`] if their labels differ.
+pub fn measure(
+    suite: &Suite,
+    (data, columns): (&Path, &Columns),
+    output: &Path,
+    mut progress: impl FnMut(&str, usize, usize),
+) -> Result<Vec<Record>, Error> {
+    let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+    let opened: Vec<Option<Opened>> = (suite.models.iter().enumerate())
+        .map(|(i, entry)| {
+            progress("models opened", i, suite.models.len());
+            entry.model.as_ref().map(|model| Opened::new(entry, model, place.path())).transpose()
+        })
+        .collect::<Result<_, _>>()?;
+    let here = || opened.iter().flatten();
+    let Some(first) = here().next() else {
+        return Err(Error::Unfit("there is no model to measure".into()));
+    };
+    let wanted = labels(&first.bundle)?;
+    if let Some(other) = here().find(|o| o.classifier.labels() != wanted) {
+        return Err(Error::Unfit(format!(
+            "{}: labels {:?}, another model has {wanted:?}",
+            other.bundle.display(),
+            other.classifier.labels()
+        )));
+    }
+    let examples = Examples::read(data, columns, &wanted)?;
+    let data = Data {
+        name: data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        sha256: sha256_hex(&crate::checkpoint::read_file(data)?),
+        sentences: examples.texts.len(),
+    };
+
+    let mut records = Vec::new();
+    for (i, (entry, opened)) in suite.models.iter().zip(&opened).enumerate() {
+        progress("models evaluated", i, suite.models.len());
+        records.push(match (opened, &entry.stated) {
+            (Some(opened), _) => opened.record(entry, &examples, &data)?,
+            (None, Some(claim)) => stated(entry, claim, &data),
+            (None, None) => unreachable!("checked when the suite was read"),
+        });
+    }
+
+    let mut ways = Vec::new();
+    let mut contestants = Vec::new();
+    for (i, opened) in opened.iter().enumerate() {
+        let Some(opened) = opened.as_ref().filter(|_| suite.models[i].timed) else { continue };
+        for policy in [Some(ExitPolicy::Never), early(&opened.classifier)].into_iter().flatten() {
+            ways.push(i);
+            contestants.push(Contestant { classifier: &opened.classifier, policy });
+        }
+    }
+    let paces = interleaved(&contestants, &examples.texts, suite.rounds, |done, of| {
+        progress("rounds timed", done, of);
+    })?;
+    let conditions = (processor(), day());
+    for (at, pace) in ways.into_iter().zip(paces) {
+        let Figures::Measured(measured) = &mut records[at].figures else { continue };
+        match &mut measured.speed {
+            Some(speed) => speed.early_exit = Some(pace),
+            none => {
+                *none = Some(Speed {
+                    processor: conditions.0.clone(),
+                    day: conditions.1.clone(),
+                    threads: THREADS,
+                    rounds: suite.rounds,
+                    full_depth: pace,
+                    early_exit: None,
+                });
+            }
+        }
+    }
+    std::fs::create_dir_all(output).map_err(|e| Error::io(output, e))?;
+    records.iter().try_for_each(|record| record.write(output))?;
+    Ok(records)
+}
+
+/// Threads that compute.
+const THREADS: usize = 1;
+
+/// Today, in UTC.
+fn day() -> String {
+    chrono::Utc::now().format("%Y-%m-%d").to_string()
+}
+
+fn early(classifier: &Classifier) -> Option<ExitPolicy> {
+    Some(classifier.policy()).filter(|policy| *policy != ExitPolicy::Never)
+}
+
+fn stated(entry: &Entry, claim: &Claim, data: &Data) -> Record {
+    let right = (claim.accuracy * data.sentences as f64).round() as usize;
+    let all = claim.parameters;
+    Record {
+        version: record::VERSION,
+        id: entry.id.clone(),
+        name: entry.name.clone(),
+        step: entry.step,
+        from: entry.from.clone(),
+        data: data.clone(),
+        // Of a model that is not here nobody has counted the zeros.
+        parameters: all.map(|all| Parameters { all, nonzero: all, ..Parameters::default() }),
+        bytes: claim.bytes,
+        weights: None,
+        figures: Figures::Stated(Stated {
+            source: claim.source.clone(),
+            accuracy: Proportion::wilson(right, data.sentences),
+        }),
+    }
+}
+
+/// A model that is here.
+struct Opened {
+    bundle: PathBuf,
+    bytes: u64,
+    classifier: Classifier,
+    checkpoint: Option<Checkpoint>,
+    folder: Option<PathBuf>,
+}
+
+impl Opened {
+    fn new(entry: &Entry, model: &Path, place: &Path) -> Result<Self, Error> {
+        let folder = match model.is_dir() {
+            true => Some(model.to_path_buf()),
+            false => entry.checkpoint.clone(),
+        };
+        let checkpoint = folder.as_ref().map(Checkpoint::open).transpose()?;
+        let bundle = match &checkpoint {
+            Some(checkpoint) if model.is_dir() => {
+                let bundle = place.join(format!("{}.edge", entry.id));
+                let precision = entry.precision().map_err(Error::Unfit)?;
+                export(checkpoint, precision, &bundle, |_, _, _| {})?;
+                bundle
+            }
+            _ => model.to_path_buf(),
+        };
+        let bytes = std::fs::metadata(&bundle).map_err(|e| Error::io(&bundle, e))?.len();
+        let failed = |cause| Error::Bundle { path: bundle.clone(), cause };
+        let classifier = Classifier::open(&bundle).map_err(failed)?.with_threads(THREADS);
+        Ok(Opened { bundle, bytes, classifier, checkpoint, folder })
+    }
+
+    fn record(&self, entry: &Entry, examples: &Examples, data: &Data) -> Result<Record, Error> {
+        let outcomes =
+            Outcomes::of_bundle(&self.bundle, &examples.texts, examples.truth.clone(), |_, _| {})?;
+        let policy = self.classifier.policy();
+        let architecture = &self.classifier.manifest().architecture;
+        let curve = match &self.folder {
+            Some(folder) => curve(&folder.join("curve.csv"), &policy)?,
+            None => Vec::new(),
+        };
+        Ok(Record {
+            version: record::VERSION,
+            id: entry.id.clone(),
+            name: entry.name.clone(),
+            step: entry.step,
+            from: entry.from.clone(),
+            data: data.clone(),
+            parameters: self.checkpoint.as_ref().map(Parameters::of).transpose()?,
+            bytes: Some(self.bytes),
+            weights: Some(Weights {
+                precision: architecture.precision.clone(),
+                weight_bits: architecture.weight_bits,
+                embedding_bits: architecture.embedding_bits,
+            }),
+            figures: Figures::Measured(Box::new(Measured {
+                evaluation: Evaluation::of(&entry.name, &outcomes, &policy)?,
+                speed: None,
+                curve,
+            })),
+        })
+    }
+}
+
+impl Parameters {
+    /// Those of a checkpoint.
+    ///
+    /// # Errors
+    /// If it is no whole network.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Self, Error> {
+        let network = load(checkpoint, Device::Cpu)?;
+        let config = &network.config;
+        let stems: Vec<String> =
+            (0..config.layers).map(|layer| names::layer_stem(config.model_type, layer)).collect();
+        let mut counts = Parameters::default();
+        for parameter in network.parameters() {
+            let values: Vec<f32> = parameter.var().flatten_all()?.to_vec1()?;
+            let (all, nonzero) = (values.len(), values.iter().filter(|v| **v != 0.0).count());
+            counts.all += all as u64;
+            counts.nonzero += nonzero as u64;
+            if parameter.decays() && stems.iter().any(|stem| parameter.name().contains(stem)) {
+                counts.encoder += all as u64;
+                counts.encoder_nonzero += nonzero as u64;
+            }
+        }
+        Ok(counts)
+    }
+}
+
+/// The points of a policy's kind in a `curve.csv`; none where there is no such file.
+fn curve(path: &Path, policy: &ExitPolicy) -> Result<Vec<CurvePoint>, Error> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    #[derive(Deserialize)]
+    struct Line {
+        kind: String,
+        accuracy: f64,
+        share: f64,
+    }
+    let policy = serde_json::to_value(policy).expect("plain data");
+    let wrong = |e: csv::Error| Error::data(path, None, format!("no curve of a calibration: {e}"));
+    let mut lines = csv::Reader::from_path(path).map_err(wrong)?;
+    let lines = lines.deserialize().collect::<Result<Vec<Line>, _>>().map_err(wrong)?;
+    let of_kind = lines.into_iter().filter(|line| policy["kind"] == line.kind);
+    Ok(of_kind.map(|Line { accuracy, share, .. }| CurvePoint { accuracy, share }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STUDENT: &str = "[[models]]\nid='student'\nname='a'\nstep='distil'\nmodel='x'\n";
+
+    fn read(text: &str) -> Result<Suite, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("suite.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut suite = Suite::read(&path)?;
+        for path in
+            suite.models.iter_mut().flat_map(|m| [&mut m.model, &mut m.checkpoint]).flatten()
+        {
+            *path = path.strip_prefix(folder.path()).expect("beside the file").into();
+        }
+        Ok(suite)
+    }
+
+    #[test]
+    fn a_suite_says_where_models_are_and_how_they_are_exported() {
+        let suite = read(&format!(
+            "{STUDENT}precision='fp32'\n[[models]]\nid='int8'\nname='b'\nstep='quantize'\n\
+             from='student'\nmodel='y'\nembedding_bits=4\ntimed=false\n[[models]]\nid='t'\n\
+             name='c'\nstep='teacher'\n[models.stated]\nsource='its card'\naccuracy=0.5\n"
+        ))
+        .unwrap();
+        assert_eq!(suite.rounds, 5);
+        assert_eq!(suite.models[0].precision(), Ok(Precision::Fp32));
+        let int8 = Precision::Int8(WeightBits::Seven, EmbeddingBits::Four);
+        assert_eq!(suite.models[1].precision(), Ok(int8));
+        assert_eq!(suite.models[1].model, Some("y".into()));
+        assert_eq!(suite.models.iter().map(|m| m.timed).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_suite_is_named() {
+        for (more, words) in [
+            ("colour='red'", "colour"),
+            ("weight_bits=9", "`student`: weight_bits = 9; 7 and 8"),
+            ("embedding_bits=2", "embedding_bits = 2; 4 and 8"),
+            ("precision='fp32'\nweight_bits=8", "fp32 has no weight_bits"),
+            ("precision='int4'", "int4"),
+            ("from='nobody'", "no model has that id"),
+            ("[models.stated]\nsource='a'\naccuracy=0.5", "model and stated"),
+            ("[[models]]\nid='STUDENT'\nname='b'\nstep='prune'\nmodel='z'", "occurs twice"),
+            ("[[models]]\nid='b'\nname='b'\nstep='prune'", "`b`: say where it is"),
+            ("[[models]]\nid='a/b'\nname='b'\nstep='prune'\nmodel='z'", "the id `a/b`"),
+            ("[[models]]\nid='b'\nname='b'\nstep='shrink'\nmodel='z'", "line 9"),
+            (
+                "[[models]]\nid='b'\nname='b'\nstep='teacher'\n[models.stated]\nsource='a'\naccuracy=92.9",
+                "between 0 and 1",
+            ),
+        ] {
+            let error = read(&format!("{STUDENT}{more}\n")).unwrap_err().to_string();
+            assert!(error.contains("suite.toml") && error.contains(words), "{words}: {error}");
+        }
+        for text in ["models = []", &format!("rounds = 0\n{STUDENT}")] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains("at least"), "{error}");
+        }
+    }
+}
