@@ -16,8 +16,9 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-export async function launch() {
-  return chromium.launch({ executablePath: ensureChromium(), args: FLAGS });
+/** A browser, with further flags. */
+export async function launch(flags = []) {
+  return chromium.launch({ executablePath: ensureChromium(), args: [...FLAGS, ...flags] });
 }
 
 /**
