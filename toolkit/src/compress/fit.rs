@@ -1,8 +1,11 @@
 //! Making a checkpoint fit a goal: searching how, training what was found, calibrating and exporting it.
+//!
+//! Training is kept only if it helps on the held-out rows: what was cut off the end of a network that has
+//! exits needs none.
 
 use super::search::{self, Goal, Search, Tried};
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Quantize};
+use crate::checkpoint::Checkpoint;
 use crate::export::export;
 use crate::report::curve;
 use crate::report::measure::{Examples, calibrate_checkpoint};
@@ -33,10 +36,12 @@ pub struct Fit {
 pub struct Fitted {
     /// The candidate that was chosen, as it was before it was trained.
     pub chosen: Tried,
+    /// The folder of the checkpoint that was kept, in the output's.
+    pub student: PathBuf,
     /// Of the int8 bundle.
     pub bytes: u64,
-    /// Accuracy on the held-out rows of every exit, 0 to 1.
-    pub held_out: Vec<f64>,
+    /// Its accuracy at full depth on the held-out rows, 0 to 1.
+    pub accuracy: f64,
 }
 
 /// Makes it.
@@ -87,12 +92,21 @@ pub fn fit(
         Some(Quantize { weight_bits: 7, embedding_bits: chosen.candidate.embedding_bits });
     options.output = output.join("student");
     options.resume = true;
-    let run = train(&recipe, &options, stop, observe)?;
-    let choice =
-        calibrate_checkpoint(&options.output, &held_out, None, fit.budget_points, |_, _| {})?;
-    curve::save(&choice, "student", &options.output)?;
-    let bytes = finish(&options.output, &output.join("model.edge"))?;
-    Ok(Fitted { chosen, bytes, held_out: run.held_out })
+    let held = train(&recipe, &options, stop, observe)?.held_out;
+    let before = chosen.accuracy.unwrap_or(0.0);
+    let after = held.last().copied().unwrap_or(0.0);
+    let better = after > before;
+    observe(Event::Note(format!(
+        "held out, {:.2} % before training and {:.2} % after it: {} is kept",
+        100.0 * before,
+        100.0 * after,
+        if better { "what was trained" } else { "what it started from" }
+    )));
+    let student = if better { options.output } else { start };
+    let choice = calibrate_checkpoint(&student, &held_out, None, fit.budget_points, |_, _| {})?;
+    curve::save(&choice, "student", &student)?;
+    let bytes = finish(&student, &output.join("model.edge"))?;
+    Ok(Fitted { chosen, student, bytes, accuracy: before.max(after) })
 }
 
 fn finish(student: &Path, bundle: &Path) -> Result<u64, Error> {

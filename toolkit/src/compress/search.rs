@@ -5,11 +5,12 @@
 
 use super::{Shape, layers, prune_by, structure, vocabulary};
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Config};
-use crate::export::{EmbeddingBits, Precision, WeightBits, export};
+use crate::checkpoint::{Checkpoint, Config, Quantize, read_file};
+use crate::export::export;
 use crate::report::measure::{Examples, outcomes};
 use edge_runtime::ExitPolicy;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,13 @@ pub struct Tried {
     pub operations: f64,
     /// Accuracy at full depth on the held-out texts, 0 to 1; `None` if it does not meet the goal.
     pub accuracy: Option<f64>,
+}
+
+impl Candidate {
+    /// How its checkpoint is rounded.
+    pub fn rounded(&self) -> Quantize {
+        Quantize { weight_bits: 7, embedding_bits: self.embedding_bits }
+    }
 }
 
 impl Goal {
@@ -165,17 +173,21 @@ impl Search<'_> {
         let shape = Shape { layers: None, heads: candidate.heads, neurons: candidate.neurons };
         prune_by(&shallow, &shape, &worth.first(candidate.layers), &narrow)?;
         let seen = (candidate.seen > 0).then_some(candidate.seen);
-        vocabulary::shrink(&narrow, self.texts, seen, output).map(drop)
+        vocabulary::shrink(&narrow, self.texts, seen, output)?;
+        // It says itself how it is to be rounded.
+        let path = output.join("config.json");
+        let mut config: Value = serde_json::from_slice(&read_file(&path)?)
+            .map_err(|e| Error::checkpoint(&path, e.to_string()))?;
+        config["quantization"] = json!(candidate.rounded());
+        let text = serde_json::to_string_pretty(&config).expect("plain JSON") + "\n";
+        std::fs::write(&path, text).map_err(|e| Error::io(&path, e))
     }
 
     fn measure(&self, candidate: &Candidate, folder: &Path, whole: f64) -> Result<Tried, Error> {
         let opened = Checkpoint::open(folder)?;
         let operations = operations(&opened.config) / whole;
         let bundle = folder.join("model.edge");
-        let embeddings =
-            EmbeddingBits::of(candidate.embedding_bits).unwrap_or(EmbeddingBits::Eight);
-        let precision = Precision::Int8(WeightBits::Seven, embeddings);
-        let bytes = export(&opened, precision, &bundle, |_, _, _| {})?.bytes;
+        let bytes = export(&opened, opened.config.int8(), &bundle, |_, _, _| {})?.bytes;
         let mut accuracy = None;
         if self.goal.met_by(bytes, operations) {
             let outcomes = outcomes(&bundle, self.held_out, |_, _| {})?;

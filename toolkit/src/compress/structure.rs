@@ -196,9 +196,9 @@ mod tests {
     fn the_worthiest_stay_wherever_they_are() {
         let scores = [vec![5.0, 1.0, 4.0], vec![0.1, 0.2, 0.3], vec![3.0, 2.0, 2.5]];
         assert_eq!(most(&scores, 0.5, 1), [vec![0, 2], vec![2], vec![0, 1, 2]]);
-        assert_eq!(most(&scores, 1.0, 2), [vec![0, 1, 2]; 3]);
+        assert_eq!(most(&scores, 1.0, 2), vec![vec![0, 1, 2]; 3]);
         assert_eq!(most(&scores, 0.0, 1), [vec![0], vec![2], vec![0]]);
         assert_eq!(most(&scores, 0.5, 2), [vec![0, 2], vec![1, 2], vec![0, 1, 2]]);
-        assert_eq!(most(&scores, 0.5, 64), [vec![0, 1, 2]; 3]);
+        assert_eq!(most(&scores, 0.5, 64), vec![vec![0, 1, 2]; 3]);
     }
 }
