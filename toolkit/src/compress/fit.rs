@@ -88,8 +88,7 @@ pub fn fit(
         recipe.losses.exit_weights.truncate(exits.layers.len());
     }
     recipe.model.start = std::path::absolute(&start).map_err(|e| Error::io(&start, e))?;
-    recipe.quantize =
-        Some(Quantize { weight_bits: 7, embedding_bits: chosen.candidate.embedding_bits });
+    recipe.quantize = Some(chosen.candidate.rounded());
     options.output = output.join("student");
     options.resume = true;
     let held = train(&recipe, &options, stop, observe)?.held_out;
