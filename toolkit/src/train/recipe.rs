@@ -355,7 +355,9 @@ mod tests {
         for folder in std::fs::read_dir("recipes").unwrap() {
             for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
                 let path = file.unwrap().path();
-                if path.extension().is_some_and(|e| e == "toml") {
+                if path.ends_with("report.toml") {
+                    crate::report::suite::Suite::read(&path).unwrap();
+                } else if path.extension().is_some_and(|e| e == "toml") {
                     Recipe::read(&path).unwrap();
                     read += 1;
                 }
