@@ -82,9 +82,12 @@ pub(super) fn parameters(record: &Record) -> Option<String> {
     Some(if zero < 0.005 { all } else { format!("{all}, {:.0} % zero", 100.0 * zero) })
 }
 
+/// A model, and what its table of exits says for every column: accuracy and share.
+pub(super) type OfExits<'a> = (&'a Record, Vec<[String; 2]>);
+
 /// The table of exits: after which layers they are, and for each model that has two or more, its
 /// accuracy there in percent, and the percentage of sentences that leave there.
-pub(super) fn exits(report: &Report) -> (Vec<usize>, Vec<(&Record, Vec<[String; 2]>)>) {
+pub(super) fn exits(report: &Report) -> (Vec<usize>, Vec<OfExits<'_>>) {
     let all = || report.records().iter().filter_map(|r| Some((r, &r.measured()?.evaluation)));
     let mut layers: Vec<usize> = all().flat_map(|(_, e)| &e.exits).map(|x| x.layer).collect();
     layers.sort_unstable();
