@@ -222,3 +222,43 @@ fn a_student_is_held_to_the_teachers_layers() {
     let error = fail(&["distill", "--recipe", &path("wrong.toml"), "-o", &path("wrong")]);
     assert!(error.contains("layer_map"), "{error}");
 }
+
+#[test]
+fn compress_finds_trains_and_exports_what_meets_a_goal() {
+    let folder = place();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let teacher = std::fs::read_to_string(at("teacher.toml")).unwrap();
+    std::fs::write(at("exits.toml"), teacher.replace("'last'", "'all'")).unwrap();
+    let (recipe, student) = (at("exits.toml"), at("student"));
+    succeed(&["finetune", "--recipe", &recipe, "-o", &student]);
+    let compress = ["compress", &student, "--recipe", &recipe, "--weigh", "40"];
+    let with = |goal: [&str; 2], output: &str| -> Vec<String> {
+        let more = [goal[0], goal[1], "-o", output];
+        compress.iter().chain(&more).map(|a| a.to_string()).collect()
+    };
+    let run = with(["--target-speedup", "1.5"], &at("small"));
+    let run: Vec<&str> = run.iter().map(String::as_str).collect();
+    let said = succeed(&run);
+    assert!(said.contains("model.edge") && said.contains("of the multiplications"), "{said}");
+
+    let record = std::fs::read_to_string(at("small/tried.jsonl")).unwrap();
+    let tried: Vec<Value> = record.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let of = |t: &Value, key: &str| t[key].as_f64();
+    for t in &tried {
+        let fits = of(t, "operations").unwrap() * 1.5 <= 1.0;
+        assert_eq!(fits, of(t, "accuracy").is_some(), "{t}");
+    }
+    assert!(tried.iter().any(|t| of(t, "accuracy").is_some()));
+    assert!(tried.iter().any(|t| of(t, "accuracy").is_none()));
+    assert!(Path::new(&at("small/model.edge")).exists());
+
+    // Cut off in the middle, it goes on: what was tried is not tried again, and the result is the same.
+    let half: String = record.lines().take(tried.len() / 2).map(|l| format!("{l}\n")).collect();
+    std::fs::write(at("small/tried.jsonl"), half).unwrap();
+    assert_eq!(succeed(&run), said);
+    assert_eq!(std::fs::read_to_string(at("small/tried.jsonl")).unwrap(), record);
+
+    let run = with(["--target-size", "1kB"], &at("none"));
+    let error = fail(&run.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("nothing that was tried meets the goal"), "{error}");
+}
