@@ -47,9 +47,11 @@ fn the_forward_pass_is_the_runtimes() {
 }
 
 #[test]
-fn so_it_is_with_the_shipped_model() {
-    let off = difference("../models/sst2-minilm", MODES[0]);
-    assert!(off < 1e-4, "logits differ by {off}");
+fn so_it_is_with_the_shipped_models() {
+    for folder in ["../models/sst2-minilm", "../models/sst2-minilm-small"] {
+        let off = difference(folder, MODES[0]);
+        assert!(off < 1e-4, "{folder}: logits differ by {off}");
+    }
 }
 
 /// One layer, of which both forms see the same rounded numbers: its weight's gradient and its input's.
