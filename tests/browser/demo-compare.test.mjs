@@ -69,7 +69,9 @@ test("the page shows every figure twice, drawn and in tables", async () => {
   assert.match(await charts.first().locator("svg").getAttribute("aria-label"), /^Size\. Teacher, MPNet-base: 438\.0 MB; /);
   assert.equal(await page.locator("#layers-table tbody tr").count(), data.exits.length);
   const { date, machine } = data.measured;
-  assert.match(await page.locator("#measured").textContent(), new RegExp(`${date} on ${machine}`));
+  // A machine's name may hold brackets: it is no pattern.
+  const measured = await page.locator("#measured").textContent();
+  assert.ok(measured.includes(`${date} on ${machine}`), measured);
   assert.deepEqual(complaints, []);
   await page.close();
 });
