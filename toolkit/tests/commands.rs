@@ -258,6 +258,13 @@ fn compress_finds_trains_and_exports_what_meets_a_goal() {
     assert_eq!(succeed(&run), said);
     assert_eq!(std::fs::read_to_string(at("small/tried.jsonl")).unwrap(), record);
 
+    // Another goal in the same folder measures what the first one left out.
+    let run = with(["--target-speedup", "1"], &at("small"));
+    succeed(&run.iter().map(String::as_str).collect::<Vec<_>>());
+    let record = std::fs::read_to_string(at("small/tried.jsonl")).unwrap();
+    assert_eq!(record.lines().count(), tried.len());
+    assert!(!record.contains("\"accuracy\":null"));
+
     let run = with(["--target-size", "1kB"], &at("none"));
     let error = fail(&run.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(error.contains("nothing that was tried meets the goal"), "{error}");

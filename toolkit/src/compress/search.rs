@@ -119,8 +119,8 @@ impl Search<'_> {
     /// Tries all candidates, but those that stand in `record` already, and returns them all.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if the checkpoint has no exits or the record is of another search,
-    /// [`Error::Interrupted`] if `stop` is set; those of the steps.
+    /// [`Error::Unfit`] if the checkpoint has no exits, [`Error::Interrupted`] if `stop` is set; those of
+    /// the steps.
     pub fn run(
         &self,
         record: &Path,
@@ -137,6 +137,8 @@ impl Search<'_> {
         }
         let candidates = candidates(&whole.config, exits);
         let mut tried = read(record)?;
+        // With another goal, others are to be measured.
+        tried.retain(|t| self.goal.met_by(t.bytes, t.operations) == t.accuracy.is_some());
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
         let worth = super::weigh(self.checkpoint, self.weighed, stop, |_, _| {})?;
         for candidate in &candidates {
@@ -150,8 +152,8 @@ impl Search<'_> {
             let folder = place.path().join("candidate");
             self.make(candidate, &worth, &folder)?;
             let result = self.measure(candidate, &folder, operations(&whole.config))?;
-            append(record, &result)?;
             tried.push(result);
+            store(record, &tried)?;
             observe(&result, tried.len(), candidates.len());
         }
         Ok(tried)
@@ -216,12 +218,10 @@ fn read(record: &Path) -> Result<Vec<Tried>, Error> {
     Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
 }
 
-fn append(record: &Path, tried: &Tried) -> Result<(), Error> {
+fn store(record: &Path, tried: &[Tried]) -> Result<(), Error> {
     let io = |e| Error::io(record, e);
-    let mut known = read(record)?;
-    known.push(*tried);
     let lines: Vec<_> =
-        known.iter().map(|t| serde_json::to_string(t).expect("plain JSON") + "\n").collect();
+        tried.iter().map(|t| serde_json::to_string(t).expect("plain JSON") + "\n").collect();
     let folder = record.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
     file.write_all(lines.concat().as_bytes()).map_err(io)?;
@@ -258,13 +258,11 @@ mod tests {
     fn a_record_that_was_cut_off_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let record = folder.path().join("tried.jsonl");
-        append(&record, &tried(1, None)).unwrap();
-        append(&record, &tried(2, Some(0.5))).unwrap();
+        store(&record, &[tried(1, None), tried(2, Some(0.5))]).unwrap();
         let mut text = std::fs::read_to_string(&record).unwrap();
         text.truncate(text.len() - 9);
         std::fs::write(&record, text).unwrap();
         assert_eq!(read(&record).unwrap(), [tried(1, None)]);
-        append(&record, &tried(3, Some(0.25))).unwrap();
-        assert_eq!(read(&record).unwrap(), [tried(1, None), tried(3, Some(0.25))]);
+        assert!(read(&folder.path().join("none")).unwrap().is_empty());
     }
 }
