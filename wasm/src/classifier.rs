@@ -8,16 +8,12 @@ mod parallel;
 pub use one::{Answer, Scratch};
 
 use crate::bundle::{Architecture, BundleReader, Limits, Manifest, Part};
-use crate::engine::{CpuEngine, Engine, Logits, Tokens};
+use crate::engine::{CpuEngine, Engine, Left, Logits, Tokens};
 use crate::exit::{argmax, softmax};
 use crate::graph::{Call, Op, StageGraph};
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, ExitPolicy};
 use bytes::Bytes;
-
-/// Sentences are computed together until they have this many tokens: enough to read weights rarely,
-/// and few enough for what passes between layers to stay in a processor's own cache.
-const TOKENS_PER_BATCH: usize = 256;
 
 /// A model that puts labels on texts.
 ///
@@ -73,6 +69,11 @@ impl<E: Engine> Classifier<E> {
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
+    }
+
+    /// The engine that computes.
+    pub fn engine(&self) -> &E {
+        &self.engine
     }
 
     /// What the bundle says of itself.
@@ -159,7 +160,7 @@ impl<E: Engine> Classifier<E> {
         for text in queue.texts.by_ref() {
             let encoded = self.tokenize(text.as_ref())?;
             tokens += encoded.ids.len();
-            if tokens > TOKENS_PER_BATCH && !batch.is_empty() {
+            if tokens > self.engine.tokens_per_batch() && !batch.is_empty() {
                 queue.ahead = Some(encoded);
                 break;
             }
@@ -177,6 +178,13 @@ impl<E: Engine> Classifier<E> {
         texts: Vec<Encoded>,
         policy: &ExitPolicy,
     ) -> Result<Vec<Prediction>, Error> {
+        if self.engine.stages() == self.manifest.stages.len() {
+            policy.check(self.manifest.exits())?;
+            let ids: Vec<&[u32]> = texts.iter().map(|t| t.ids.as_slice()).collect();
+            if let Some(left) = self.engine.run_all(&Tokens::new(&ids), policy) {
+                return self.predictions(&texts, left?);
+            }
+        }
         let mut walk = self.begin(texts, policy)?;
         if self.advance(&mut walk)? {
             return Ok(walk.into_predictions());
@@ -245,6 +253,25 @@ impl<E: Engine> Classifier<E> {
             walk.inside.truncate(walk.stay.len());
         }
         Ok(walk.inside.is_empty())
+    }
+
+    /// What an engine gives that has taken the texts through all stages.
+    fn predictions(&self, texts: &[Encoded], left: Vec<Left>) -> Result<Vec<Prediction>, Error> {
+        self.check_finite(&left)?;
+        let texts = texts.iter().map(|t| (t.ids.len(), t.truncated)).zip(left);
+        Ok(texts.map(|(text, left)| self.prediction(left.exits, text, left.stage)).collect())
+    }
+
+    /// Errs if an exit has given a logit that is no number.
+    fn check_finite(&self, left: &[Left]) -> Result<(), Error> {
+        let stages = (0..self.manifest.stages.len()).filter(|s| self.manifest.stages[*s].exit);
+        for (exit, stage) in stages.enumerate() {
+            let mut logits = left.iter().filter_map(|l| l.exits.get(exit)).flatten();
+            if let Some(value) = logits.find(|l| !l.is_finite()) {
+                return Err(Error::NotFinite { stage, value: *value });
+            }
+        }
+        Ok(())
     }
 
     fn prediction(
@@ -321,12 +348,22 @@ pub struct Loader<E: Engine = CpuEngine> {
     reader: BundleReader,
     manifest: Option<Manifest>,
     classifier: Option<Classifier<E>>,
+    /// Until the classifier has it.
+    engine: Option<E>,
 }
 
 impl<E: Engine + Default> Loader<E> {
     /// A loader that has seen nothing yet.
     pub fn new(limits: Limits) -> Self {
-        Loader { reader: BundleReader::new(limits), manifest: None, classifier: None }
+        Self::with_engine(limits, E::default())
+    }
+}
+
+impl<E: Engine> Loader<E> {
+    /// As [`new`](Self::new), for an engine that has no stages yet.
+    pub fn with_engine(limits: Limits, engine: E) -> Self {
+        let reader = BundleReader::new(limits);
+        Loader { reader, manifest: None, classifier: None, engine: Some(engine) }
     }
 
     /// Takes the next piece of the bundle.
@@ -335,7 +372,7 @@ impl<E: Engine + Default> Loader<E> {
     /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`]; the loader is then of no
     /// further use.
     pub fn push(&mut self, piece: impl Into<Bytes>) -> Result<(), Error> {
-        let Loader { reader, manifest, classifier } = self;
+        let Loader { reader, manifest, classifier, engine } = self;
         reader.push(piece.into(), |part| {
             match part {
                 Part::Manifest(m) => *manifest = Some(*m),
@@ -343,7 +380,8 @@ impl<E: Engine + Default> Loader<E> {
                     let manifest = manifest.take().expect("the manifest is the first entry");
                     let tokenizer =
                         Tokenizer::from_bundle(&json, manifest.architecture.max_tokens)?;
-                    *classifier = Some(Classifier::from_parts(manifest, tokenizer, E::default()));
+                    let engine = engine.take().expect("there is one tokenizer");
+                    *classifier = Some(Classifier::from_parts(manifest, tokenizer, engine));
                 }
                 Part::Stage(index, file) => {
                     let classifier = classifier.as_mut().expect("the tokenizer came before");

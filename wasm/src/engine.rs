@@ -1,15 +1,24 @@
 //! Engines execute stages. They know nothing of text, labels or policies.
 
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+mod choice;
 mod cpu;
 #[cfg(feature = "onnx")]
 mod foreign;
+mod plan;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
+#[cfg(feature = "wgpu")]
+pub use self::wgpu::{ExitOn, GpuBatch, GpuCounts, GpuEngine, GpuOptions};
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use choice::{ChosenBatch, ChosenEngine, EngineChoice, EngineReport, Route};
 pub use cpu::{CpuBatch, CpuEngine};
 #[cfg(feature = "onnx")]
 pub use foreign::ForeignModel;
 
-use crate::Error;
 use crate::graph::StageGraph;
+use crate::{Error, ExitPolicy};
 
 /// Runs the stages of a model, one after the other, on a batch of sentences.
 pub trait Engine: Send + Sync {
@@ -50,12 +59,34 @@ pub trait Engine: Send + Sync {
     /// [`Error::Engine`] if the engine cannot do so.
     fn keep(&self, batch: &mut Self::Batch, stay: &[usize]) -> Result<(), Error>;
 
+    /// Takes a batch through all stages, each sentence until it leaves by the policy, which has been
+    /// checked; the last exit takes all. `None` from an engine that does not decide this itself: it
+    /// is then asked stage by stage.
+    fn run_all(&self, _: &Tokens, _: &ExitPolicy) -> Option<Result<Vec<Left>, Error>> {
+        None
+    }
+
+    /// Sentences are best computed together until they have this many tokens: enough to read weights
+    /// rarely, and few enough for what passes between layers to stay in a processor's own cache.
+    fn tokens_per_batch(&self) -> usize {
+        256
+    }
+
     /// Ends a batch and gives back what its tokens stood in, so that those of a next batch need no
     /// memory of their own. An engine that does not keep it gives empty [`Tokens`].
     fn end(&self, batch: Self::Batch) -> Tokens {
         drop(batch);
         Tokens::default()
     }
+}
+
+/// A sentence that has left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Left {
+    /// The stage after which it left.
+    pub stage: usize,
+    /// The logits at every exit that it passed.
+    pub exits: Vec<Vec<f32>>,
 }
 
 /// The tokens of a batch: those of all sentences side by side, without padding.

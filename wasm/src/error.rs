@@ -67,6 +67,28 @@ pub enum Error {
         /// What the engine said.
         problem: String,
     },
+    /// The GPU cannot be used, or has failed. The CPU engine needs none.
+    #[error("GPU: {problem}")]
+    Gpu {
+        /// What kind of failure it is.
+        failure: GpuFailure,
+        /// What the GPU said.
+        problem: String,
+    },
+}
+
+/// How a GPU fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GpuFailure {
+    /// There is none, or none that can be used.
+    NoAdapter,
+    /// It has not enough memory.
+    OutOfMemory,
+    /// It is gone: removed, reset, or its driver was replaced. Its engine is of no further use.
+    Lost,
+    /// Something else, in the words of the driver.
+    Other,
 }
 
 impl Error {

@@ -25,7 +25,7 @@ pub mod tokenizer;
 
 pub use bundle::Limits;
 pub use classifier::{Answer, Classifier, Loader, Prediction, Queue, Scratch, Walk};
-pub use error::Error;
+pub use error::{Error, GpuFailure};
 pub use exit::{ExitPolicy, Thresholds};
 
 /// The README's example must compile.

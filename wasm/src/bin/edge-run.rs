@@ -44,9 +44,22 @@ struct Arguments {
     /// Share the texts among so many threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
+    /// What computes; auto measures both and takes the faster one for each size of batch
+    #[arg(long, value_enum, default_value_t = EngineName::Cpu)]
+    engine: EngineName,
     /// Print on standard error where texts left, the share of layers computed, and the speed
     #[arg(long)]
     stats: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum EngineName {
+    /// The GPU where it is faster, else the CPU
+    Auto,
+    /// The CPU
+    Cpu,
+    /// The GPU, or an error where there is none
+    Gpu,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -83,10 +96,43 @@ fn answer(mut arguments: Arguments) -> anyhow::Result<bool> {
         None => shipped_model()?,
     };
     if model.extension().is_some_and(|e| e == "onnx") {
+        if arguments.engine == EngineName::Gpu {
+            bail!("ONNX files from elsewhere run on the CPU only");
+        }
         run(open_onnx(&model)?, &arguments)
-    } else {
+    } else if arguments.engine == EngineName::Cpu {
         run(Classifier::open(&model)?, &arguments)
+    } else {
+        run_chosen(&model, &arguments)
     }
+}
+
+#[cfg(feature = "wgpu")]
+fn run_chosen(model: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
+    use edge_runtime::engine::{ChosenEngine, EngineChoice};
+    let choice = match arguments.engine {
+        EngineName::Auto => EngineChoice::Auto,
+        EngineName::Cpu => EngineChoice::Cpu,
+        EngineName::Gpu => EngineChoice::Gpu,
+    };
+    let bytes = std::fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
+    let classifier = Classifier::with_engine(bytes, ChosenEngine::open(choice)?)?
+        .with_threads(arguments.threads.into());
+    let good = run_with(&classifier, arguments)?;
+    if arguments.stats {
+        let report = classifier.engine().report();
+        let reason = report.reason.map(|r| format!("; {r}")).unwrap_or_default();
+        eprintln!("engine: {} ({}){reason}", report.name, report.arithmetic);
+    }
+    Ok(good)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn run_chosen(model: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
+    if arguments.engine == EngineName::Gpu {
+        bail!("this build has no GPU engine; build it with the feature `wgpu`");
+    }
+    run(Classifier::open(model)?, arguments)
 }
 
 #[cfg(feature = "onnx")]
@@ -140,7 +186,10 @@ impl Arguments {
 
 /// As [`answer`], with the model that was named.
 fn run<E: Engine>(classifier: Classifier<E>, arguments: &Arguments) -> anyhow::Result<bool> {
-    let classifier = &classifier.with_threads(arguments.threads.into());
+    run_with(&classifier.with_threads(arguments.threads.into()), arguments)
+}
+
+fn run_with<E: Engine>(classifier: &Classifier<E>, arguments: &Arguments) -> anyhow::Result<bool> {
     let mut run = Run {
         classifier,
         lines: LINES_PER_THREAD * usize::from(arguments.threads),

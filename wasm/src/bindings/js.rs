@@ -357,7 +357,9 @@ fn to_js(error: Error) -> JsValue {
         Error::Tokenizer(_) => "tokenizer",
         Error::Policy(_) => "policy",
         Error::NotFinite { .. } => "not-finite",
-        Error::Io { .. } | Error::Incomplete { .. } | Error::Engine { .. } => "engine",
+        Error::Io { .. } | Error::Incomplete { .. } | Error::Engine { .. } | Error::Gpu { .. } => {
+            "engine"
+        }
     };
     error_to_js(code, &error.to_string())
 }

@@ -5,7 +5,7 @@
 //! before it, apart from what the tokenizer takes and gives back.
 
 use super::Classifier;
-use crate::engine::{Engine, Logits, Tokens};
+use crate::engine::{Engine, Left, Logits, Tokens};
 use crate::exit::{argmax, probabilities};
 use crate::{Error, ExitPolicy};
 
@@ -70,30 +70,42 @@ impl<E: Engine> Classifier<E> {
         let Scratch { tokens, logits, passed, probabilities: p } = scratch;
         let mut sentence = std::mem::take(tokens);
         sentence.set(ids);
-        let mut batch = self.engine.begin(sentence)?;
         let stages = self.manifest.stages.len();
-        let (mut stage, mut exits) = (0, 0);
-        loop {
-            if stage == self.engine.stages() {
-                return Err(Error::Incomplete { needed: stage, arrived: stage, total: stages });
+        let complete = self.engine.stages() == stages;
+        let all = complete.then(|| self.engine.run_all(&sentence, policy)).flatten();
+        let (stage, exits) = if let Some(left) = all {
+            *tokens = sentence;
+            let mut left = left?;
+            self.check_finite(&left)?;
+            let Left { stage, exits } = left.pop().expect("one sentence was given");
+            *passed = exits;
+            (stage, passed.len())
+        } else {
+            let mut batch = self.engine.begin(sentence)?;
+            let (mut stage, mut exits) = (0, 0);
+            loop {
+                if stage == self.engine.stages() {
+                    return Err(Error::Incomplete { needed: stage, arrived: stage, total: stages });
+                }
+                if self.engine.run(stage, &mut batch, logits)? {
+                    if let Some(value) = logits.values.iter().find(|l| !l.is_finite()) {
+                        return Err(Error::NotFinite { stage, value: *value });
+                    }
+                    if passed.len() == exits {
+                        passed.push(Vec::new());
+                    }
+                    passed[exits].clear();
+                    passed[exits].extend_from_slice(&logits.values);
+                    exits += 1;
+                    if stage + 1 == stages || policy.leaves(exits - 1, &passed[..exits]) {
+                        break;
+                    }
+                }
+                stage += 1;
             }
-            if self.engine.run(stage, &mut batch, logits)? {
-                if let Some(value) = logits.values.iter().find(|l| !l.is_finite()) {
-                    return Err(Error::NotFinite { stage, value: *value });
-                }
-                if passed.len() == exits {
-                    passed.push(Vec::new());
-                }
-                passed[exits].clear();
-                passed[exits].extend_from_slice(&logits.values);
-                exits += 1;
-                if stage + 1 == stages || policy.leaves(exits - 1, &passed[..exits]) {
-                    break;
-                }
-            }
-            stage += 1;
-        }
-        *tokens = self.engine.end(batch);
+            *tokens = self.engine.end(batch);
+            (stage, exits)
+        };
         let exits = &passed[..exits];
         let last = exits.last().expect("an exit was passed");
         p.clear();

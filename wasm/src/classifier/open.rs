@@ -4,6 +4,7 @@
 //! embeddings, half of a small model, are used where they lie.
 
 use super::{Classifier, Loader};
+use crate::engine::Engine;
 use crate::{Error, Limits};
 use bytes::Bytes;
 use std::fs::File;
@@ -88,6 +89,18 @@ impl Classifier {
         while let Some(piece) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
             loader.push(piece.map_err(|e| Error::Stream(e.to_string()))?)?;
         }
+        loader.finish()
+    }
+}
+
+impl<E: Engine> Classifier<E> {
+    /// Opens a bundle in memory for an engine that has no stages yet.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Classifier::from_bytes), and what the engine says of a stage.
+    pub fn with_engine(bytes: impl Into<Bytes>, engine: E) -> Result<Self, Error> {
+        let mut loader = Loader::with_engine(Limits::default(), engine);
+        loader.push(bytes)?;
         loader.finish()
     }
 }

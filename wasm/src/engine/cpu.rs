@@ -5,23 +5,21 @@
 //! lives do not overlap. Buffers belong to a batch and go back to the engine with it, so that
 //! a later batch allocates nothing unless it is larger at some stage.
 
-mod first;
-mod plan;
 mod step;
 
+use super::plan::{Plan, follows};
 use super::{Engine, Logits, Tokens};
 use crate::Error;
 use crate::graph::StageGraph;
 use crate::kernels::isa::Isa;
-use plan::Plan;
 use std::sync::{Arc, Mutex, PoisonError};
-use step::Buffers;
+use step::{Buffers, Kernel, kernel};
 
 /// Runs stages on the CPU, each batch on the thread that asks for it.
 #[derive(Debug)]
 pub struct CpuEngine {
     isa: Isa,
-    stages: Vec<Plan>,
+    stages: Vec<Plan<Kernel>>,
     pool: Arc<Pool>,
 }
 
@@ -59,23 +57,9 @@ impl Engine for CpuEngine {
     type Batch = CpuBatch;
 
     fn add_stage(&mut self, graph: StageGraph) -> Result<(), Error> {
-        let before = self.stages.last().map_or(Some((0, None)), |plan| {
-            plan.next_hidden().map(|(slot, width)| (slot, Some(width)))
-        });
-        let width = before.and_then(|(_, width)| width);
-        let Some((slot, _)) = before.filter(|_| graph.input == width) else {
-            let words = |w: Option<usize>, nothing: &str| {
-                w.map_or(nothing.to_owned(), |w| format!("hidden states of width {w}"))
-            };
-            let nothing = if before.is_some() { "token ids" } else { "none" };
-            let problem = format!(
-                "it takes {}, the stage before it gives {}",
-                words(graph.input, "token ids"),
-                words(width, nothing)
-            );
-            return Err(Error::graph(&graph.name, "graph", problem));
-        };
-        self.stages.push(Plan::new(graph, slot, self.isa)?);
+        let slot = follows(&graph, self.stages.last().map(|plan| plan.next_hidden))?;
+        let isa = self.isa;
+        self.stages.push(Plan::new(graph, slot, |op, first| kernel(op, first, isa))?);
         Ok(())
     }
 
@@ -102,12 +86,12 @@ impl Engine for CpuEngine {
     fn run(&self, stage: usize, batch: &mut CpuBatch, logits: &mut Logits) -> Result<bool, Error> {
         let plan = &self.stages[stage];
         let buffers = batch.buffers.as_mut().expect("it is there until the batch is dropped");
-        for step in plan.steps() {
+        for step in &plan.steps {
             step.run(self.isa, &batch.ids, &batch.offsets, buffers)
                 .map_err(|problem| Error::Engine { stage, problem })?;
         }
-        batch.hidden = plan.next_hidden();
-        let Some((slot, labels)) = plan.logits() else {
+        batch.hidden = plan.next_hidden;
+        let Some((slot, labels)) = plan.logits else {
             return Ok(false);
         };
         let sentences = batch.offsets.len() - 1;

@@ -1,6 +1,7 @@
 //! One call of a kernel, and the memory it works in.
 
-use crate::graph::{Activation, Norm};
+use crate::engine::plan::{Rows, Step};
+use crate::graph::{Activation, Elements, Norm, Op};
 use crate::kernels::attention::{self, self_attention};
 use crate::kernels::embed::{Tables, embed};
 use crate::kernels::isa::Isa;
@@ -8,13 +9,6 @@ use crate::kernels::linear::{Weights, linear};
 use crate::kernels::norm::add_norm;
 use crate::kernels::pool::{first_pool, mean_pool};
 use crate::kernels::qlinear::{PackedWeights, Scratch, qlinear};
-
-/// What the rows of a value are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rows {
-    Tokens,
-    Sentences,
-}
 
 /// A kernel with its weights.
 #[derive(Debug)]
@@ -28,22 +22,28 @@ pub(super) enum Kernel {
     FirstPool,
 }
 
-/// One call: from which buffers to which.
-#[derive(Debug)]
-pub(super) struct Step {
-    /// Of the node.
-    pub name: String,
-    pub kernel: Kernel,
-    /// Buffer and width of each input.
-    pub inputs: Vec<(usize, usize)>,
-    /// Rows of the inputs.
-    pub read: Rows,
-    /// Rows of the output.
-    pub written: Rows,
-    /// Width of the output.
-    pub width: usize,
-    /// Buffer of the output.
-    pub slot: usize,
+/// Packs the weights; those in the graph are gone afterwards.
+pub(super) fn kernel(op: Op, first: bool, isa: Isa) -> Kernel {
+    match op {
+        Op::Embed { words, positions, norm } => Kernel::Embed(Tables { words, positions, norm }),
+        Op::Linear { weight, bias, activation } => match weight.elements {
+            Elements::F32(values) => {
+                Kernel::Linear(Weights::new(weight.rows, &values, bias), activation)
+            }
+            Elements::I8 { values, scales } => {
+                let (rows, columns) = (weight.rows, weight.columns);
+                let packed = PackedWeights::for_isa(isa, rows, columns, &values, &scales, &bias);
+                Kernel::QLinear(packed, activation)
+            }
+            Elements::I4 { .. } => unreachable!("refused where the output was asked for"),
+        },
+        Op::SelfAttention { heads } => {
+            Kernel::SelfAttention { heads, queries: if first { 1 } else { usize::MAX } }
+        }
+        Op::AddNorm(norm) => Kernel::AddNorm(norm),
+        Op::MeanPool => Kernel::MeanPool,
+        Op::FirstPool => Kernel::FirstPool,
+    }
 }
 
 /// The memory of a batch.
@@ -61,7 +61,7 @@ impl Buffers {
     }
 }
 
-impl Step {
+impl Step<Kernel> {
     /// Runs the kernel.
     ///
     /// # Errors

@@ -1,20 +1,44 @@
-//! A stage, planned: which kernel reads and writes which buffer.
+//! A stage, planned: which kernel reads and writes which buffer. The same for every engine.
 
-use super::first::{Planned, pool_early};
-use super::step::{Kernel, Rows, Step};
+mod first;
+
 use crate::Error;
 use crate::graph::{Call, Elements, Op, StageGraph};
-use crate::kernels::embed::Tables;
-use crate::kernels::isa::Isa;
-use crate::kernels::linear::Weights;
-use crate::kernels::qlinear::PackedWeights;
+use first::{Planned, pool_early};
 
-/// A stage that is ready to run.
+/// A stage whose calls have buffers; `K` is what an engine makes of an [`Op`].
 #[derive(Debug)]
-pub(super) struct Plan {
-    steps: Vec<Step>,
-    next_hidden: Option<(usize, usize)>,
-    logits: Option<(usize, usize)>,
+pub(super) struct Plan<K> {
+    pub steps: Vec<Step<K>>,
+    /// The buffer of the hidden states for the next stage, and their width.
+    pub next_hidden: Option<(usize, usize)>,
+    /// The buffer of the logits, and the number of labels.
+    pub logits: Option<(usize, usize)>,
+}
+
+/// What the rows of a value are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    Tokens,
+    Sentences,
+}
+
+/// One call: from which buffers to which.
+#[derive(Debug)]
+pub(super) struct Step<K> {
+    /// Of the node.
+    pub name: String,
+    pub kernel: K,
+    /// Buffer and width of each input.
+    pub inputs: Vec<(usize, usize)>,
+    /// Rows of the inputs.
+    pub read: Rows,
+    /// Rows of the output.
+    pub written: Rows,
+    /// Width of the output.
+    pub width: usize,
+    /// Buffer of the output.
+    pub slot: usize,
 }
 
 /// A value of the stage.
@@ -28,9 +52,37 @@ struct Value {
     last: usize,
 }
 
-impl Plan {
-    /// Plans a stage whose input stands in the buffer `input`.
-    pub(super) fn new(mut graph: StageGraph, input: usize, isa: Isa) -> Result<Self, Error> {
+/// Checks that a stage takes what the one before it gives: `before` is its
+/// [`next_hidden`](Plan::next_hidden), or `None` if there is none before it. Gives the buffer.
+pub(super) fn follows(
+    graph: &StageGraph,
+    before: Option<Option<(usize, usize)>>,
+) -> Result<usize, Error> {
+    let given = before.map_or(Some((0, None)), |hidden| hidden.map(|(slot, w)| (slot, Some(w))));
+    let width = given.and_then(|(_, width)| width);
+    if let Some((slot, _)) = given.filter(|_| graph.input == width) {
+        return Ok(slot);
+    }
+    let words = |w: Option<usize>, nothing: &str| {
+        w.map_or(nothing.to_owned(), |w| format!("hidden states of width {w}"))
+    };
+    let nothing = if given.is_some() { "token ids" } else { "none" };
+    let problem = format!(
+        "it takes {}, the stage before it gives {}",
+        words(graph.input, "token ids"),
+        words(width, nothing)
+    );
+    Err(Error::graph(&graph.name, "graph", problem))
+}
+
+impl<K> Plan<K> {
+    /// Plans a stage whose input stands in the buffer `input`. `kernel` is given each operation, and
+    /// whether only the first row of each sentence is asked for.
+    pub(super) fn new(
+        mut graph: StageGraph,
+        input: usize,
+        mut kernel: impl FnMut(Op, bool) -> K,
+    ) -> Result<Self, Error> {
         for (i, call) in graph.calls.iter().enumerate() {
             if call.inputs.iter().any(|v| *v > i) {
                 let problem = "it reads a value that is given later";
@@ -68,7 +120,7 @@ impl Plan {
                 written: rows,
                 width,
                 slot,
-                kernel: kernel(call.op, first, isa),
+                kernel: kernel(call.op, first),
                 name: call.name,
             });
         }
@@ -82,20 +134,6 @@ impl Plan {
         let next_hidden = given(graph.next_hidden, Rows::Tokens)?;
         let logits = given(graph.logits, Rows::Sentences)?;
         Ok(Plan { steps, next_hidden, logits })
-    }
-
-    pub(super) fn steps(&self) -> &[Step] {
-        &self.steps
-    }
-
-    /// The buffer of the hidden states for the next stage, and their width.
-    pub(super) fn next_hidden(&self) -> Option<(usize, usize)> {
-        self.next_hidden
-    }
-
-    /// The buffer of the logits, and the number of labels.
-    pub(super) fn logits(&self) -> Option<(usize, usize)> {
-        self.logits
     }
 }
 
@@ -134,28 +172,4 @@ fn output(call: &Call, first: bool, inputs: &[Value]) -> Result<(Rows, usize), S
         let widths: Vec<usize> = inputs.iter().map(|v| v.width).collect();
         format!("it cannot take inputs of the widths {widths:?}")
     })
-}
-
-/// Packs the weights; those in the graph are gone afterwards.
-fn kernel(op: Op, first: bool, isa: Isa) -> Kernel {
-    match op {
-        Op::Embed { words, positions, norm } => Kernel::Embed(Tables { words, positions, norm }),
-        Op::Linear { weight, bias, activation } => match weight.elements {
-            Elements::F32(values) => {
-                Kernel::Linear(Weights::new(weight.rows, &values, bias), activation)
-            }
-            Elements::I8 { values, scales } => {
-                let (rows, columns) = (weight.rows, weight.columns);
-                let packed = PackedWeights::for_isa(isa, rows, columns, &values, &scales, &bias);
-                Kernel::QLinear(packed, activation)
-            }
-            Elements::I4 { .. } => unreachable!("refused where the output was asked for"),
-        },
-        Op::SelfAttention { heads } => {
-            Kernel::SelfAttention { heads, queries: if first { 1 } else { usize::MAX } }
-        }
-        Op::AddNorm(norm) => Kernel::AddNorm(norm),
-        Op::MeanPool => Kernel::MeanPool,
-        Op::FirstPool => Kernel::FirstPool,
-    }
 }

@@ -1,0 +1,122 @@
+//! Times of the CPU engine and of the GPU engine, with exits decided on the GPU and on the host, and
+//! what the GPU is asked to do for a batch.
+//!
+//!     cargo run --release -p edge-runtime --features wgpu --example gpu MODEL.edge [SENTENCESxTOKENS]...
+//!
+//! Milliseconds a batch, the median of as many runs as fit into a second, at least three. Times on a
+//! software adapter say nothing of a GPU.
+
+use edge_runtime::engine::{
+    ChosenEngine, CpuEngine, Engine, ExitOn, GpuEngine, GpuOptions, Tokens,
+};
+use edge_runtime::{Classifier, Error, ExitPolicy};
+use std::time::{Duration, Instant};
+
+const SIZES: [(usize, usize); 6] = [(1, 16), (1, 128), (1, 512), (8, 32), (64, 32), (64, 128)];
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().expect("usage: gpu MODEL.edge [SENTENCESxTOKENS]...");
+    let size = |a: String| {
+        let (sentences, tokens) = a.split_once('x').expect("a size is SENTENCESxTOKENS");
+        Ok((sentences.parse()?, tokens.parse()?))
+    };
+    let asked = arguments.map(size).collect::<anyhow::Result<Vec<(usize, usize)>>>()?;
+    let sizes = if asked.is_empty() { SIZES.to_vec() } else { asked };
+    let bytes = std::fs::read(path)?;
+    let cpu = Classifier::from_bytes(bytes.clone())?;
+    let opened = Instant::now();
+    let gpu = GpuEngine::open_blocking(GpuOptions::default())?;
+    let gpu = Classifier::with_engine(bytes.clone(), gpu)?;
+    let adapter = gpu.engine();
+    println!(
+        "{}{}, {}; device, weights and pipelines took {:.0} ms",
+        adapter.name(),
+        if adapter.is_software() { " (SOFTWARE: no times of a GPU)" } else { "" },
+        adapter.arithmetic(),
+        milliseconds(opened.elapsed()),
+    );
+    work(&gpu);
+    println!("\n{:>9} {:>10} {:>9} {:>9} {:>9}", "batch", "policy", "CPU", "GPU", "by host");
+    for (sentences, tokens) in sizes {
+        let ids = |s: usize| (0..tokens).map(move |i| ((s * 131 + i * 7919) % 20_000 + 999) as u32);
+        let vocabulary = cpu.manifest().architecture.vocabulary as u32;
+        let batch: Vec<Vec<u32>> =
+            (0..sentences).map(|s| ids(s).map(|id| id % vocabulary).collect()).collect();
+        let batch = Tokens::new(&batch);
+        for (name, policy) in [("never", ExitPolicy::Never), ("the model's", cpu.policy())] {
+            let on_cpu = median(|| on_cpu(cpu.engine(), &batch, &policy))?;
+            let on = |exit_on| median(|| gpu.engine().run_on(&batch, &policy, exit_on).map(|_| ()));
+            let (by_gpu, by_host) = (on(ExitOn::Gpu)?, on(ExitOn::Host)?);
+            println!(
+                "{:>9} {name:>11} {on_cpu:>8.2} {by_gpu:>9.2} {by_host:>9.2}",
+                format!("{sentences}x{tokens}")
+            );
+        }
+    }
+    let gpu = GpuEngine::open_blocking(GpuOptions::default())?;
+    let both = ChosenEngine::between(CpuEngine::default(), gpu, None);
+    let both = Classifier::with_engine(bytes, both)?;
+    both.classify(&["a short calibration"], &ExitPolicy::Never)?;
+    println!("\nauto: {:?}", both.engine().routes().unwrap_or_default());
+    Ok(())
+}
+
+/// Prints the dispatches of a batch.
+fn work(gpu: &Classifier<GpuEngine>) {
+    let kernels = (0..gpu.engine().stages()).flat_map(|stage| gpu.engine().kernels(stage));
+    let kernels: Vec<&str> = kernels.collect();
+    let switches = kernels.windows(2).filter(|w| w[0] != w[1]).count() + 1;
+    let mut names = kernels.clone();
+    names.sort_unstable();
+    names.dedup();
+    println!("a batch: {} dispatches, {switches} pipeline switches, 1 read", kernels.len());
+    for name in names {
+        println!("  {:3} {name}", kernels.iter().filter(|k| **k == name).count());
+    }
+}
+
+fn on_cpu(cpu: &CpuEngine, tokens: &Tokens, policy: &ExitPolicy) -> Result<(), Error> {
+    let mut batch = cpu.begin(tokens.clone())?;
+    let mut logits = Default::default();
+    let mut passed = vec![Vec::new(); tokens.sentences()];
+    let mut inside: Vec<usize> = (0..passed.len()).collect();
+    let mut exit = 0;
+    for stage in 0..cpu.stages() {
+        if inside.is_empty() {
+            break;
+        }
+        if !cpu.run(stage, &mut batch, &mut logits)? {
+            continue;
+        }
+        let mut stay = Vec::new();
+        for (row, logits) in logits.rows().enumerate() {
+            passed[inside[row]].push(logits.to_vec());
+            if !policy.leaves(exit, &passed[inside[row]]) {
+                stay.push(row);
+            }
+        }
+        exit += 1;
+        cpu.keep(&mut batch, &stay)?;
+        inside = stay.iter().map(|row| inside[*row]).collect();
+    }
+    Ok(())
+}
+
+/// In milliseconds, after a first run that does not count.
+fn median(mut run: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
+    run()?;
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    while times.len() < 3 || begin.elapsed() < Duration::from_secs(1) {
+        let one = Instant::now();
+        run()?;
+        times.push(milliseconds(one.elapsed()));
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

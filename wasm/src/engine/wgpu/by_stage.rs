@@ -1,0 +1,200 @@
+//! Stage by stage, as the host asks for it.
+
+use super::device::lock;
+use super::memory::{Memory, most_rows};
+use super::{ExitOn, GpuEngine, Pool, policy, words};
+use crate::engine::{Engine, Left, Logits, Tokens};
+use crate::graph::StageGraph;
+use crate::{Error, ExitPolicy};
+use ::wgpu::CommandEncoder;
+use std::sync::Arc;
+
+/// A batch on its way through a [`GpuEngine`].
+#[derive(Debug)]
+pub struct GpuBatch {
+    offsets: Vec<usize>,
+    ids: Vec<u32>,
+    /// Of each sentence that is inside whether it stays, once that is known.
+    stay: Option<Vec<u32>>,
+    /// The number of sentences at the start of the last stage.
+    before: usize,
+    /// `None` until the first stage, and when the batch is dropped.
+    memory: Option<Box<Memory>>,
+    pool: Arc<Pool>,
+}
+
+impl GpuEngine {
+    /// Starts a batch whose sentences leave when the host says so.
+    fn begin_batch(&self, tokens: Tokens) -> Result<GpuBatch, Error> {
+        self.check(&[], tokens.offsets())?;
+        let (ids, offsets) = tokens.into_parts();
+        let before = offsets.len() - 1;
+        Ok(GpuBatch { offsets, ids, stay: None, before, memory: None, pool: self.pool.clone() })
+    }
+
+    /// Runs a stage; see [`Engine::run`](super::Engine::run).
+    async fn run_stage(
+        &self,
+        stage: usize,
+        batch: &mut GpuBatch,
+        logits: &mut Logits,
+    ) -> Result<bool, Error> {
+        self.gpu.check()?;
+        let (device, queue) = (&self.gpu.device, &self.gpu.queue);
+        let sentences = batch.offsets.len() - 1;
+        let mut encoder: CommandEncoder = device.create_command_encoder(&Default::default());
+        if stage == 0 {
+            self.check(&batch.ids, &batch.offsets)?;
+            let most = most_rows(&self.gpu, &self.shared);
+            if batch.ids.len() > most {
+                let problem = format!("{} tokens, the GPU takes {most} at once", batch.ids.len());
+                return Err(Error::Engine { stage, problem });
+            }
+            batch.memory = Some(self.memory(batch.ids.len(), sentences));
+        }
+        let Some(memory) = batch.memory.as_deref_mut() else {
+            let problem = "the batch has not been through the stages before".into();
+            return Err(Error::Engine { stage, problem });
+        };
+        memory.fit(&self.gpu, &self.shared, &mut encoder);
+        if stage == 0 {
+            self.write_beginning(memory, &batch.ids, &batch.offsets);
+        } else {
+            self.write_grids(memory);
+        }
+        {
+            let before =
+                stage.checked_sub(1).and_then(|s| self.stages[s].exit.as_ref().map(|e| (s, e)));
+            if before.is_some() {
+                let all = vec![1; batch.before];
+                let stay = batch.stay.take().unwrap_or(all);
+                let stay: Vec<u8> = stay.iter().flat_map(|s| s.to_le_bytes()).collect();
+                queue.write_buffer(&memory.stay, 0, &stay);
+                queue.write_buffer(&memory.policy, 0, &policy::by_host(self.shared.grids.len()));
+            }
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            if let Some((stage, exit)) = before {
+                self.dispatch(&mut pass, memory, exit, stage, self.stages[stage].dispatches.len());
+            }
+            self.encode(&mut pass, memory, stage, false);
+        }
+        batch.before = sentences;
+        let Some((slot, labels)) = self.stages[stage].logits else {
+            queue.submit([encoder.finish()]);
+            self.gpu.check()?;
+            return Ok(false);
+        };
+        let bytes = (4 * sentences * labels) as u64;
+        encoder.copy_buffer_to_buffer(memory.slot(slot), 0, &memory.staging, 0, bytes);
+        queue.submit([encoder.finish()]);
+        logits.labels = labels;
+        logits.values.clear();
+        if sentences > 0 {
+            let read = self.gpu.read(&memory.staging, bytes).await?;
+            logits.values.extend(words(&read).into_iter().map(f32::from_bits));
+        }
+        Ok(true)
+    }
+
+    /// Takes a batch through all stages, asking the host after each exit.
+    pub(super) async fn run_by_host(
+        &self,
+        tokens: Tokens,
+        policy: &ExitPolicy,
+    ) -> Result<Vec<Left>, Error> {
+        let mut inside: Vec<usize> = (0..tokens.sentences()).collect();
+        let mut left = vec![Left { stage: 0, exits: Vec::new() }; inside.len()];
+        let mut batch = self.begin_batch(tokens)?;
+        let (mut logits, mut exit, stages) = (Logits::default(), 0, self.stages.len());
+        for stage in 0..stages {
+            if inside.is_empty() {
+                break;
+            }
+            if !self.run_stage(stage, &mut batch, &mut logits).await? {
+                continue;
+            }
+            let mut stay = Vec::with_capacity(inside.len());
+            for (row, (logits, sentence)) in logits.rows().zip(&inside).enumerate() {
+                let left = &mut left[*sentence];
+                left.stage = stage;
+                left.exits.push(logits.to_vec());
+                if stage + 1 < stages && !policy.leaves(exit, &left.exits) {
+                    stay.push(row);
+                }
+            }
+            exit += 1;
+            inside = stay.iter().map(|row| inside[*row]).collect();
+            batch.keep(&stay);
+        }
+        Ok(left)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl GpuEngine {
+    /// As [`run_batch`](Self::run_batch), waiting for it.
+    ///
+    /// # Errors
+    /// As [`run_batch`](Self::run_batch).
+    pub fn run_on(
+        &self,
+        tokens: &Tokens,
+        policy: &ExitPolicy,
+        exit_on: ExitOn,
+    ) -> Result<Vec<Left>, Error> {
+        self.gpu.wait(self.run_batch(tokens, policy, exit_on))
+    }
+}
+
+impl GpuBatch {
+    fn keep(&mut self, stay: &[usize]) {
+        let mut flags = vec![0; self.offsets.len() - 1];
+        let mut offsets = vec![0];
+        for s in stay {
+            flags[*s] = 1;
+            offsets.push(offsets[offsets.len() - 1] + self.offsets[s + 1] - self.offsets[*s]);
+        }
+        self.stay = Some(flags);
+        self.offsets = offsets;
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Engine for GpuEngine {
+    type Batch = GpuBatch;
+
+    fn add_stage(&mut self, stage: StageGraph) -> Result<(), Error> {
+        self.add(stage)
+    }
+
+    fn stages(&self) -> usize {
+        self.stages.len()
+    }
+
+    fn begin(&self, tokens: Tokens) -> Result<GpuBatch, Error> {
+        self.begin_batch(tokens)
+    }
+
+    fn run(&self, stage: usize, batch: &mut GpuBatch, logits: &mut Logits) -> Result<bool, Error> {
+        self.gpu.wait(self.run_stage(stage, batch, logits))
+    }
+
+    fn keep(&self, batch: &mut GpuBatch, stay: &[usize]) -> Result<(), Error> {
+        batch.keep(stay);
+        Ok(())
+    }
+
+    fn run_all(&self, tokens: &Tokens, policy: &ExitPolicy) -> Option<Result<Vec<Left>, Error>> {
+        Some(self.run_on(tokens, policy, self.exit_on))
+    }
+
+    fn tokens_per_batch(&self) -> usize {
+        4096
+    }
+}
+
+impl Drop for GpuBatch {
+    fn drop(&mut self) {
+        lock(&self.pool).extend(self.memory.take());
+    }
+}

@@ -1,0 +1,26 @@
+// The sum of x and the residual, both [rows, outputs], normalized row by row to out [rows, outputs].
+//
+// norm: gamma and beta, side by side; `number` is epsilon. Four rows for a workgroup of 64, sixteen
+// invocations each; memory of a workgroup: 256 bytes. No width is too large.
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> counts: array<u32>;
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read> residual: array<f32>;
+@group(0) @binding(4) var<storage, read> norm: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    count(lane);
+    let row = group.x * ROWS + lane / LANES;
+    let width = select(0u, params.outputs, row < counts[params.rows]);
+    let start = row * params.outputs;
+    for (var c = lane % LANES; c < width; c += LANES) {
+        out[start + c] = x[start + c] + residual[start + c];
+    }
+    normalize(start, width, lane);
+}

@@ -1,0 +1,97 @@
+// What every kernel has in front of it: its parameters, and functions of one number that are those
+// of the CPU's kernels, operation for operation, so that int8 activations are rounded alike.
+
+struct Params {
+    // The stage, for counting workgroups.
+    stage: u32,
+    // Which of `counts` is the number of rows: 0 sentences, 1 tokens.
+    rows: u32,
+    // Width of a row that is read.
+    inputs: u32,
+    // Width of a row that is written.
+    outputs: u32,
+    // Further numbers, as each kernel says.
+    a: u32,
+    b: u32,
+    number: f32,
+    // 0, which no compiler knows.
+    nothing: u32,
+}
+
+// A number as it was rounded. Compilers may contract a product and the sum after it to a fused
+// multiply-add, or sum up in another order (Mesa does), and WGSL cannot forbid it; they cannot where
+// the bits are looked at in between.
+fn rounded(x: f32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(x) ^ params.nothing);
+}
+
+// The product of two numbers, rounded.
+fn times(a: f32, b: f32) -> f32 {
+    return rounded(a * b);
+}
+
+// e to the x for -87 <= x <= 88, and the value at the end of this range outside.
+fn exponential(value: f32) -> f32 {
+    let x = clamp(value, -87.0, 88.0);
+    let n = round(times(x, 1.4426950));
+    let r = rounded(x - times(n, 0.6933594)) + times(n, 2.1219444e-4);
+    var p = 1.9875691e-4;
+    p = times(p, r) + 1.3982e-3;
+    p = times(p, r) + 8.333452e-3;
+    p = times(p, r) + 4.1665796e-2;
+    p = times(p, r) + 1.6666665e-1;
+    p = times(p, r) + 0.5;
+    p = rounded(times(p, times(r, r)) + r) + 1.0;
+    return p * bitcast<f32>(u32(i32(n) + 127) << 23u);
+}
+
+fn hyperbolic_tangent(value: f32) -> f32 {
+    let x = clamp(value, -7.905311, 7.905311);
+    let s = times(x, x);
+    var p = -2.7607685e-16;
+    p = times(p, s) + 2.000188e-13;
+    p = times(p, s) - 8.604672e-11;
+    p = times(p, s) + 5.122297e-8;
+    p = times(p, s) + 1.4857224e-5;
+    p = times(p, s) + 6.3726193e-4;
+    p = times(p, s) + 4.8935246e-3;
+    var q = 1.1982584e-6;
+    q = times(q, s) + 1.1853471e-4;
+    q = times(q, s) + 2.2684346e-3;
+    q = times(q, s) + 4.893525e-3;
+    return times(x, p) / q;
+}
+
+fn error_function(value: f32) -> f32 {
+    let x = clamp(value, -4.0, 4.0);
+    let s = times(x, x);
+    var p = -2.726142e-10;
+    p = times(p, s) + 2.7706814e-8;
+    p = times(p, s) - 2.101024e-6;
+    p = times(p, s) - 5.6925064e-5;
+    p = times(p, s) - 7.3499063e-4;
+    p = times(p, s) - 2.9546e-3;
+    p = times(p, s) - 1.6096033e-2;
+    var q = -1.4566072e-5;
+    q = times(q, s) - 2.1337406e-4;
+    q = times(q, s) - 1.682827e-3;
+    q = times(q, s) - 7.373329e-3;
+    q = times(q, s) - 1.4264739e-2;
+    return times(x, p) / q;
+}
+
+// 0 identity, 1 GELU, 2 GELU with tanh, 3 ReLU, 4 tanh.
+fn activate(x: f32, activation: u32) -> f32 {
+    switch activation {
+        case 1u: {
+            return times(x, 0.5) * (error_function(times(x, 0.70710677)) + 1.0);
+        }
+        case 2u: {
+            let cube = times(times(times(x, 0.044715), x), x);
+            return times(x, 0.5) * (hyperbolic_tangent(times(x + cube, 0.7978846)) + 1.0);
+        }
+        case 3u: { return select(x, 0.0, x < 0.0); }
+        case 4u: { return hyperbolic_tangent(x); }
+        default: { return x; }
+    }
+}

@@ -1,0 +1,66 @@
+// Embeddings: the word's row and the position's, each times its scale, summed and normalized.
+//
+// words [vocabulary, outputs], positions [positions, outputs]: f32 as bits, or int8 four to a word
+// (WORD_BITS, POSITION_BITS 32 or 8), or words of 4 bits eight to a word, those of the first half of
+// the columns in the low halves of the bytes (WORD_BITS 4). Writes out [rows, outputs].
+// `a` is the number of words, `b` that of the scales of each word, `number` epsilon. Four rows for a
+// workgroup of 64, sixteen invocations each. No limit but the bindings'. Memory of a workgroup: 256
+// bytes.
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> counts: array<u32>;
+@group(0) @binding(3) var<storage, read> ids: array<u32>;
+@group(0) @binding(4) var<storage, read> words: array<u32>;
+@group(0) @binding(5) var<storage, read> positions: array<u32>;
+// gamma, beta, the scales of the words and those of the positions.
+@group(0) @binding(6) var<storage, read> norm: array<f32>;
+@group(0) @binding(7) var<storage, read_write> out: array<f32>;
+
+fn signed_byte(word: u32, at: u32) -> f32 {
+    return f32(extractBits(bitcast<i32>(word), (at % 4u) * 8u, 8u));
+}
+
+fn of_word(id: u32, column: u32) -> f32 {
+    let scales = 2u * params.outputs + id * params.b;
+    if WORD_BITS == 4u {
+        let half = params.outputs / 2u;
+        let at = id * half + column % half;
+        let shift = (at % 4u) * 8u + 4u * (column / half);
+        let value = f32(extractBits(words[at / 4u], shift, 4u)) - 8.0;
+        return times(value, norm[scales + column * params.b / params.outputs]);
+    }
+    let at = id * params.outputs + column;
+    if WORD_BITS == 8u {
+        return times(signed_byte(words[at / 4u], at), norm[scales]);
+    }
+    return bitcast<f32>(words[at]);
+}
+
+fn of_position(position: u32, column: u32) -> f32 {
+    let at = position * params.outputs + column;
+    if POSITION_BITS == 8u {
+        let scale = norm[2u * params.outputs + params.a * params.b + position];
+        return times(signed_byte(positions[at / 4u], at), scale);
+    }
+    return bitcast<f32>(positions[at]);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    count(lane);
+    let row = group.x * ROWS + lane / LANES;
+    let inside = row < counts[1];
+    let width = select(0u, params.outputs, inside);
+    let start = row * params.outputs;
+    if inside {
+        let id = ids[row];
+        let position = row - sentence_of(row, counts[0]).x;
+        for (var c = lane % LANES; c < width; c += LANES) {
+            out[start + c] = of_word(id, c) + of_position(position, c);
+        }
+    }
+    normalize(start, width, lane);
+}

@@ -1,0 +1,45 @@
+// Layer normalization (Ba, Kiros and Hinton 2016), for kernels that end in one. Sixteen invocations
+// have a row, four rows a workgroup of 64; the order of the sums is that of the CPU's kernels: column
+// c is added by invocation c % 16, then the sums of the invocations half by half.
+
+const ROWS = 4u;
+const LANES = 16u;
+
+var<workgroup> parts: array<f32, 64>;
+
+// The sum of one number per invocation of a row.
+fn total(value: f32, lane: u32) -> f32 {
+    parts[lane] = value;
+    workgroupBarrier();
+    for (var apart = LANES / 2u; apart > 0u; apart /= 2u) {
+        if lane % LANES < apart {
+            parts[lane] += parts[lane + apart];
+        }
+        workgroupBarrier();
+    }
+    let sum = parts[lane / LANES * LANES];
+    workgroupBarrier();
+    return sum;
+}
+
+// Normalizes a row of `out` in place, of which each invocation has written the columns that it reads;
+// none if `width` is 0.
+fn normalize(start: u32, width: u32, lane: u32) {
+    let count = f32(params.outputs);
+    var sum = 0.0;
+    for (var c = lane % LANES; c < width; c += LANES) {
+        sum += out[start + c];
+    }
+    let mean = total(sum, lane) / count;
+    var squares = 0.0;
+    for (var c = lane % LANES; c < width; c += LANES) {
+        let d = out[start + c] - mean;
+        squares += times(d, d);
+    }
+    let variance = total(squares, lane) / count;
+    let scale = 1.0 / sqrt(variance + params.number);
+    for (var c = lane % LANES; c < width; c += LANES) {
+        let d = out[start + c] - mean;
+        out[start + c] = times(times(d, scale), norm[c]) + norm[params.outputs + c];
+    }
+}

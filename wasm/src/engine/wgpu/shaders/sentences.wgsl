@@ -1,0 +1,24 @@
+// For kernels that ask which sentence a row belongs to.
+
+// Of each sentence that is still inside: its first row, its number of rows, its place in the batch as
+// it began, and its first row before the last exit.
+@group(0) @binding(2) var<storage, read> sentences: array<vec4<u32>>;
+
+// The number of the sentence of a row, of `count` sentences, by bisection.
+fn number_of(row: u32, count: u32) -> u32 {
+    var low = 0u;
+    var high = count;
+    while high - low > 1u {
+        let middle = (low + high) / 2u;
+        if sentences[middle].x <= row {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+fn sentence_of(row: u32, count: u32) -> vec4<u32> {
+    return sentences[number_of(row, count)];
+}

@@ -1,0 +1,368 @@
+//! A stage on the GPU: its weights, and the dispatches that compute it.
+
+use super::device::Gpu;
+use super::pipelines::{
+    ADD_NORM, ATTENTION, COMPACT, EMBED, EXIT, LINEAR, POOL, Pipeline, Pipelines, QLINEAR,
+    QUANTIZE, Source,
+};
+use crate::Error;
+use crate::engine::plan::{Plan, Rows, Step};
+use crate::graph::{Activation, Elements, Matrix, Op};
+use ::wgpu::{Buffer, BufferUsages};
+use std::sync::Arc;
+
+/// Rows and outputs of a workgroup of the linear kernels.
+const TILE: u32 = 32;
+/// Rows of a workgroup of the kernels that normalize.
+const NORM_ROWS: u32 = 4;
+/// Queries and keys that a workgroup of the attention holds: the first that fit its memory.
+const ATTENTION_TILES: [(u32, u32); 4] = [(16, 32), (8, 16), (4, 8), (1, 4)];
+/// As many different sizes of dispatches as the exit kernel computes.
+const MOST_GRIDS: usize = 64;
+
+/// A buffer that a dispatch binds.
+#[derive(Debug)]
+pub(super) enum Bind {
+    /// Of the stage.
+    Own(Buffer),
+    /// One of those in which values stand.
+    Slot(usize),
+    /// Sentences and tokens that are inside.
+    Counts,
+    /// The sentences that are inside.
+    Sentences,
+    Ids,
+    Quantized,
+    RowScales,
+    Policy,
+    Grids,
+    Sizes,
+    Answers,
+    Stay,
+}
+
+/// How many workgroups a dispatch takes: `rows / per`, rounded up, by `y`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grid {
+    pub per: u32,
+    pub rows: Rows,
+    pub y: u32,
+}
+
+/// One call of a kernel.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    pub pipeline: Arc<Pipeline>,
+    pub bindings: Vec<Bind>,
+    /// The number of its [`Grid`]; `None` for a single workgroup.
+    pub grid: Option<usize>,
+}
+
+/// A stage that is ready to run.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    /// After an exit, the first one closes up the hidden states.
+    pub dispatches: Vec<Dispatch>,
+    /// The buffer of the hidden states, and their width.
+    pub next_hidden: Option<(usize, usize)>,
+    /// The buffer of the logits, and the number of labels.
+    pub logits: Option<(usize, usize)>,
+    pub exit: Option<Dispatch>,
+}
+
+/// What all stages of an engine share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub pipelines: Pipelines,
+    pub grids: Vec<Grid>,
+    /// The width of the widest value in each buffer.
+    pub widths: Vec<usize>,
+    /// The bytes of the widest row that is quantized.
+    pub quantized: usize,
+    /// Word pieces, positions and the node that has them.
+    pub tables: Option<(usize, usize, String)>,
+    /// The most labels of an exit, and the number of exits.
+    pub labels: usize,
+    pub exits: usize,
+}
+
+/// The numbers that a kernel is given; see `common.wgsl`.
+#[derive(Default)]
+struct Params {
+    rows: u32,
+    inputs: usize,
+    outputs: usize,
+    a: usize,
+    b: usize,
+    number: f32,
+}
+
+/// What a stage is built with.
+pub(super) struct Builder<'a> {
+    pub gpu: &'a Gpu,
+    pub shared: &'a mut Shared,
+    pub stage: usize,
+}
+
+impl Builder<'_> {
+    /// Uploads a stage. `moved` is where compacted hidden states come from, to where, and their
+    /// width.
+    pub(super) fn build(
+        &mut self,
+        name: &str,
+        plan: Plan<(Op, bool)>,
+        moved: Option<(usize, usize, usize)>,
+    ) -> Result<Stage, Error> {
+        let mut stage =
+            Stage { next_hidden: plan.next_hidden, logits: plan.logits, ..Stage::default() };
+        if let Some((from, to, width)) = moved {
+            let made = self.compact(from, to, width);
+            stage.dispatches.push(made.map_err(|p| Error::graph(name, "graph", p))?);
+        }
+        for step in plan.steps {
+            let node = step.name.clone();
+            let made = self.step(step).map_err(|p| Error::graph(name, node, p))?;
+            stage.dispatches.extend(made);
+        }
+        if let Some((slot, labels)) = plan.logits {
+            let made = self.exit(slot, labels).map_err(|p| Error::graph(name, "logits", p))?;
+            stage.exit = Some(made);
+            self.shared.labels = self.shared.labels.max(labels);
+            self.shared.exits += 1;
+        }
+        if self.shared.grids.len() > MOST_GRIDS {
+            let problem = format!("more than {MOST_GRIDS} different sizes of dispatches");
+            return Err(Error::graph(name, "graph", problem));
+        }
+        self.gpu.check()?;
+        Ok(stage)
+    }
+
+    fn compact(&mut self, from: usize, to: usize, width: usize) -> Result<Dispatch, String> {
+        self.widen(to, width);
+        let params = self.params(Params { outputs: width, ..Params::default() })?;
+        let bindings =
+            vec![params, Bind::Counts, Bind::Sentences, Bind::Slot(from), Bind::Slot(to)];
+        Ok(self.dispatch(COMPACT, "", bindings, Grid { per: 1, rows: Rows::Tokens, y: 1 }))
+    }
+
+    fn exit(&mut self, slot: usize, labels: usize) -> Result<Dispatch, String> {
+        let exit = self.shared.exits;
+        let params = self.params(Params { inputs: labels, a: exit, ..Params::default() })?;
+        let pipeline = self.shared.pipelines.get(self.gpu, EXIT, "");
+        let bindings = vec![
+            params,
+            Bind::Policy,
+            Bind::Grids,
+            Bind::Counts,
+            Bind::Sentences,
+            Bind::Sizes,
+            Bind::Answers,
+            Bind::Slot(slot),
+            Bind::Stay,
+        ];
+        Ok(Dispatch { pipeline, bindings, grid: None })
+    }
+
+    /// The dispatches of a call.
+    fn step(&mut self, step: Step<(Op, bool)>) -> Result<Vec<Dispatch>, String> {
+        self.widen(step.slot, step.width);
+        let input = step.inputs.first().map_or(0, |(slot, _)| *slot);
+        let inputs = step.inputs.first().map_or(0, |(_, width)| *width);
+        let (outputs, rows) = (step.width, step.written);
+        let of = Params { inputs, outputs, ..Params::default() };
+        let per_row = Grid { per: 1, rows, y: 1 };
+        let out = Bind::Slot(step.slot);
+        let (op, first) = step.kernel;
+        Ok(vec![match op {
+            Op::Embed { words, positions, norm } => {
+                self.shared.tables = Some((words.rows, positions.rows, step.name));
+                let scales = match &words.elements {
+                    Elements::F32(_) => 0,
+                    Elements::I8 { scales, .. } | Elements::I4 { scales, .. } => {
+                        scales.len() / words.rows.max(1)
+                    }
+                };
+                let params = Params { a: words.rows, b: scales, number: norm.epsilon, ..of };
+                let params = self.params(params)?;
+                let mut numbers = [norm.gamma, norm.beta].concat();
+                let (words, word_bits) = self.table(words, &mut numbers)?;
+                let (positions, position_bits) = self.table(positions, &mut numbers)?;
+                let constants = format!(
+                    "const WORD_BITS = {word_bits}u;\nconst POSITION_BITS = {position_bits}u;\n"
+                );
+                let numbers = self.floats(&numbers)?;
+                let bindings = vec![
+                    params,
+                    Bind::Counts,
+                    Bind::Sentences,
+                    Bind::Ids,
+                    words,
+                    positions,
+                    numbers,
+                    out,
+                ];
+                self.dispatch(EMBED, &constants, bindings, Grid { per: NORM_ROWS, ..per_row })
+            }
+            Op::Linear { weight, bias, activation } => {
+                let grid = Grid { per: TILE, rows, y: (outputs as u32).div_ceil(TILE) };
+                let of =
+                    Params { rows: u32::from(rows == Rows::Tokens), b: number(activation), ..of };
+                match weight.elements {
+                    Elements::F32(values) => {
+                        let params = self.params(of)?;
+                        let (weights, bias) = (self.floats(&values)?, self.floats(&bias)?);
+                        let bindings =
+                            vec![params, Bind::Counts, Bind::Slot(input), weights, bias, out];
+                        self.dispatch(LINEAR, "", bindings, grid)
+                    }
+                    Elements::I8 { values, scales } => {
+                        let lines = inputs.div_ceil(16);
+                        self.shared.quantized = self.shared.quantized.max(lines * 16);
+                        let params =
+                            self.params(Params { inputs, a: lines, ..Params::default() })?;
+                        let quantize = self.dispatch(
+                            QUANTIZE,
+                            "",
+                            vec![params, Bind::Slot(input), Bind::Quantized, Bind::RowScales],
+                            per_row,
+                        );
+                        let params = self.params(Params { a: lines, ..of })?;
+                        let weights = self.storage(transposed(&values, inputs, outputs, lines))?;
+                        let columns = scales.iter().zip(&bias).flat_map(|(s, b)| [*s, *b]);
+                        let columns = self.floats(&columns.collect::<Vec<f32>>())?;
+                        let bindings = vec![
+                            params,
+                            Bind::Counts,
+                            Bind::Quantized,
+                            Bind::RowScales,
+                            weights,
+                            columns,
+                            out,
+                        ];
+                        return Ok(vec![quantize, self.dispatch(QLINEAR, "", bindings, grid)]);
+                    }
+                    Elements::I4 { .. } => unreachable!("refused when the stage was planned"),
+                }
+            }
+            Op::SelfAttention { heads } => {
+                let d = (outputs / heads) as u32;
+                let (queries, keys) = self.attention_tile(d, first)?;
+                let constants = format!(
+                    "const D = {d}u;\nconst QUERIES = {queries}u;\nconst KEYS = {keys}u;\n\
+                     const FIRST = {first};\n"
+                );
+                let scale = 1.0 / (d as f32).sqrt();
+                let params = self.params(Params { number: scale, ..of })?;
+                let bindings = vec![params, Bind::Counts, Bind::Sentences, Bind::Slot(input), out];
+                let grid = Grid { per: queries, rows, y: heads as u32 };
+                self.dispatch(ATTENTION, &constants, bindings, grid)
+            }
+            Op::AddNorm(norm) => {
+                let number = norm.epsilon;
+                let rows = u32::from(rows == Rows::Tokens);
+                let params = self.params(Params { rows, number, ..of })?;
+                let norm = self.floats(&[norm.gamma, norm.beta].concat())?;
+                let residual = Bind::Slot(step.inputs[1].0);
+                let bindings = vec![params, Bind::Counts, Bind::Slot(input), residual, norm, out];
+                self.dispatch(ADD_NORM, "", bindings, Grid { per: NORM_ROWS, ..per_row })
+            }
+            Op::MeanPool | Op::FirstPool => {
+                let only_first = usize::from(matches!(op, Op::FirstPool));
+                let params = self.params(Params { a: only_first, ..of })?;
+                let bindings = vec![params, Bind::Sentences, Bind::Slot(input), out];
+                self.dispatch(POOL, "", bindings, per_row)
+            }
+        }])
+    }
+
+    /// The largest tile of attention whose memory a workgroup has.
+    fn attention_tile(&self, d: u32, first: bool) -> Result<(u32, u32), String> {
+        let limit = self.gpu.limits.max_compute_workgroup_storage_size;
+        let bytes = |(queries, keys): (u32, u32)| {
+            4 * (queries * d + keys * (d + 1) + queries * keys + 64) + 8
+        };
+        let tiles = ATTENTION_TILES.map(|(q, k)| if first { (1, k) } else { (q, k) });
+        tiles.into_iter().find(|tile| bytes(*tile) <= limit).ok_or_else(|| {
+            format!(
+                "heads of width {d} need {} bytes of a workgroup's memory, the GPU has {limit}",
+                bytes(ATTENTION_TILES[3])
+            )
+        })
+    }
+
+    fn widen(&mut self, slot: usize, width: usize) {
+        let widths = &mut self.shared.widths;
+        widths.resize(widths.len().max(slot + 1), 0);
+        widths[slot] = widths[slot].max(width);
+    }
+
+    fn dispatch(
+        &mut self,
+        source: Source,
+        constants: &str,
+        bindings: Vec<Bind>,
+        grid: Grid,
+    ) -> Dispatch {
+        let grids = &mut self.shared.grids;
+        let number = grids.iter().position(|g| *g == grid).unwrap_or_else(|| {
+            grids.push(grid);
+            grids.len() - 1
+        });
+        let pipeline = self.shared.pipelines.get(self.gpu, source, constants);
+        Dispatch { pipeline, bindings, grid: Some(number) }
+    }
+
+    fn params(&self, p: Params) -> Result<Bind, String> {
+        let numbers = [self.stage as u32, p.rows, p.inputs as u32, p.outputs as u32];
+        let more = [p.a as u32, p.b as u32, p.number.to_bits(), 0];
+        let bytes = numbers.iter().chain(&more).flat_map(|n| n.to_le_bytes()).collect();
+        self.gpu.upload("parameters", bytes, BufferUsages::UNIFORM).map(Bind::Own)
+    }
+
+    fn storage(&self, bytes: Vec<u8>) -> Result<Bind, String> {
+        self.gpu.upload("weights", bytes, BufferUsages::STORAGE).map(Bind::Own)
+    }
+
+    fn floats(&self, values: &[f32]) -> Result<Bind, String> {
+        self.storage(values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
+    /// A table of embeddings and the bits of its elements. Its scales go behind `numbers`.
+    fn table(&self, table: Matrix, numbers: &mut Vec<f32>) -> Result<(Bind, u32), String> {
+        let (bytes, bits) = match table.elements {
+            Elements::F32(values) => return Ok((self.floats(&values)?, 32)),
+            Elements::I8 { values, scales } => {
+                numbers.extend(scales);
+                (values, 8)
+            }
+            Elements::I4 { values, scales } => {
+                numbers.extend(scales);
+                (values, 4)
+            }
+        };
+        Ok((self.storage(bytes.to_vec())?, bits))
+    }
+}
+
+/// One output after the other, each filled up to `lines` of 16 bytes.
+fn transposed(values: &[u8], inputs: usize, outputs: usize, lines: usize) -> Vec<u8> {
+    let mut out = vec![0; outputs * lines * 16];
+    for (input, row) in values.chunks_exact(outputs).take(inputs).enumerate() {
+        for (output, value) in row.iter().enumerate() {
+            out[output * lines * 16 + input] = *value;
+        }
+    }
+    out
+}
+
+/// As in `common.wgsl`.
+fn number(activation: Activation) -> usize {
+    match activation {
+        Activation::Identity => 0,
+        Activation::Gelu => 1,
+        Activation::GeluTanh => 2,
+        Activation::Relu => 3,
+        Activation::Tanh => 4,
+    }
+}

@@ -1,0 +1,169 @@
+//! Every kernel against its scalar twin, on odd and on random shapes, into buffers filled with NaN.
+
+mod exits;
+mod kernels;
+mod same_bits;
+
+use super::device::{Gpu, GpuOptions};
+use super::pipelines::{Pipelines, Source};
+use super::words;
+use crate::{Error, GpuFailure};
+use ::wgpu::{BindGroupDescriptor, BindGroupEntry, BufferUsages};
+
+/// Random numbers that are the same on every run (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+    }
+
+    /// From 1 to `most`.
+    fn upto(&mut self, most: usize) -> usize {
+        1 + self.next() as usize % most
+    }
+
+    /// Between −2 and 2.
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.next() as f32 / (1u64 << 30) as f32 - 2.0).collect()
+    }
+
+    fn bytes(&mut self, n: usize) -> Vec<i8> {
+        (0..n).map(|_| self.next() as i8).collect()
+    }
+
+    /// Where each of some sentences begins.
+    fn offsets(&mut self, sentences: usize, most: u64) -> Vec<usize> {
+        let mut offsets = vec![0];
+        for _ in 0..sentences {
+            offsets.push(offsets[offsets.len() - 1] + 1 + (self.next() % most) as usize);
+        }
+        offsets
+    }
+}
+
+fn gpu(unpacked: bool) -> Option<Gpu> {
+    let options = GpuOptions { unpacked, default_limits: true, ..GpuOptions::default() };
+    // Natively the future is ready at once.
+    let mut future = std::pin::pin!(Gpu::open(options));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(Ok(gpu)) => Some(gpu),
+        std::task::Poll::Ready(Err(Error::Gpu { failure: GpuFailure::NoAdapter, problem })) => {
+            eprintln!("NOT RUN: no GPU adapter ({problem})");
+            None
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The words of a buffer.
+fn of_floats(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+fn of_bytes(values: &[i8]) -> Vec<u32> {
+    let mut bytes: Vec<u8> = values.iter().map(|v| *v as u8).collect();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    words(&bytes)
+}
+
+/// What `sentences` holds of a batch.
+fn of_offsets(offsets: &[usize]) -> Vec<u32> {
+    let record = |(i, w): (usize, &[usize])| [w[0], w[1] - w[0], i, w[0]].map(|n| n as u32);
+    offsets.windows(2).enumerate().flat_map(record).collect()
+}
+
+/// What `common.wgsl` calls Params.
+fn params(rows: u32, inputs: usize, outputs: usize, a: usize, b: usize, number: f32) -> Vec<u32> {
+    vec![0, rows, inputs as u32, outputs as u32, a as u32, b as u32, number.to_bits(), 0]
+}
+
+/// A buffer as a kernel is given it.
+enum Given {
+    Uniform(Vec<u32>),
+    Read(Vec<u32>),
+    /// So many words to be written.
+    Written(usize),
+    /// Words to be written over.
+    Changed(Vec<u32>),
+}
+
+/// Runs a kernel once, and gives what it has written. There are NaNs where it is to write, and behind
+/// what it is given.
+fn run(
+    gpu: &Gpu,
+    (source, constants): (Source, &str),
+    given: &[Given],
+    (x, y): (usize, usize),
+) -> Vec<Vec<u32>> {
+    const BEHIND: usize = 67;
+    let pipeline = Pipelines::default().get(gpu, source, constants);
+    let nan = f32::NAN.to_bits();
+    let buffer = |words: &[u32], usage| {
+        let bytes = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        gpu.upload("test", bytes, usage).unwrap()
+    };
+    let storage = |words: &[u32]| {
+        let poisoned = [words, &[nan; BEHIND]].concat();
+        buffer(&poisoned, BufferUsages::STORAGE | BufferUsages::COPY_SRC)
+    };
+    let buffers: Vec<_> = given
+        .iter()
+        .map(|given| match given {
+            Given::Uniform(words) => buffer(words, BufferUsages::UNIFORM),
+            Given::Read(words) | Given::Changed(words) => storage(words),
+            Given::Written(n) => storage(&vec![nan; *n]),
+        })
+        .collect();
+    let bindings: Vec<u32> = source.bindings().collect();
+    assert_eq!(bindings.len(), buffers.len());
+    let entries: Vec<_> = bindings
+        .into_iter()
+        .zip(&buffers)
+        .map(|(binding, buffer)| BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+        .collect();
+    let layout = &pipeline.layout;
+    let group = gpu.device.create_bind_group(&BindGroupDescriptor {
+        label: None,
+        layout,
+        entries: &entries,
+    });
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    pass.set_pipeline(&pipeline.pipeline);
+    pass.set_bind_group(0, &group, &[]);
+    pass.dispatch_workgroups(x as u32, y as u32, 1);
+    drop(pass);
+    let mut staging = Vec::new();
+    for (given, from) in given.iter().zip(&buffers) {
+        let n = match given {
+            Given::Written(n) => *n,
+            Given::Changed(words) => words.len(),
+            Given::Uniform(_) | Given::Read(_) => continue,
+        };
+        let to =
+            gpu.buffer("staging", from.size(), BufferUsages::MAP_READ | BufferUsages::COPY_DST);
+        encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
+        staging.push((to, n));
+    }
+    gpu.queue.submit([encoder.finish()]);
+    let read = |(buffer, n): (::wgpu::Buffer, usize)| {
+        let mut words = words(&gpu.wait(gpu.read(&buffer, buffer.size())).unwrap());
+        assert!(words[n..n + BEHIND].iter().all(|w| *w == nan), "written behind the end");
+        words.truncate(n);
+        words
+    };
+    staging.into_iter().map(read).collect()
+}
+
+/// The parameters, what is read, and how many words are written: as most kernels have them.
+fn given<const N: usize>(read: [Vec<u32>; N], written: &[usize]) -> Vec<Given> {
+    let mut read = read.into_iter();
+    let uniform = read.next().map(Given::Uniform);
+    let written = written.iter().map(|n| Given::Written(*n));
+    uniform.into_iter().chain(read.map(Given::Read)).chain(written).collect()
+}
