@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
 import { npmInstall } from "./build/npm.mjs";
@@ -18,18 +18,30 @@ const root = join(wasmDir, "..");
 const pkg = join(wasmDir, "pkg");
 const targetDir = join(root, "target", "wasm");
 
-/** The builds, of which runtime.ts chooses. Each has a target directory: cargo keeps one set of flags. */
+/**
+ * The builds: two of which compile.ts chooses, and the GPU engine, which webgpu.ts loads. Each has a target
+ * directory: cargo keeps one set of flags. Builds of one name share the JavaScript that wasm-bindgen makes.
+ */
 const BUILDS = [
-  { features: "+simd128", wasm: "edge_runtime_bg.wasm", targetDir },
+  { name: "edge_runtime", features: "+simd128", wasm: "edge_runtime_bg.wasm", targetDir },
   {
+    name: "edge_runtime",
     features: "+simd128,+relaxed-simd",
     wasm: "edge_runtime_relaxed.wasm",
     targetDir: join(targetDir, "relaxed"),
   },
+  {
+    name: "edge_runtime_gpu",
+    features: "+simd128",
+    cargo: ["--features", "wgpu"],
+    wasm: "edge_runtime_gpu.wasm",
+    targetDir: join(targetDir, "gpu"),
+  },
 ];
 
-/** The JavaScript that wasm-bindgen makes, which all builds share. */
-const glue = join(targetDir, "glue", "edge_runtime.js");
+/** Where that JavaScript is kept. */
+const glueDir = join(targetDir, "glue");
+const glues = [...new Set(BUILDS.map(({ name }) => join(glueDir, `${name}.js`)))];
 const LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 const RUSTFLAGS = [
@@ -47,9 +59,9 @@ async function main() {
   const inputs = hashOf([...compiled, bindgen]);
   const fresh = readStamp(stampFile);
   const isThere = ({ wasm }) => existsSync(join(pkg, wasm));
-  if (fresh?.inputs !== inputs || !existsSync(glue) || !BUILDS.every(isThere)) {
+  if (fresh?.inputs !== inputs || !glues.every(existsSync) || !BUILDS.every(isThere)) {
     rmSync(pkg, { recursive: true, force: true });
-    rmSync(glue, { force: true });
+    rmSync(glueDir, { recursive: true, force: true });
     rmSync(stampFile, { force: true });
     mkdirSync(pkg, { recursive: true });
     for (const [i, build] of BUILDS.entries()) bind(bindgen, compiled[i], build);
@@ -59,24 +71,25 @@ async function main() {
   report(stampFile, inputs, fresh);
 }
 
-/** Makes the JavaScript of a build, which all builds share, and puts its finished module into the package. */
-function bind(bindgen, compiled, { wasm, targetDir }) {
+/** Makes the JavaScript of a build, and puts its finished module into the package. */
+function bind(bindgen, compiled, { name, wasm, targetDir }) {
   const out = join(targetDir, "bindgen");
+  const glue = join(glueDir, `${name}.js`);
   run(bindgen, [compiled, out]);
   const made = readFileSync(join(out, "edge_runtime.js"));
   if (existsSync(glue) && !readFileSync(glue).equals(made)) {
     throw new Failure("the builds do not share their JavaScript: they differ in more than their instructions");
   }
-  mkdirSync(dirname(glue), { recursive: true });
+  mkdirSync(glueDir, { recursive: true });
   writeFileSync(glue, made);
-  copyFileSync(join(out, "edge_runtime.d.ts"), join(dirname(glue), "edge_runtime.d.ts"));
+  copyFileSync(join(out, "edge_runtime.d.ts"), join(glueDir, `${name}.d.ts`));
   copyFileSync(join(out, "edge_runtime_bg.wasm"), join(pkg, wasm));
 }
 
-function compileRuntime({ features, targetDir }) {
+function compileRuntime({ features, cargo = [], targetDir }) {
   const toolchain = wasmToolchain();
   const args = ["build", "--locked", "--package", "edge-runtime", "--lib", "--no-default-features"];
-  args.push("--profile", "web", "--target", TARGET, "--target-dir", targetDir, ...toolchain.args);
+  args.push("--profile", "web", "--target", TARGET, "--target-dir", targetDir, ...cargo, ...toolchain.args);
   const flags = [`-Ctarget-feature=${features}`, ...RUSTFLAGS];
   run(toolchain.cargo, args, {
     cwd: root,
@@ -95,7 +108,7 @@ function compileBindgen() {
  * What a page or a worker fetches first. Files that one page loads share what they have in common, and
  * with it its classes; a worker has all of its own in one file: each further one is a round trip.
  */
-const ENTRIES = [["index.js", "local.js"], ["worker.js"]];
+const ENTRIES = [["index.js", "local.js"], ["worker.js"], ["gpu.js"]];
 /** The types of the package's surface. */
 const DECLARATIONS = ["index.d.ts", "errors.d.ts", "types.d.ts"];
 
@@ -107,7 +120,7 @@ async function compileTypeScript() {
   for (const name of readdirSync(pkg)) if (/\.(js|ts)$/.test(name)) rmSync(join(pkg, name));
   run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.json")]);
   run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.test.json")]);
-  copyFileSync(glue, join(out, "edge_runtime.js"));
+  for (const glue of glues) copyFileSync(glue, join(out, basename(glue)));
   const { build } = await import("esbuild");
   for (const names of ENTRIES) {
     await build({
@@ -124,7 +137,15 @@ async function compileTypeScript() {
       logLevel: "warning",
     });
   }
+  for (const name of ["local.js", "worker.js"]) keepImport(join(pkg, name));
   for (const name of DECLARATIONS) copyFileSync(join(out, name), join(pkg, name));
+}
+
+/** Minifying drops the comments by which bundlers leave the one import alone whose address is computed. */
+function keepImport(file) {
+  const parts = readFileSync(file, "utf8").split(/\bimport\((?=\w+\.href\))/);
+  if (parts.length !== 2) throw new Failure(`${file}: ${parts.length - 1} imports of a computed address, not one`);
+  writeFileSync(file, parts.join("import(/*webpackIgnore:true*//*@vite-ignore*/"));
 }
 
 /** Prints the size of each file that a page loads. Brotli at its best takes seconds, so the sizes are kept. */

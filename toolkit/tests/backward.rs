@@ -1,4 +1,4 @@
-//! The fast backward passes against candle's own over composed operators.
+//! The fast backward passes against candle's own over composed operators, and those against a GPU's.
 
 use candle_core::{DType, Device};
 use edge_toolkit::checkpoint::{Checkpoint, Pooling};
@@ -8,10 +8,13 @@ use edge_toolkit::train::loss::{Losses, Targets};
 use std::collections::BTreeMap;
 
 fn network(fixture: &str, heads: Heads) -> Network {
+    network_on(fixture, heads, Device::Cpu)
+}
+
+fn network_on(fixture: &str, heads: Heads, device: Device) -> Network {
     let from = Checkpoint::open(format!("../models/fixtures/{fixture}")).unwrap();
     let config = from.config.clone();
     let layers = (0..config.layers).collect();
-    let device = Device::Cpu;
     start(&Start { from: &from, config, layers, heads, seed: 1, device }).unwrap()
 }
 
@@ -80,6 +83,33 @@ fn fast_and_composed_passes_agree() {
             for (f, s) in fast.iter().zip(slow) {
                 let off = (f - s).abs();
                 assert!(off <= 1e-4 * largest + 1e-7, "{fixture}: {name}: {f} and {s}");
+            }
+        }
+    }
+}
+
+/// Needs a GPU, and a build with `--features cuda`.
+#[test]
+fn a_gpu_gives_the_losses_and_gradients_of_the_cpu() {
+    let (gpu, _) = match edge_toolkit::device("cuda") {
+        Ok(gpu) => gpu,
+        Err(reason) => return eprintln!("NOT RUN: {reason}"),
+    };
+    let losses = Losses { itself: 0.5, ..Losses::default() };
+    for (fixture, heads) in [
+        ("bert-exits", Heads::Exits(vec![0, 1, 4], Pooling::Mean, 8)),
+        ("distilbert-exits", Heads::Exits(vec![1, 3], Pooling::Cls, 8)),
+    ] {
+        let [(loss, ours), (gpu_loss, theirs)] = [Device::Cpu, gpu.clone()].map(|device| {
+            gradients(&network_on(fixture, heads.clone(), device), &mode(false), &losses)
+        });
+        assert!((loss - gpu_loss).abs() < 1e-4, "{fixture}: {loss} and {gpu_loss}");
+        for (name, ours) in &ours {
+            let largest = ours.iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert_eq!(ours.len(), theirs[name].len(), "{fixture}: {name}");
+            for (a, b) in ours.iter().zip(&theirs[name]) {
+                let off = (a - b).abs();
+                assert!(off <= 1e-3 * largest + 1e-6, "{fixture}: {name}: {a} and {b}");
             }
         }
     }

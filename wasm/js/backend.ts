@@ -19,6 +19,8 @@ export interface BackendOptions {
   readonly engine: EngineChoice;
   /** Whether an earlier visit may have stored the model; undefined where it is not to be stored. */
   readonly visited: Promise<boolean | undefined>;
+  /** Called when somebody else computes than before. */
+  readonly onEngine?: ((engine: Engine) => void) | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -69,8 +69,13 @@ async function compile(): Promise<Compiled> {
   const address = relaxed
     ? new URL("./edge_runtime_relaxed.wasm", import.meta.url)
     : new URL("./edge_runtime_bg.wasm", import.meta.url);
+  return { module: await moduleAt(address), arithmetic: relaxed ? "relaxed-simd" : "simd128" };
+}
+
+/** The module at an address, or an error for people. */
+export async function moduleAt(address: URL): Promise<WebAssembly.Module> {
   try {
-    return { module: await load(address), arithmetic: relaxed ? "relaxed-simd" : "simd128" };
+    return await load(address);
   } catch (error) {
     if (error instanceof WebAssembly.CompileError) {
       const hint = "; a Content-Security-Policy must permit 'wasm-unsafe-eval' in script-src";

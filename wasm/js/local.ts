@@ -6,15 +6,16 @@ import { WasmClassifier } from "./edge_runtime.js";
 import { EdgeError, messageOf, ours } from "./errors.js";
 import { readFile, turn, unless } from "./host.js";
 import { runtime, type Runtime } from "./runtime.js";
+import { Accelerator } from "./webgpu.js";
 import type { Engine, Manifest, Policy, Prediction } from "./types.js";
 
 export class Local implements Backend {
   readonly manifest: Manifest;
-  readonly engine: Engine;
   readonly #wasm: WasmClassifier;
   readonly #runtime: Runtime;
   readonly #stop: AbortController;
   readonly #complete: Promise<void>;
+  readonly #accelerator: Accelerator | undefined;
   #disposed = false;
 
   private constructor(
@@ -23,31 +24,37 @@ export class Local implements Backend {
     stop: AbortController,
     complete: Promise<void>,
     manifest: Manifest,
+    accelerator: Accelerator | undefined,
   ) {
     this.#wasm = wasm;
     this.#runtime = runtime;
     this.#stop = stop;
     this.#complete = complete;
     this.manifest = manifest;
-    this.engine = { name: "cpu", arithmetic: runtime.arithmetic };
+    this.#accelerator = accelerator;
+  }
+
+  get engine(): Engine {
+    const cpu = { name: "cpu", arithmetic: this.#runtime.arithmetic } as const;
+    return this.#accelerator?.engine(cpu) ?? cpu;
   }
 
   /** Loads a model; resolves as soon as its first exit can answer. */
   static async open(model: Model, options: BackendOptions): Promise<Local> {
-    if (options.engine === "gpu") throw new EdgeError("engine", "this build has no GPU engine");
-    const { signal, onProgress } = options;
+    const { signal, onProgress, onEngine } = options;
     signal?.throwIfAborted();
     const stop = new AbortController();
     // Once loading is done its signal stops nothing any more; disposing does.
     const abort = () => stop.abort(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
     let wasm: WasmClassifier | undefined;
+    const accelerator = options.engine === "cpu" ? undefined : new Accelerator(options.engine);
     try {
       const source = await from(model, options.visited, stop.signal);
       const started = await runtime();
       stop.signal.throwIfAborted();
       wasm = WasmClassifier.fromStream(
-        source.stream,
+        accelerator?.follow(source.stream) ?? source.stream,
         onProgress &&
           ((bytes: number, totalBytes: number, stagesReady: number, stagesTotal: number) =>
             onProgress({ bytes, totalBytes, stagesReady, stagesTotal, from: source.from() })),
@@ -55,9 +62,13 @@ export class Local implements Backend {
       const complete = settled(wasm, source.download);
       await unless(stop.signal, wasm.ready());
       const manifest = JSON.parse(await wasm.manifest()) as Manifest;
-      return new Local(wasm, started, stop, complete, manifest);
+      if (options.engine === "gpu") await unless(stop.signal, accelerator!.opened);
+      const local = new Local(wasm, started, stop, complete, manifest, accelerator);
+      accelerator?.start(wasm, complete, () => onEngine?.(local.engine));
+      return local;
     } catch (error) {
       stop.abort(error);
+      accelerator?.dispose();
       wasm?.free();
       signal?.throwIfAborted();
       throw ours(error);
@@ -79,7 +90,8 @@ export class Local implements Backend {
       const job = this.#wasm.begin([...texts], policy);
       try {
         for (;;) {
-          const batch: Prediction[] = await unless(signal, job.next());
+          const next = this.#accelerator ? this.#accelerator.next(job, policy) : job.next();
+          const batch: Prediction[] = await unless(signal, next);
           if (batch.length === 0) return predictions;
           predictions.push(...batch);
           if (predictions.length < texts.length) await turn();
@@ -103,12 +115,13 @@ export class Local implements Backend {
   }
 
   async memory(): Promise<number> {
-    return this.#runtime.memory.buffer.byteLength;
+    return this.#runtime.memory.buffer.byteLength + (this.#accelerator?.memory() ?? 0);
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#accelerator?.dispose();
     this.#wasm.free();
     this.#stop.abort(new EdgeError("disposed", "the classifier was disposed"));
   }

@@ -32,5 +32,7 @@ export type Reply =
   | { readonly kind: "pull" }
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "loaded"; readonly manifest: Manifest; readonly engine: Engine }
+  /** Who computes from now on. */
+  | { readonly kind: "engine"; readonly engine: Engine }
   | { readonly kind: "failed"; readonly error: WireError }
   | { readonly kind: "answer"; readonly id: number; readonly value?: unknown; readonly error?: WireError };

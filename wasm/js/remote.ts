@@ -66,6 +66,7 @@ export class Remote implements Backend {
       worker.onmessage = ({ data }: MessageEvent<Reply>) => {
         if (data.kind === "answer") this.#settle(data);
         else if (data.kind === "progress") onProgress?.(data.progress);
+        else if (data.kind === "engine") this.engine = data.engine;
         else if (data.kind === "pull") void source!.next().then(...passOn(worker));
         else if (data.kind === "failed") failed(fromWire(data.error));
         else {

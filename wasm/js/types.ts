@@ -25,14 +25,18 @@ export interface Progress {
   readonly from: "network" | "cache";
 }
 
-/** Who computes: `cpu` is WebAssembly with SIMD; `auto` takes what is fastest here. */
+/**
+ * Who computes: `cpu` is WebAssembly with SIMD. `gpu` is WebGPU, once all of the model has arrived, or an
+ * error where there is none. `auto` begins on the CPU, and where there is a GPU it measures both and gives
+ * it the batches that it is faster at; what the GPU fails at goes to the CPU.
+ */
 export type EngineChoice = "auto" | "cpu" | "gpu";
 
 /** Who computes, and with what. */
 export interface Engine {
   readonly name: "cpu" | "gpu";
   readonly arithmetic: "simd128" | "relaxed-simd" | "webgpu";
-  /** Why `auto` did not take the GPU, where that is worth a word. */
+  /** Why `auto` did or did not take the GPU. */
   readonly reason?: string;
 }
 

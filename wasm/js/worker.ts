@@ -37,6 +37,7 @@ async function load({ address, engine, visited }: Request & { kind: "load" }): P
     local = await Local.open(address ?? fromPage(), {
       engine,
       visited: Promise.resolve(visited),
+      onEngine: (engine) => say({ kind: "engine", engine }),
       onProgress: (progress) => say({ kind: "progress", progress }),
     });
     say({ kind: "loaded", manifest: local.manifest, engine: local.engine });

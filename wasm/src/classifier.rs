@@ -155,12 +155,21 @@ impl<E: Engine> Classifier<E> {
         &self,
         queue: &mut Queue<impl Iterator<Item = T>>,
     ) -> Result<Vec<Encoded>, Error> {
+        self.next_batch_of(queue, self.engine.tokens_per_batch())
+    }
+
+    /// As [`next_batch`](Self::next_batch), of at most `most` tokens unless it is one text.
+    pub(crate) fn next_batch_of<T: AsRef<str>>(
+        &self,
+        queue: &mut Queue<impl Iterator<Item = T>>,
+        most: usize,
+    ) -> Result<Vec<Encoded>, Error> {
         let mut batch: Vec<Encoded> = queue.ahead.take().into_iter().collect();
         let mut tokens = batch.iter().map(|e| e.ids.len()).sum::<usize>();
         for text in queue.texts.by_ref() {
             let encoded = self.tokenize(text.as_ref())?;
             tokens += encoded.ids.len();
-            if tokens > self.engine.tokens_per_batch() && !batch.is_empty() {
+            if tokens > most && !batch.is_empty() {
                 queue.ahead = Some(encoded);
                 break;
             }
@@ -256,7 +265,11 @@ impl<E: Engine> Classifier<E> {
     }
 
     /// What an engine gives that has taken the texts through all stages.
-    fn predictions(&self, texts: &[Encoded], left: Vec<Left>) -> Result<Vec<Prediction>, Error> {
+    pub(crate) fn predictions(
+        &self,
+        texts: &[Encoded],
+        left: Vec<Left>,
+    ) -> Result<Vec<Prediction>, Error> {
         self.check_finite(&left)?;
         let texts = texts.iter().map(|t| (t.ids.len(), t.truncated)).zip(left);
         Ok(texts.map(|(text, left)| self.prediction(left.exits, text, left.stage)).collect())
@@ -429,7 +442,11 @@ impl<E: Engine> Loader<E> {
 }
 
 /// A stage must be what the manifest says of it.
-fn check_stage(manifest: &Manifest, index: usize, graph: &StageGraph) -> Result<(), Error> {
+pub(crate) fn check_stage(
+    manifest: &Manifest,
+    index: usize,
+    graph: &StageGraph,
+) -> Result<(), Error> {
     let stage = &manifest.stages[index];
     let last = index + 1 == manifest.stages.len();
     let labels = graph.logits.map(|(_, labels)| labels);

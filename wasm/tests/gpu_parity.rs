@@ -1,4 +1,4 @@
-//! The GPU engine answers as the CPU engine does, on bundles: the shipped model, where it has been made,
+//! The GPU engine answers as the CPU engine does, on bundles: the shipped models, where they have been made,
 //! and those in the folder `EDGE_BUNDLES`.
 #![cfg(feature = "wgpu")]
 
@@ -150,6 +150,15 @@ fn bundles_of_a_folder() {
 
 #[test]
 fn the_shipped_model() {
+    shipped("sst2-minilm");
+}
+
+#[test]
+fn the_shipped_small_model() {
+    shipped("sst2-minilm-small");
+}
+
+fn shipped(name: &str) {
     const LENGTHS: [&[usize]; 6] = [
         &[1],
         &[2, 511],
@@ -158,7 +167,7 @@ fn the_shipped_model() {
         &[12; 64],
         &[31, 32, 33, 15, 16, 17, 255, 7],
     ];
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sst2-minilm/model.edge");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../models/{name}/model.edge"));
     let Ok(bytes) = std::fs::read(&path) else {
         return eprintln!("NOT RUN: {} is missing; ./demo makes it", path.display());
     };
@@ -166,7 +175,7 @@ fn the_shipped_model() {
     let Some(engine) = gpu(ExitOn::Gpu) else { return };
     let gpu = Classifier::with_engine(bytes, engine).unwrap();
     let own = cpu.policy();
-    assert_ne!(own, ExitPolicy::Never);
+    assert_ne!(own, ExitPolicy::Never, "{name}");
     let mut seen = Seen::default();
     for lengths in LENGTHS {
         let early = [own.clone(), ExitPolicy::entropy(0.4), ExitPolicy::patience(2)];
@@ -184,5 +193,5 @@ fn the_shipped_model() {
         let b = gpu.classify_text(text, &own, &mut b).unwrap();
         assert_eq!((a.label, a.stage, a.tokens), (b.label, b.stage, b.tokens), "{text}");
     }
-    seen.finish(gpu.engine(), "the shipped model");
+    seen.finish(gpu.engine(), name);
 }

@@ -56,7 +56,9 @@ async function filesIn(folder, deep, under = "") {
  * it. So a change of any file is a change of the worker, which browsers look for at every visit.
  */
 export async function serviceWorker(files) {
-  const names = [...files.keys()].filter((name) => name !== SERVICE_WORKER).sort();
+  // The GPU engine is for those who have a GPU, and without it the CPU answers.
+  const kept = (name) => name !== SERVICE_WORKER && !/^pkg\/.*gpu\.(js|wasm)$/.test(name);
+  const names = [...files.keys()].filter(kept).sort();
   const hash = createHash("sha256");
   for (const name of names) {
     hash.update(`${name}\0`).update(createHash("sha256").update(await readFile(files.get(name))).digest());

@@ -16,8 +16,9 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-export async function launch() {
-  return chromium.launch({ executablePath: ensureChromium(), args: FLAGS });
+/** A browser, with further flags. */
+export async function launch(flags = []) {
+  return chromium.launch({ executablePath: ensureChromium(), args: [...FLAGS, ...flags] });
 }
 
 /**
@@ -71,11 +72,15 @@ export function sizeAt(bytes, header) {
   return parseInt(bytes.toString("latin1", header + 124, header + 135), 8);
 }
 
+/** What Chromium itself says when it is asked for a GPU and has none. */
+const NO_GPU = "No available adapters.";
+
 /** A page whose every complaint is kept in `complaints`. */
 export async function openPage(browser, url, prepare) {
   const page = await browser.newPage();
   const complaints = [];
   page.on("console", (m) => {
+    if (m.text() === NO_GPU) return;
     if (m.type() === "error" || m.type() === "warning") complaints.push(`${m.type()}: ${m.text()}`);
   });
   page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));

@@ -3,9 +3,12 @@
 //! A [`WasmClassifier`] reads its stream in the background. Calls wait until what they need has
 //! arrived, so that an answer comes from the first exits while later stages are on their way.
 
+use super::convert::{error_to_js, read_policy, to_js};
 use crate::bundle::{BundleReader, Part};
+use crate::engine::Left;
+use crate::tokenizer::Encoded;
 use crate::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction, Queue, Walk};
-use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array, Uint32Array};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -98,7 +101,7 @@ impl WasmClassifier {
     pub fn tokenize(&self, text: String) -> Promise {
         self.promise(move |shared| {
             let encoded = shared.loader.classifier()?.tokenize(&text);
-            Some(encoded.map(|e| js_sys::Uint32Array::from(e.ids.as_slice()).into()).map_err(to_js))
+            Some(encoded.map(|e| Uint32Array::from(e.ids.as_slice()).into()).map_err(to_js))
         })
     }
 
@@ -109,7 +112,8 @@ impl WasmClassifier {
             true => None,
             false => Some(read_policy(policy)?),
         };
-        let work = Work { queue: Queue::new(texts), policy, walk: None };
+        let queue = Queue::new(texts);
+        let work = Work { queue, policy, taken: Vec::new(), walk: None };
         Ok(WasmJob { shared: self.shared.clone(), work: Rc::new(RefCell::new(work)) })
     }
 
@@ -135,6 +139,8 @@ pub struct WasmJob {
 struct Work {
     queue: Queue<std::vec::IntoIter<String>>,
     policy: Option<ExitPolicy>,
+    /// A batch that another engine has been given.
+    taken: Vec<Encoded>,
     /// The batch that waits for a stage to arrive.
     walk: Option<Walk>,
 }
@@ -151,16 +157,49 @@ impl WasmJob {
                 let classifier = shared.loader.classifier()?;
                 match work.borrow_mut().advance(classifier) {
                     Ok(None) => None,
-                    Ok(Some(predictions)) => {
-                        let labels = classifier.labels();
-                        let each = predictions.iter().map(|p| prediction_to_js(p, labels));
-                        Some(each.collect::<Result<Array, _>>().map(JsValue::from))
-                    }
+                    Ok(Some(predictions)) => Some(predictions_to_js(classifier, &predictions)),
                     Err(error) => Some(Err(to_js(error))),
                 }
             })
             .await
         })
+    }
+
+    /// The next batch of texts, of at most so many tokens unless it is one text, for another engine to
+    /// compute: `ids` side by side and the `lengths` of the texts; no lengths at the end. Then comes
+    /// [`put`](Self::put) with what it has computed, or [`next`](Self::next) if it failed.
+    pub fn take(&self, tokens: usize) -> Promise {
+        let (shared, work) = (self.shared.clone(), self.work.clone());
+        future_to_promise(async move {
+            until(&shared, |shared| {
+                let Work { queue, taken, .. } = &mut *work.borrow_mut();
+                let batch = shared.loader.classifier()?.next_batch_of(queue, tokens);
+                Some(batch.map_err(to_js).and_then(|batch| {
+                    *taken = batch;
+                    batch_to_js(taken)
+                }))
+            })
+            .await
+        })
+    }
+
+    /// The predictions for the batch that was taken: the `stages` after which its texts left, and the
+    /// logits of all exits that each has passed, text by text.
+    pub fn put(&self, stages: &[u32], logits: &[f32]) -> Result<JsValue, JsValue> {
+        let shared = self.shared.borrow();
+        let gone = || error_to_js("disposed", "the classifier was disposed");
+        let classifier = shared.loader.classifier().ok_or_else(gone)?;
+        let texts = std::mem::take(&mut self.work.borrow_mut().taken);
+        let exits = |stage: usize| {
+            classifier.manifest().stages.iter().take(stage + 1).filter(|s| s.exit).count()
+        };
+        let mut logits = logits.chunks_exact(classifier.labels().len());
+        let left = stages.iter().map(|stage| {
+            let stage = *stage as usize;
+            Left { stage, exits: logits.by_ref().take(exits(stage)).map(<[f32]>::to_vec).collect() }
+        });
+        let predictions = classifier.predictions(&texts, left.collect()).map_err(to_js)?;
+        predictions_to_js(classifier, &predictions)
     }
 }
 
@@ -170,7 +209,10 @@ impl Work {
         let mut walk = match self.walk.take() {
             Some(walk) => walk,
             None => {
-                let batch = classifier.next_batch(&mut self.queue)?;
+                let mut batch = std::mem::take(&mut self.taken);
+                if batch.is_empty() {
+                    batch = classifier.next_batch(&mut self.queue)?;
+                }
                 if batch.is_empty() {
                     return Ok(Some(Vec::new()));
                 }
@@ -316,11 +358,21 @@ async fn until<T>(
     .await
 }
 
-fn read_policy(policy: &JsValue) -> Result<ExitPolicy, JsValue> {
-    let wrong = |problem: String| to_js(Error::Policy(problem));
-    let json = js_sys::JSON::stringify(policy)?.as_string();
-    let json = json.ok_or_else(|| wrong("it is no object".into()))?;
-    serde_json::from_str(&json).map_err(|e| wrong(format!("{json}: {e}")))
+fn batch_to_js(batch: &[Encoded]) -> Result<JsValue, JsValue> {
+    let ids: Vec<u32> = batch.iter().flat_map(|text| &text.ids).copied().collect();
+    let lengths: Vec<u32> = batch.iter().map(|text| text.ids.len() as u32).collect();
+    let object = Object::new();
+    Reflect::set(&object, &"ids".into(), &Uint32Array::from(ids.as_slice()))?;
+    Reflect::set(&object, &"lengths".into(), &Uint32Array::from(lengths.as_slice()))?;
+    Ok(object.into())
+}
+
+fn predictions_to_js(
+    classifier: &Classifier,
+    predictions: &[Prediction],
+) -> Result<JsValue, JsValue> {
+    let each = predictions.iter().map(|p| prediction_to_js(p, classifier.labels()));
+    each.collect::<Result<Array, _>>().map(JsValue::from)
 }
 
 fn prediction_to_js(prediction: &Prediction, labels: &[String]) -> Result<JsValue, JsValue> {
@@ -338,30 +390,6 @@ fn prediction_to_js(prediction: &Prediction, labels: &[String]) -> Result<JsValu
     set("truncated", prediction.truncated.into())?;
     set("exits", prediction.exits.iter().map(numbers).collect::<Array>().into())?;
     Ok(object.into())
-}
-
-/// An `Error` whose `name` tells our errors from those of the platform, and its `code` what kind it is.
-fn error_to_js(code: &str, message: &str) -> JsValue {
-    let error = js_sys::Error::new(message);
-    error.set_name("EdgeError");
-    // A fresh object takes every property.
-    let _ = Reflect::set(&error, &"code".into(), &code.into());
-    error.into()
-}
-
-fn to_js(error: Error) -> JsValue {
-    let code = match error {
-        Error::Stream(_) => "stream",
-        Error::Bundle { .. } => "bundle",
-        Error::Graph { .. } => "graph",
-        Error::Tokenizer(_) => "tokenizer",
-        Error::Policy(_) => "policy",
-        Error::NotFinite { .. } => "not-finite",
-        Error::Io { .. } | Error::Incomplete { .. } | Error::Engine { .. } | Error::Gpu { .. } => {
-            "engine"
-        }
-    };
-    error_to_js(code, &error.to_string())
 }
 
 /// Whether the package's own JavaScript has thrown it, and said all that there is to say.

@@ -1,0 +1,221 @@
+// The GPU beside the CPU's runtime: the model goes to both, and batches to who is faster.
+
+import { moduleAt } from "./compile.js";
+import type { WasmClassifier, WasmJob } from "./edge_runtime.js";
+import { EdgeError, messageOf, ours } from "./errors.js";
+import type { init, WasmGpu } from "./gpu.js";
+import { turn } from "./host.js";
+import type { Engine, Policy, Prediction } from "./types.js";
+
+/** The most tokens of a batch: enough to fill a GPU. */
+const TOKENS = 4096;
+/** Texts of the batches that are measured, and their words. */
+const MEASURED = [16, 1];
+const WORDS = 28;
+
+interface Gpu {
+  readonly wasm: WasmGpu;
+  readonly memory: WebAssembly.Memory;
+}
+
+interface GpuModule {
+  readonly init: typeof init;
+  readonly WasmGpu: typeof WasmGpu;
+}
+
+/** What the DOM's types need not have. */
+interface Adapter {
+  readonly isFallbackAdapter?: boolean;
+  readonly info?: { readonly isFallbackAdapter?: boolean; readonly architecture?: string };
+}
+interface WebGpu {
+  requestAdapter(options: { powerPreference: "high-performance" }): Promise<Adapter | null>;
+}
+
+export class Accelerator {
+  readonly #forced: boolean;
+  /** The engine, without a model; rejects where there is none. */
+  readonly opened: Promise<Gpu>;
+  /** Resolves when batches may go to the GPU, or are known not to. */
+  #ready: Promise<void> = Promise.resolve();
+  #gpu: Gpu | undefined;
+  /** From how many tokens on a batch goes to the GPU. */
+  #from = Infinity;
+  /** Why it is as it is. */
+  #reason: string | undefined;
+  /** What has ended it. */
+  #problem: unknown;
+  /** What has arrived before the engine was there. */
+  #pieces: Uint8Array[] = [];
+  #disposed = false;
+  #changed = () => {};
+
+  constructor(choice: "auto" | "gpu") {
+    this.#forced = choice === "gpu";
+    this.opened = open(this.#forced);
+    this.opened.then(
+      (gpu) => this.#take(gpu),
+      (error: unknown) => this.#giveUp(error),
+    );
+  }
+
+  /** The same stream, whose pieces the GPU is given too. */
+  follow(stream: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+    if (this.#reason !== undefined || !webgpu()) return stream;
+    const passing = new TransformStream<Uint8Array, Uint8Array>({
+      transform: (piece, controller) => {
+        this.#push(piece);
+        controller.enqueue(piece);
+      },
+    });
+    return stream.pipeThrough(passing);
+  }
+
+  /** Has batches computed once all of the model has arrived; `changed` is told when that begins or ends. */
+  start(cpu: WasmClassifier, complete: Promise<void>, changed: () => void): void {
+    this.#changed = changed;
+    this.#ready = Promise.all([this.opened, complete])
+      .then(() => this.#choose(cpu))
+      .catch((error: unknown) => this.#giveUp(error));
+  }
+
+  /** Who computes. */
+  engine(cpu: Engine): Engine {
+    const usual: Engine = this.#from < Infinity || this.#forced ? { name: "gpu", arithmetic: "webgpu" } : cpu;
+    return this.#reason === undefined ? usual : { ...usual, reason: this.#reason };
+  }
+
+  /** The predictions for the next batch of a job. */
+  async next(job: WasmJob, policy: Policy | undefined): Promise<Prediction[]> {
+    if (this.#forced) await this.#ready;
+    const gpu = this.#gpu;
+    if (!gpu || this.#from === Infinity) {
+      if (this.#forced && this.#problem) throw ours(this.#problem);
+      return job.next();
+    }
+    const { ids, lengths } = (await job.take(TOKENS)) as { ids: Uint32Array; lengths: Uint32Array };
+    if (lengths.length === 0) return [];
+    if (ids.length < this.#from) return job.next();
+    try {
+      const { stages, logits } = await gpu.wasm.run(ids, lengths, policy);
+      return job.put(stages, logits);
+    } catch (error) {
+      const problem = ours(error);
+      if (this.#forced || (problem instanceof EdgeError && problem.code !== "engine")) throw problem;
+      this.#giveUp(problem);
+      return job.next();
+    }
+  }
+
+  /** Bytes of memory of the engine, those of the GPU excluded. */
+  memory(): number {
+    return this.#gpu?.memory.buffer.byteLength ?? 0;
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    this.#drop();
+  }
+
+  #take(gpu: Gpu): void {
+    if (this.#disposed) return gpu.wasm.free();
+    this.#gpu = gpu;
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    for (const piece of pieces) this.#push(piece);
+  }
+
+  #push(piece: Uint8Array): void {
+    if (this.#reason !== undefined || this.#disposed) return;
+    // A copy: whoever reads the stream takes the pieces' memory with them.
+    if (!this.#gpu) return void this.#pieces.push(piece.slice());
+    try {
+      this.#gpu.wasm.push(piece);
+    } catch (error) {
+      this.#giveUp(error);
+    }
+  }
+
+  #giveUp(problem: unknown): void {
+    if (this.#disposed) return;
+    this.#problem = problem;
+    this.#reason = messageOf(problem);
+    this.#drop();
+    this.#changed();
+  }
+
+  #drop(): void {
+    this.#from = Infinity;
+    this.#pieces = [];
+    this.#gpu?.wasm.free();
+    this.#gpu = undefined;
+  }
+
+  /** Measures both, unless there is no choice. */
+  async #choose(cpu: WasmClassifier): Promise<void> {
+    const gpu = this.#gpu;
+    if (!gpu || this.#disposed) return;
+    if (this.#forced) {
+      this.#from = 0;
+      return this.#changed();
+    }
+    let from = Infinity;
+    for (const texts of MEASURED) {
+      const batch = Array.from({ length: texts }, () => "word ".repeat(WORDS));
+      const taken = cpu.begin(batch, { kind: "never" });
+      const { ids, lengths } = (await taken.take(TOKENS)) as { ids: Uint32Array; lengths: Uint32Array };
+      taken.free();
+      const onGpu = await fastest(() => gpu.wasm.run(ids, lengths, { kind: "never" }));
+      const onCpu = await fastest(async () => {
+        const job = cpu.begin(batch, { kind: "never" });
+        while ((await job.next()).length > 0);
+        job.free();
+      });
+      if (this.#disposed) return;
+      if (onGpu >= onCpu) break;
+      // The smallest batch stands for all that are smaller.
+      from = texts === 1 ? 0 : ids.length;
+    }
+    this.#from = from;
+    const faster = from < Infinity ? `is faster from ${from} tokens on` : "is slower than the CPU";
+    this.#reason = `${gpu.wasm.name} ${faster}`;
+    if (from === Infinity) this.#drop();
+    this.#changed();
+  }
+}
+
+/** The shorter of two times, after a first one that does not count. */
+async function fastest(run: () => Promise<unknown>): Promise<number> {
+  let least = Infinity;
+  for (let i = 0; i < 3; i++) {
+    await turn();
+    const begin = performance.now();
+    await run();
+    if (i > 0) least = Math.min(least, performance.now() - begin);
+  }
+  return least;
+}
+
+function webgpu(): WebGpu | undefined {
+  return (globalThis.navigator as { gpu?: WebGpu } | undefined)?.gpu;
+}
+
+/** Opens the engine where there is a GPU; one that is a program only if `software` says so. */
+async function open(software: boolean): Promise<Gpu> {
+  const gpu = webgpu();
+  const wrong = (problem: string) => new EdgeError("engine", problem);
+  if (!gpu) throw wrong("there is no WebGPU here");
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw wrong("WebGPU has no adapter here");
+  const { isFallbackAdapter = adapter.isFallbackAdapter, architecture } = adapter.info ?? {};
+  if (!software && (isFallbackAdapter || architecture === "swiftshader")) {
+    throw wrong("the GPU is a software adapter");
+  }
+  // Bundlers are to leave the file as it is (build.mjs tells them): a worker of theirs may not import
+  // parts of itself.
+  const address = new URL("./gpu.js", import.meta.url);
+  const { init, WasmGpu } = (await import(address.href)) as GpuModule;
+  const module = await moduleAt(new URL("./edge_runtime_gpu.wasm", import.meta.url));
+  const { memory } = await init({ module_or_path: module });
+  return { wasm: await WasmGpu.open(), memory };
+}

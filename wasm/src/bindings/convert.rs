@@ -1,0 +1,36 @@
+//! Errors and policies, as JavaScript has them.
+
+use crate::{Error, ExitPolicy};
+use js_sys::Reflect;
+use wasm_bindgen::prelude::*;
+
+pub(super) fn read_policy(policy: &JsValue) -> Result<ExitPolicy, JsValue> {
+    let wrong = |problem: String| to_js(Error::Policy(problem));
+    let json = js_sys::JSON::stringify(policy)?.as_string();
+    let json = json.ok_or_else(|| wrong("it is no object".into()))?;
+    serde_json::from_str(&json).map_err(|e| wrong(format!("{json}: {e}")))
+}
+
+/// An `Error` whose `name` tells our errors from those of the platform, and its `code` what kind it is.
+pub(super) fn error_to_js(code: &str, message: &str) -> JsValue {
+    let error = js_sys::Error::new(message);
+    error.set_name("EdgeError");
+    // A fresh object takes every property.
+    let _ = Reflect::set(&error, &"code".into(), &code.into());
+    error.into()
+}
+
+pub(super) fn to_js(error: Error) -> JsValue {
+    let code = match error {
+        Error::Stream(_) => "stream",
+        Error::Bundle { .. } => "bundle",
+        Error::Graph { .. } => "graph",
+        Error::Tokenizer(_) => "tokenizer",
+        Error::Policy(_) => "policy",
+        Error::NotFinite { .. } => "not-finite",
+        Error::Io { .. } | Error::Incomplete { .. } | Error::Engine { .. } | Error::Gpu { .. } => {
+            "engine"
+        }
+    };
+    error_to_js(code, &error.to_string())
+}
