@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { text as curveText } from "../../web-demo/scripts/curve.mjs";
+import { text as tiersText } from "../../web-demo/scripts/tiers.mjs";
 import { openDemo } from "./lib/demo.mjs";
 import { launch, manifest, serve } from "./lib/page.mjs";
-import { MODEL, ROOT } from "./lib/paths.mjs";
+import { MODEL, ROOT, SMALL } from "./lib/paths.mjs";
 
 const DATA = join(ROOT, "web-demo", "data");
 const data = JSON.parse(readFileSync(join(DATA, "compare.json"), "utf8"));
@@ -22,10 +22,21 @@ after(async () => {
   await server?.close();
 });
 
-test("the slider's data is what the shipped checkpoint makes it", () => {
-  assert.equal(readFileSync(join(DATA, "curve.json"), "utf8"), curveText());
-  const { own } = JSON.parse(curveText());
-  assert.deepEqual(manifest().policy, own.policy, "and the bundle carries the same policy");
+test("what the page knows of the models is what the shipped checkpoints make it", () => {
+  assert.equal(readFileSync(join(DATA, "tiers.json"), "utf8"), tiersText());
+  const tiers = JSON.parse(tiersText());
+  assert.deepEqual(Object.keys(tiers), ["full", "small"]);
+  for (const [tier, file] of [["full", MODEL], ["small", SMALL]]) {
+    const { bytes, sentences, full, own, points } = tiers[tier];
+    assert.deepEqual(manifest(file).policy, own.policy, "the bundle carries the same policy");
+    assert.equal(bytes, readFileSync(file).length);
+    const exits = manifest(file).stages.length;
+    for (const { threshold } of points) assert.equal(threshold.length, exits);
+    for (const { accuracy } of [full, own, ...points]) {
+      const right = accuracy * sentences;
+      assert.ok(Math.abs(right - Math.round(right)) < 1e-6, `${tier}: ${right} of ${sentences} sentences`);
+    }
+  }
 });
 
 test("the figures fit the shipped model and each other", () => {
