@@ -40,8 +40,10 @@ test("what the page knows of the models is what the shipped checkpoints make it"
 });
 
 test("the figures fit the shipped model and each other", () => {
-  const [teacher, student, int8, exits] = data.models;
-  assert.deepEqual(data.models.map(({ id }) => id), ["teacher", "student", "int8", "exits"]);
+  const [teacher, student, int8, exits, small] = data.models;
+  assert.deepEqual(data.models.map(({ id }) => id), ["teacher", "student", "int8", "exits", "small"]);
+  assert.equal(small.bytes, readFileSync(SMALL).length);
+  assert.ok(small.share > exits.share && small.share < 1);
   assert.equal(int8.bytes, readFileSync(MODEL).length);
   assert.deepEqual([int8.parameters, int8.bytes], [exits.parameters, exits.bytes]);
   assert.ok(student.bytes > 4 * student.parameters && student.bytes < 4.1 * student.parameters, "fp32");
@@ -57,7 +59,8 @@ test("the page shows every figure twice, drawn and in tables", async () => {
   const { page, complaints } = await openDemo(browser, `${server.url}compare.html`);
   await page.locator("#table tbody tr").first().waitFor();
   const rows = await page.locator("#table tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((c) => c.textContent)));
-  assert.equal(rows.length, 4);
+  assert.equal(rows.length, 5);
+  assert.equal(rows[4][0], "Small student, int8, with exits");
   const exits = data.models[3];
   const figures = [
     "Student, int8, with exits",

@@ -148,7 +148,7 @@ export default {
   compareSpeed: "Sentences a second",
   compareAccuracy: "Accuracy",
   compareInterval: "95% interval",
-  compareShare: "Layers computed",
+  compareShare: "Share of its layers computed",
   compareLow: "Lower is better",
   compareHigh: "Higher is better",
   compareNone: "not measured",
@@ -167,5 +167,5 @@ export default {
   layersAccuracy: "Accuracy if all left here",
   layersLeave: "Leave here",
 
-  footer: "MIT or Apache-2.0. The models were distilled from MPNet on SST-2: film reviews in English. Do not use it to decide about people.",
+  footer: "MIT or Apache-2.0. The models were distilled from MPNet on SST-2: film reviews in English. Do not use them to decide about people.",
 };

@@ -145,7 +145,7 @@ export default {
   compareSpeed: "每秒句数",
   compareAccuracy: "正确率",
   compareInterval: "95% 区间",
-  compareShare: "计算的层",
+  compareShare: "计算层数占比",
   compareLow: "越低越好",
   compareHigh: "越高越好",
   compareNone: "未测量",
