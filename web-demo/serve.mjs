@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Serves the page, the browser package and the model from this machine.
+// Serves the page, the browser package and the models from this machine.
 //
-//     node web-demo/serve.mjs [--port 8080] [--model FILE] [--throttle BYTES_PER_SECOND]
+//     node web-demo/serve.mjs [--port 8080] [--model FILE] [--small FILE] [--throttle BYTES_PER_SECOND]
 
 import { open, stat } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -16,6 +16,7 @@ import { hasAlready, rangeCounts, rangeOf } from "./server/range.mjs";
 import { PACKAGE, TYPES, serviceWorker, siteFiles } from "./server/site.mjs";
 
 export const MODEL = fileURLToPath(new URL("../models/sst2-minilm/model.edge", import.meta.url));
+export const SMALL = fileURLToPath(new URL("../models/sst2-minilm-small/model.edge", import.meta.url));
 
 const HEADERS = {
   "Cache-Control": "no-cache",
@@ -24,13 +25,14 @@ const HEADERS = {
 };
 
 /**
- * A server that is not listening yet. `throttle` holds the model to so many bytes a second;
- * `onModelBytes(sent)` hears how far into the model a response has come, in bytes, and may return a
- * promise to hold the rest back.
+ * A server that is not listening yet. `model` and `small` are the files of the two models. `throttle`
+ * holds each response with one to so many bytes a second; `onModelBytes(sent, name)` hears how far into
+ * the model of that address it has come, in bytes, and may return a promise to hold the rest back.
  */
-export function demoServer({ model = MODEL, throttle, onModelBytes } = {}) {
+export function demoServer({ model = MODEL, small = SMALL, throttle, onModelBytes } = {}) {
+  const models = new Map([["model.edge", model], ["model-small.edge", small]]);
   return createServer((request, response) => {
-    answer(request, response, { model, throttle, onModelBytes }).catch((error) => {
+    answer(request, response, { models, throttle, onModelBytes }).catch((error) => {
       if (response.headersSent) response.destroy();
       else refuse(response, 500, error.message);
     });
@@ -43,20 +45,22 @@ async function answer(request, response, options) {
   }
   const name = nameOf(request.url);
   if (name === "service-worker.js") return giveText(await serviceWorker(await siteFiles()), request, response);
-  const file = name === "model.edge" ? options.model : (await siteFiles()).get(name);
+  const file = options.models.get(name) ?? (await siteFiles()).get(name);
   const handle = file && (await open(file).catch(() => undefined));
   if (!handle) return refuse(response, 404, "there is no such file");
   try {
     const info = await handle.stat({ bigint: true });
     if (!info.isFile()) return refuse(response, 404, "there is no such file");
-    await give(file, handle, info, request, response, options);
+    const onBytes = options.onModelBytes && ((sent) => options.onModelBytes(sent, name));
+    const pace = options.models.has(name) ? [options.throttle, onBytes] : undefined;
+    await give(file, handle, info, request, response, pace);
   } finally {
     await handle.close();
   }
 }
 
-/** Gives out an open file, or the part of it that is asked for. */
-async function give(file, handle, info, request, response, options) {
+/** Gives out an open file, or the part of it that is asked for; `pace` is that of a model. */
+async function give(file, handle, info, request, response, pace) {
   const size = Number(info.size);
   const etag = await etagOf(file, handle, info);
   const headers = { ...HEADERS, ETag: etag, "Accept-Ranges": "bytes" };
@@ -76,8 +80,7 @@ async function give(file, handle, info, request, response, options) {
   response.writeHead(range ? 206 : 200, headers);
   if (request.method === "HEAD" || end === start) return response.end();
   const bytes = handle.createReadStream({ start, end: end - 1, autoClose: false });
-  const isModel = file === options.model;
-  const steps = isModel ? [paced(start, options.throttle, options.onModelBytes)] : [];
+  const steps = pace ? [paced(start, ...pace)] : [];
   await pipeline(bytes, ...steps, response).catch((error) => {
     // The browser may go away at any time.
     if (error.code !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
@@ -135,23 +138,31 @@ async function main() {
     options: {
       port: { type: "string", default: "8080" },
       model: { type: "string", default: MODEL },
+      small: { type: "string", default: SMALL },
       throttle: { type: "string" },
     },
   });
-  const model = resolve(values.model);
+  const [model, small] = [resolve(values.model), resolve(values.small)];
   const throttle = values.throttle && number("throttle", values.throttle, 1e12);
   for (const [what, file, remedy] of [
     ["model", model, "make it with edge-export"],
     ["browser package", join(PACKAGE, "index.js"), "make it with `node wasm/build.mjs`"],
   ]) {
-    const found = await stat(file).catch(() => undefined);
-    if (!found?.isFile()) throw new Error(`the ${what} is not at ${file}; ${remedy}`);
+    if (!(await isFile(file))) throw new Error(`the ${what} is not at ${file}; ${remedy}`);
   }
-  const server = demoServer({ model, throttle });
+  if (!(await isFile(small))) {
+    console.error(`serve.mjs: the page goes without its small model, which is not at ${small}; make it with edge-export`);
+  }
+  const server = demoServer({ model, small, throttle });
   server.on("error", (error) => fail(error));
   server.listen(number("port", values.port, 65535), "127.0.0.1", () => {
     console.log(`The page is at http://localhost:${server.address().port}/ (stop with Ctrl+C)`);
   });
+}
+
+async function isFile(path) {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() ?? false;
 }
 
 function fail(error) {

@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { text as curveText } from "../../web-demo/scripts/curve.mjs";
+import { text as tiersText } from "../../web-demo/scripts/tiers.mjs";
 import { openDemo } from "./lib/demo.mjs";
 import { launch, manifest, serve } from "./lib/page.mjs";
-import { MODEL, ROOT } from "./lib/paths.mjs";
+import { MODEL, ROOT, SMALL } from "./lib/paths.mjs";
 
 const DATA = join(ROOT, "web-demo", "data");
 const data = JSON.parse(readFileSync(join(DATA, "compare.json"), "utf8"));
@@ -22,15 +22,28 @@ after(async () => {
   await server?.close();
 });
 
-test("the slider's data is what the shipped checkpoint makes it", () => {
-  assert.equal(readFileSync(join(DATA, "curve.json"), "utf8"), curveText());
-  const { own } = JSON.parse(curveText());
-  assert.deepEqual(manifest().policy, own.policy, "and the bundle carries the same policy");
+test("what the page knows of the models is what the shipped checkpoints make it", () => {
+  assert.equal(readFileSync(join(DATA, "tiers.json"), "utf8"), tiersText());
+  const tiers = JSON.parse(tiersText());
+  assert.deepEqual(Object.keys(tiers), ["full", "small"]);
+  for (const [tier, file] of [["full", MODEL], ["small", SMALL]]) {
+    const { bytes, sentences, full, own, points } = tiers[tier];
+    assert.deepEqual(manifest(file).policy, own.policy, "the bundle carries the same policy");
+    assert.equal(bytes, readFileSync(file).length);
+    const exits = manifest(file).stages.length;
+    for (const { threshold } of points) assert.equal(threshold.length, exits);
+    for (const { accuracy } of [full, own, ...points]) {
+      const right = accuracy * sentences;
+      assert.ok(Math.abs(right - Math.round(right)) < 1e-6, `${tier}: ${right} of ${sentences} sentences`);
+    }
+  }
 });
 
 test("the figures fit the shipped model and each other", () => {
-  const [teacher, student, int8, exits] = data.models;
-  assert.deepEqual(data.models.map(({ id }) => id), ["teacher", "student", "int8", "exits"]);
+  const [teacher, student, int8, exits, small] = data.models;
+  assert.deepEqual(data.models.map(({ id }) => id), ["teacher", "student", "int8", "exits", "small"]);
+  assert.equal(small.bytes, readFileSync(SMALL).length);
+  assert.ok(small.share > exits.share && small.share < 1);
   assert.equal(int8.bytes, readFileSync(MODEL).length);
   assert.deepEqual([int8.parameters, int8.bytes], [exits.parameters, exits.bytes]);
   assert.ok(student.bytes > 4 * student.parameters && student.bytes < 4.1 * student.parameters, "fp32");
@@ -46,7 +59,8 @@ test("the page shows every figure twice, drawn and in tables", async () => {
   const { page, complaints } = await openDemo(browser, `${server.url}compare.html`);
   await page.locator("#table tbody tr").first().waitFor();
   const rows = await page.locator("#table tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((c) => c.textContent)));
-  assert.equal(rows.length, 4);
+  assert.equal(rows.length, 5);
+  assert.equal(rows[4][0], "Small student, int8, with exits");
   const exits = data.models[3];
   const figures = [
     "Student, int8, with exits",

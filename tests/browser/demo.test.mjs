@@ -202,7 +202,7 @@ test("another engine may be chosen, and one that is not there says why", async (
   const { page, complaints } = await openDemo(browser, server.url);
   await ready(page);
   const now = page.locator("#engine-now");
-  assert.match(await now.textContent(), /^(CPU, (relaxed-simd|simd128)|GPU, webgpu), int8 weights$/);
+  assert.match(await now.textContent(), /^(CPU, (relaxed-simd|simd128)|GPU, webgpu), 6 layers, int8 weights$/);
   await page.getByRole("radio", { name: "CPU" }).check();
   await page.waitForFunction(() => /^CPU, /.test(document.getElementById("engine-now").textContent));
   await ready(page);

@@ -1,19 +1,20 @@
 #!/usr/bin/env node
 // Installs what the browser tests need and runs them: `node tests/browser/run.mjs`.
-// They test what is built: wasm/pkg, target/release and models/sst2-minilm/model.edge.
+// They test what is built: wasm/pkg, target/release and the model.edge of both shipped models.
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Failure, run } from "../../wasm/build/run.mjs";
 import { npmInstall } from "../../wasm/build/npm.mjs";
 import { ensureChromium } from "./lib/chromium.mjs";
-import { EDGE_EXPORT, EDGE_RUN, HERE, MODEL, PACKAGE } from "./lib/paths.mjs";
+import { EDGE_EXPORT, EDGE_RUN, HERE, MODEL, PACKAGE, SMALL } from "./lib/paths.mjs";
 
 const NEEDED = [
   [join(PACKAGE, "index.js"), "node wasm/build.mjs"],
   [EDGE_RUN, "cargo build --release"],
   [EDGE_EXPORT, "cargo build --release"],
-  [MODEL, "edge-export --int8 CHECKPOINT -o models/sst2-minilm/model.edge"],
+  [MODEL, "./demo --no-serve"],
+  [SMALL, "./demo --no-serve"],
 ];
 
 try {

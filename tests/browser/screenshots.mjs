@@ -15,7 +15,7 @@ const TEXT = "Somehow, this silly little film won me over.";
 mkdirSync(FOLDER, { recursive: true });
 const browser = await launch();
 const server = await serve();
-for (const [name, width, height] of [["demo-desktop", 1280, 900], ["demo-phone", 390, 844]]) {
+for (const [name, width, height] of [["demo-desktop", 1280, 940], ["demo-phone", 390, 844]]) {
   const { page } = await openDemo(browser, server.url, { viewport: { width, height }, colorScheme: "light" });
   await ready(page);
   // Asked again, so that the time is that of the answer and not of the model's arrival.

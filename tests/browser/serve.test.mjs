@@ -11,12 +11,17 @@ import { serve } from "./lib/page.mjs";
 /** Stands for a model: bytes that tell where they are. */
 const MODEL = Buffer.from(Array.from({ length: 1000 }, (_, i) => (i * 31) % 251));
 
-let folder, model, server;
+/** Stands for the small one. */
+const SMALL = Buffer.from(MODEL.subarray(0, 600)).reverse();
+
+let folder, model, small, server;
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "edge-serve-"));
   model = join(folder, "model.edge");
   writeFileSync(model, MODEL);
-  server = await serve({ model });
+  small = join(folder, "small.edge");
+  writeFileSync(small, SMALL);
+  server = await serve({ model, small });
 });
 after(async () => {
   await server?.close();
@@ -47,7 +52,7 @@ test("each kind of file has its type", async () => {
     ["/js/demo.js?a=b", "text/javascript; charset=utf-8"],
     ["/js/strings/zh.js", "text/javascript; charset=utf-8"],
     ["/service-worker.js", "text/javascript; charset=utf-8"],
-    ["/data/curve.json", "application/json"],
+    ["/data/tiers.json", "application/json"],
     ["/demo.css", "text/css; charset=utf-8"],
     ["/icon.svg", "image/svg+xml"],
     ["/pkg/index.js", "text/javascript; charset=utf-8"],
@@ -64,7 +69,7 @@ test("nothing outside of its folders is given out", async () => {
   for (const path of [
     "/serve.mjs",
     "/server/range.mjs",
-    "/scripts/curve.mjs",
+    "/scripts/tiers.mjs",
     "/package.json",
     "/js",
     "/js/",
@@ -169,6 +174,40 @@ test("what the browser has already is not sent again", async () => {
   }
   const other = await get("/index.html", "GET", { "If-None-Match": '"another"' });
   assert.equal(other.status, 200);
+});
+
+test("the small model has an address of its own, and everything that the other one has", async () => {
+  const whole = await get("/model-small.edge");
+  assert.deepEqual([whole.status, whole.headers["content-type"]], [200, "application/octet-stream"]);
+  assert.deepEqual(whole.body, SMALL);
+  const { etag } = whole.headers;
+  assert.notEqual(etag, (await get("/model.edge")).headers.etag);
+  const part = await get("/model-small.edge", "GET", { Range: "bytes=100-", "If-Range": etag });
+  assert.deepEqual([part.status, part.headers["content-range"]], [206, "bytes 100-599/600"]);
+  assert.deepEqual(part.body, SMALL.subarray(100));
+  assert.equal((await get("/model-small.edge", "GET", { "If-None-Match": etag })).status, 304);
+  const without = await serve({ model, small: join(folder, "none.edge") });
+  assert.equal((await get("/model-small.edge", "GET", {}, without.url)).status, 404);
+  assert.deepEqual((await get("/model.edge", "GET", {}, without.url)).body, MODEL);
+  await without.close();
+});
+
+test("both models are held to a pace, and whoever listens hears which one is sent", async (t) => {
+  const heard = [];
+  const onModelBytes = (sent, name) => void heard.push([name, sent]);
+  const paced = await serve({ model, small, throttle: 5000, onModelBytes });
+  t.after(() => paced.close());
+  for (const [name, bytes] of [["model.edge", MODEL], ["model-small.edge", SMALL]]) {
+    heard.length = 0;
+    assert.deepEqual((await get(`/${name}`, "GET", {}, paced.url)).body, bytes);
+    // Of so many bytes a second, a twentieth at a time.
+    const expected = Array.from({ length: bytes.length / 250 }, (_, i) => [name, 250 * (i + 1)]);
+    if (bytes.length % 250) expected.push([name, bytes.length]);
+    assert.deepEqual(heard, expected);
+  }
+  heard.length = 0;
+  await get("/index.html", "GET", {}, paced.url);
+  assert.deepEqual(heard, []);
 });
 
 test("an empty file is a file", async () => {

@@ -25,7 +25,7 @@ let words;
 let stop = new AbortController();
 let given;
 
-/** Asks whenever the text, the policy or the model changes; `onGiven` hears of the first answer. */
+/** Asks whenever the text, the policy or the model changes; `onGiven(manifest)` hears of each answer. */
 export function startAnswers(onGiven) {
   given = onGiven;
   const text = element("text");
@@ -40,6 +40,8 @@ export function startAnswers(onGiven) {
     element("examples").append(button);
   }
   onPolicy(() => ask(30));
+  // What was asked of the model before may never be answered.
+  onModel("begin", () => ask(0));
   onModel("first", (loaded) => {
     showExits(element("exits"), loaded.manifest, policyFor(loaded.manifest));
     ask(0);
@@ -71,8 +73,7 @@ async function ask(delay) {
     shown = { text, manifest: model.manifest, policy, prediction, milliseconds };
     problem();
     show();
-    given?.();
-    given = undefined;
+    given(model.manifest);
     await explain(model, text, prediction.label, signal);
   } catch (error) {
     if (!signal.aborted) problem(t("problem", { reason: error.message }));

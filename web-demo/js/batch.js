@@ -1,12 +1,12 @@
 // Many texts at once: pasted lines or a file, streamed through the model, with the results to download.
 
+import { lockChoices } from "./choice.js";
 import { layersAt, layersOfExits, toneOf } from "./confidence.js";
 import { csvRow, harmless } from "./csv.js";
 import { element, make, pause, problem } from "./dom.js";
-import { lockEngines } from "./engine.js";
 import { layerName } from "./exits.js";
 import { labelName, number, onLanguage, percent, t } from "./i18n.js";
-import { classifier } from "./model.js";
+import { settled } from "./model.js";
 import { inspect, rowsOf } from "./rows.js";
 import { policyFor } from "./slider.js";
 
@@ -108,7 +108,7 @@ async function start() {
   setRunning(true);
   let model;
   try {
-    model = await classifier();
+    model = await settled();
     const style = kind?.style ?? (await inspect(blob)).style;
     run = new Run(model.manifest);
     fillTable();
@@ -130,7 +130,7 @@ async function start() {
 function setRunning(running) {
   element("start").disabled = running;
   element("stop").disabled = !running;
-  lockEngines(running);
+  lockChoices(running);
   if (!running) return;
   element("results").hidden = false;
   element("download").hidden = true;

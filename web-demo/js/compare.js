@@ -1,9 +1,12 @@
-// The compare page: teacher, student, int8, exits. The figures are those of `edge-distill report --demo`.
+// The compare page: teacher, student, int8, exits, the small tier. The figures are those of `edge-distill report --demo`.
 
 import { bars } from "./charts.js";
 import { element, make, problem } from "./dom.js";
 import { layerName } from "./exits.js";
-import { number, onLanguage, rounded, startLanguages, t } from "./i18n.js";
+import { megabytes, number, onLanguage, rounded, startLanguages, t } from "./i18n.js";
+
+/** What the demo runs. */
+const SHIPPED = ["exits", "small"];
 
 startLanguages();
 start().catch((error) => problem(t("problem", { reason: error.message })));
@@ -17,12 +20,12 @@ async function start() {
 
 const digits = (n) => ({ minimumFractionDigits: n, maximumFractionDigits: n });
 const million = (n) => t("million", { value: number(n / 1e6, digits(1)) });
-const megabyte = (n) => t("megabyte", { value: number(n / 1e6, digits(1)) });
+const megabyte = (n) => t("megabyte", { value: megabytes(n) });
 const interval = ({ low, high }) => `${rounded(low)} – ${rounded(high)}`;
 
 function show({ measured, models, layers, exits }) {
   const most = (key) => Math.max(...models.map((model) => model[key] ?? 0));
-  const rows = (text, rest) => models.map((model) => ({ name: t(model.id), mark: model.id === "exits", text: text(model), ...rest(model) }));
+  const rows = (text, rest) => models.map((model) => ({ name: t(model.id), mark: SHIPPED.includes(model.id), text: text(model), ...rest(model) }));
   const plain = (key, text) => rows((m) => (m[key] === null ? t("compareNone") : text(m[key])), (m) => ({ value: m[key] }));
   const accuracies = models.map(({ accuracy }) => accuracy);
   const range = rangeOf(accuracies);

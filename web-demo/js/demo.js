@@ -8,14 +8,15 @@ import { startLanguages, t } from "./i18n.js";
 import { load } from "./model.js";
 import { startOffline } from "./offline.js";
 import { startSlider } from "./slider.js";
-import { firstAnswerGiven, startWaterfall } from "./waterfall.js";
+import { startTiers } from "./tiers.js";
+import { answerGiven, startWaterfall } from "./waterfall.js";
 
 startLanguages();
 startWaterfall();
+startTiers();
 startEngines();
 startSlider().catch((error) => problem(t("problem", { reason: error.message })));
-startAnswers(firstAnswerGiven);
+startAnswers(answerGiven);
 startBatch();
 startOffline();
-// That it fails is told to those who listen.
-load("auto").catch(() => {});
+load();

@@ -1,63 +1,47 @@
 // The engine in use, and the choice of another.
 
+import { refuseChoice, showChoice, startChoice } from "./choice.js";
 import { element, make } from "./dom.js";
 import { onLanguage, t } from "./i18n.js";
 import { load, onModel } from "./model.js";
 
 const ENGINES = { auto: "engineAuto", cpu: "engineCpu", gpu: "engineGpu" };
 
-let chosen = "auto";
+/** The classifier that is asked. */
 let now;
-/** Why an engine could not be had. */
+/** Which engine could not be had, and why. */
 let refused;
 
 export function startEngines() {
-  for (const [engine, key] of Object.entries(ENGINES)) {
-    const input = make("input", { type: "radio", name: "engine", value: engine, checked: engine === chosen });
-    input.addEventListener("change", () => choose(engine));
-    element("engines").append(make("label", {}, input, make("span", { "data-t": key }, t(key))));
-  }
+  const labels = Object.entries(ENGINES).map(([engine, key]) => [engine, make("span", { "data-t": key }, t(key))]);
+  startChoice("engines", Object.fromEntries(labels), (engine) => load({ engine }));
+  onModel("begin", ({ engine }) => {
+    showChoice("engines", engine);
+    if (now) element("engine-now").textContent = t("engineLoading");
+  });
   onModel("first", (loaded) => {
     now = loaded;
+    show();
+  });
+  onModel("refused", ({ engine, asked, error }) => {
+    if (asked !== "engine") return;
+    refused = { engine, reason: error.message };
+    // A network that fails says nothing about an engine.
+    if (error.code !== "network") refuseChoice("engines", engine);
+  });
+  onModel("kept", ({ engine }) => {
+    showChoice("engines", engine);
     show();
   });
   onLanguage(show);
 }
 
-/** While it is locked the model in use stays. */
-export function lockEngines(locked) {
-  for (const input of document.getElementsByName("engine")) {
-    input.disabled = locked || "refused" in input.dataset;
-  }
-}
-
-async function choose(engine) {
-  const before = chosen;
-  chosen = engine;
-  element("engine-now").textContent = t("engineLoading", { engine: t(ENGINES[engine]) });
-  try {
-    await load(engine);
-  } catch (error) {
-    // Another choice was made meanwhile.
-    if (error.name === "AbortError") return;
-    refused = { engine, reason: error.message };
-    chosen = before;
-    for (const input of document.getElementsByName("engine")) {
-      input.checked = input.value === before;
-      if (input.value !== engine) continue;
-      input.disabled = true;
-      input.dataset.refused = "";
-    }
-  }
-  show();
-}
-
 function show() {
   if (!now) return;
   const { name, arithmetic, reason } = now.engine;
-  const { precision } = now.manifest.architecture;
+  const { layers, precision } = now.manifest.architecture;
   const engine = t(name === "gpu" ? "engineGpuName" : "engineCpuName");
-  element("engine-now").textContent = t("engineNow", { engine, arithmetic, precision });
+  element("engine-now").textContent = t("engineNow", { engine, arithmetic, count: layers, precision });
   const line = element("engine-reason");
   if (refused) line.textContent = t("engineRefused", { engine: t(ENGINES[refused.engine]), reason: refused.reason });
   else line.textContent = reason ? t("engineFell", { reason }) : "";

@@ -1,5 +1,6 @@
 // The languages: which one, its strings, its numbers. Remembered; at first the browser's.
 
+import { remember, remembered } from "./memory.js";
 import en from "./strings/en.js";
 import zh from "./strings/zh.js";
 
@@ -10,18 +11,8 @@ const LANGUAGES = {
 const KEPT_AS = "language";
 const listeners = [];
 
-let code = remembered() ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+let code = remembered(KEPT_AS, Object.keys(LANGUAGES)) ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
 let rules = new Intl.PluralRules(code);
-
-/** What the browser was told before; it may refuse to keep anything. */
-function remembered() {
-  try {
-    const kept = localStorage.getItem(KEPT_AS);
-    return kept in LANGUAGES ? kept : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 /** The string of a key, with `{name}` replaced by the value of that name. */
 export function t(key, values = {}) {
@@ -40,6 +31,11 @@ export function labelName(label) {
 
 export function number(value, options = {}) {
   return new Intl.NumberFormat(LANGUAGES[code].tag, options).format(value);
+}
+
+/** Bytes in megabytes, without the unit. */
+export function megabytes(bytes) {
+  return number(bytes / 1e6, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 }
 
 /** A probability as a percentage, rounded down: no answer is certain. */
@@ -76,11 +72,7 @@ export function startLanguages() {
 function choose(other) {
   code = other;
   rules = new Intl.PluralRules(code);
-  try {
-    localStorage.setItem(KEPT_AS, code);
-  } catch {
-    // It holds until the page is left.
-  }
+  remember(KEPT_AS, code);
   translate();
   for (const show of listeners) show();
 }

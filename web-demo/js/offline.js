@@ -5,11 +5,19 @@ import { element } from "./dom.js";
 import { onLanguage, t } from "./i18n.js";
 import { onModel } from "./model.js";
 
-let ready = false;
+/** Whether the page is kept, and whether the model in use is. */
+let registered = false;
+let complete = false;
 
 export function startOffline() {
   if (!("serviceWorker" in navigator)) return;
+  onModel("begin", () => {
+    complete = false;
+    show();
+  });
   onModel("complete", () => {
+    complete = true;
+    show();
     // Where it is refused, as in some private windows, the page is as good with a network.
     register().catch(() => {});
   });
@@ -19,11 +27,11 @@ export function startOffline() {
 async function register() {
   await navigator.serviceWorker.register(new URL("../service-worker.js", import.meta.url));
   await navigator.serviceWorker.ready;
-  ready = true;
+  registered = true;
   show();
 }
 
 function show() {
-  element("offline").hidden = !ready;
+  element("offline").hidden = !(registered && complete);
   element("offline").textContent = t("offlineReady");
 }

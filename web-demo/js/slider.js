@@ -3,13 +3,16 @@
 import { curve } from "./charts.js";
 import { element } from "./dom.js";
 import { number, onLanguage, rounded, t } from "./i18n.js";
-import { onModel } from "./model.js";
+import { measured } from "./measured.js";
+import { chosen, onModel } from "./model.js";
 
 /** For a model whose curve is not known: one threshold for all exits. */
 const THRESHOLDS = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999];
 const DEFAULT = { kind: "confidence", threshold: 0.9 };
 
-let measured;
+/** What was measured of the models that are shipped, and of the one in use if it is one of them. */
+let curves;
+let known;
 /** `{ name, policy, accuracy, share }`, from fast to careful; `own` is the model's. */
 let steps = [];
 let manifest;
@@ -40,32 +43,33 @@ export async function startSlider() {
   onModel("first", (loaded) => {
     const isOther = !samePolicy(loaded.manifest.policy, manifest?.policy);
     manifest = loaded.manifest;
-    if (isOther && measured) arrange();
+    if (isOther && curves) arrange();
   });
   onLanguage(show);
-  const response = await fetch(new URL("../data/curve.json", import.meta.url));
-  measured = await response.json();
-  manifest ??= { policy: measured.own.policy };
+  curves = await measured;
+  manifest ??= { policy: curves[chosen().tier].own.policy };
   arrange();
 }
 
-/** The steps that fit the model; its own policy is chosen. */
+/** The steps that fit the model. Its own policy is chosen, or full depth where that was before. */
 function arrange() {
+  const slider = element("careful");
+  const name = steps[slider.valueAsNumber]?.name === "full" ? "full" : "own";
   const own = { name: "own", policy: manifest.policy ?? DEFAULT };
-  if (samePolicy(manifest.policy, measured.own.policy)) {
-    const { kind } = measured.own.policy;
-    const points = measured.points.map(({ threshold, accuracy, share }) => {
+  known = Object.values(curves).find((one) => samePolicy(manifest.policy, one.own.policy));
+  if (known) {
+    const { kind } = known.own.policy;
+    const points = known.points.map(({ threshold, accuracy, share }) => {
       return { name: "point", policy: { kind, threshold }, accuracy, share };
     });
-    steps = [...points, { ...measured.own, name: "own" }].sort((a, b) => a.share - b.share);
-    steps.push({ name: "full", policy: { kind: "never" }, ...measured.full });
+    steps = [...points, { ...known.own, name: "own" }].sort((a, b) => a.share - b.share);
+    steps.push({ name: "full", policy: { kind: "never" }, ...known.full });
   } else {
     const others = THRESHOLDS.map((threshold) => ({ name: "unknown", policy: { kind: "confidence", threshold } }));
     steps = [...others, own, { name: "full", policy: { kind: "never" } }];
   }
-  const slider = element("careful");
   slider.max = steps.length - 1;
-  slider.value = steps.findIndex(({ name }) => name === "own");
+  slider.value = steps.findIndex((step) => step.name === name);
   show();
 }
 
@@ -93,17 +97,16 @@ function figuresOf({ name, policy, accuracy, share }) {
 }
 
 function drawCurve(step) {
-  const known = steps.filter(({ accuracy }) => accuracy !== undefined);
-  element("curve").hidden = known.length === 0;
-  if (known.length === 0) return;
-  const all = known.map(({ accuracy }) => accuracy);
+  element("curve").hidden = !known;
+  if (!known) return;
+  const all = steps.map(({ accuracy }) => accuracy);
   const [low, high] = [Math.min(...all), Math.max(...all)];
   // A little room below and above.
   const place = ({ share, accuracy }) => ({ x: share, y: 0.04 + (0.9 * (accuracy - low)) / (high - low) });
-  const line = known.filter(({ name }) => name === "point").map(place);
-  const dots = known.filter(({ name }) => name !== "point").map((one) => ({ ...place(one), class: one.name }));
+  const line = steps.filter(({ name }) => name === "point").map(place);
+  const dots = steps.filter(({ name }) => name !== "point").map((one) => ({ ...place(one), class: one.name }));
   dots.push({ ...place(step), class: "now" });
-  const { sentences, full } = measured;
+  const { sentences, full } = known;
   const texts = { start: rounded(low), end: t("axisFull", { accuracy: rounded(full.accuracy) }), left: rounded(0, 0), right: t("axisShare", { share: rounded(1, 0) }) };
   const label = t("carefulCurve", { sentences, low: texts.start, high: rounded(full.accuracy) });
   element("curve").replaceChildren(curve(line, dots, texts, label));

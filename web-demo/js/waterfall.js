@@ -1,7 +1,7 @@
 // How the page came to its first answer: what arrived when, from the start of navigation.
 
 import { element, make, problem } from "./dom.js";
-import { number, onLanguage, t } from "./i18n.js";
+import { megabytes, number, onLanguage, t } from "./i18n.js";
 import { onModel } from "./model.js";
 
 const BLOCK = 512;
@@ -12,15 +12,15 @@ const TAR_END = 2 * BLOCK;
 
 /** The load that is shown: when it began, what came when, and the moments that count. */
 let load;
-/** The one before, which stays if this one fails. */
-let before;
+/** By load of the model, to go back to one. */
+const loads = new WeakMap();
 /** When this module runs, the page's own files are here. */
 const pageReady = performance.now();
 
 export function startWaterfall() {
-  onModel("begin", (time) => {
-    before = load;
-    load = { begun: time, isFirst: before === undefined, samples: [] };
+  onModel("begin", (one) => {
+    load = { begun: one.time, isFirst: load === undefined, samples: [] };
+    loads.set(one, load);
     element("arriving").textContent = t("loadingFirst");
     delete element("loaded").dataset.from;
   });
@@ -38,8 +38,8 @@ export function startWaterfall() {
     load.complete = performance.now();
     show();
   });
-  onModel("kept", () => {
-    load = before;
+  onModel("kept", (one) => {
+    load = loads.get(one);
     show();
   });
   onModel("failed", (error) => {
@@ -49,9 +49,9 @@ export function startWaterfall() {
   onLanguage(show);
 }
 
-/** Called when the first answer is on the page. */
-export function firstAnswerGiven() {
-  if (!load) return;
+/** Called when an answer of the model with this manifest is on the page. */
+export function answerGiven(manifest) {
+  if (load.given || load.manifest !== manifest) return;
   load.given = performance.now();
   draw();
 }
@@ -83,10 +83,6 @@ function showArriving() {
     stagesTotal,
   });
   if (load.manifest && performance.now() - (load.drawn ?? 0) > 100) draw();
-}
-
-function megabytes(bytes) {
-  return number(bytes / 1e6, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 }
 
 /**
@@ -137,7 +133,7 @@ const resources = () => performance.getEntriesByType("resource").filter(({ name 
 const codeFiles = () => resources().filter(({ name }) => name.startsWith(`${folder}pkg/`));
 const pageFiles = () => [
   ...performance.getEntriesByType("navigation"),
-  ...resources().filter(({ name, startTime }) => startTime < pageReady && !/\/(pkg|model\.edge)/.test(name.slice(folder.length - 1))),
+  ...resources().filter(({ name, startTime }) => startTime < pageReady && !/\/pkg\/|\.edge$/.test(name.slice(folder.length - 1))),
 ];
 const bytesOf = (files) => files.reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0);
 

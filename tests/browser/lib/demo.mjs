@@ -12,6 +12,19 @@ export async function ready(page) {
   await page.locator("#loaded[data-from]").waitFor({ state: "attached" });
 }
 
+/** Chooses the model `full` or `small`. */
+export async function chooseTier(page, tier) {
+  await page.locator(`#tiers input[value="${tier}"]`).check();
+}
+
+/** A model of so many layers answers, and all of it is here. */
+export async function inUse(page, layers) {
+  await page.waitForFunction((count) => {
+    return new RegExp(`, ${count} layers?,`).test(document.getElementById("engine-now").textContent);
+  }, layers);
+  await ready(page);
+}
+
 /** Types a text and waits for its answer. */
 export async function ask(page, text) {
   await page.locator("#text").fill(text);

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { EDGE_EXPORT, EDGE_RUN, MODEL, ROOT } from "./paths.mjs";
 
 /** The predictions of edge-run, one per line of text. */
-export function edgeRun(texts, args = []) {
+export function edgeRun(texts, args = [], model = MODEL) {
   const options = { input: texts.map((t) => `${t}\n`).join(""), maxBuffer: 1 << 28, encoding: "utf8" };
-  const out = execFileSync(EDGE_RUN, [MODEL, "--json", ...args], {
+  const out = execFileSync(EDGE_RUN, [model, "--json", ...args], {
     ...options,
     stdio: ["pipe", "pipe", "inherit"],
   });

@@ -40,13 +40,14 @@ export async function serve({ onRequest, ...options } = {}) {
   };
 }
 
-/** Options for a server that holds back the end of a model until `release()`. */
+/** Options for a server that holds back the end of the model at `model.edge` until `release()`. */
 export function heldBack({ hold, throttle }) {
   const total = statSync(MODEL).size;
   let release;
   const released = new Promise((resolve) => (release = resolve));
   const state = { total, sent: 0, release };
-  const onModelBytes = (sent) => {
+  const onModelBytes = (sent, name) => {
+    if (name !== "model.edge") return undefined;
     state.sent = sent;
     return sent >= total - hold && sent < total ? released : undefined;
   };
@@ -61,9 +62,9 @@ export function lastEntrySize() {
   return bytes.length - last;
 }
 
-/** The manifest of the model. */
-export function manifest() {
-  const bytes = readFileSync(MODEL);
+/** The manifest of a model. */
+export function manifest(model = MODEL) {
+  const bytes = readFileSync(model);
   return JSON.parse(bytes.toString("utf8", 512, 512 + sizeAt(bytes, 0)));
 }
 

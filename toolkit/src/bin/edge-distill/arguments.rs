@@ -188,7 +188,7 @@ pub struct ReportArguments {
     #[arg(long)]
     pub markdown: Option<PathBuf>,
     /// The figures of the demo's page (web-demo/data/compare.json), of the measurements `teacher`,
-    /// `student` and `int8`
+    /// `student`, `int8` and `small`
     #[arg(long)]
     pub demo: Option<PathBuf>,
     /// Replace what stands between <!-- report:begin --> and <!-- report:end --> in this file by the

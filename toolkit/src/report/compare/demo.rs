@@ -45,7 +45,7 @@ struct Leaving {
 
 impl Report {
     /// The JSON of the demo: the records `teacher`, `student` and `int8`, the last one also with its
-    /// exits.
+    /// exits, and `small` with its exits.
     ///
     /// # Errors
     /// [`Error::Unfit`] if one is missing, or lacks what the page shows.
@@ -73,6 +73,8 @@ impl Report {
         let measured = int8.measured().ok_or_else(|| lacks("int8", "the exits"))?;
         let speed = measured.speed.as_ref().ok_or_else(|| lacks("int8", "the speed"))?;
         let early = int8.early_exit().ok_or_else(|| lacks("int8", "the early exits"))?;
+        let small = record("small")?;
+        let small_early = small.early_exit().ok_or_else(|| lacks("small", "the early exits"))?;
         let page = Page {
             measured: Conditions {
                 date: &speed.day,
@@ -87,6 +89,7 @@ impl Report {
                 model("student", student, student.full_depth())?,
                 model("int8", int8, int8.full_depth())?,
                 model("exits", int8, early)?,
+                model("small", small, small_early)?,
             ],
             exits: (measured.evaluation.exits.iter())
                 .map(|Exit { layer, accuracy, leave, .. }| Leaving {

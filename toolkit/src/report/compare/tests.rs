@@ -304,22 +304,34 @@ fn markdown_has_its_pictures_beside_it() {
 }
 
 #[test]
-fn the_demo_gets_its_four_models() {
-    let json: serde_json::Value = serde_json::from_str(&report().demo().unwrap()).unwrap();
+fn the_demo_gets_its_five_models() {
+    let mut records = records();
+    let error = Report::new(records.clone()).unwrap().demo().unwrap_err().to_string();
+    assert!(error.contains("the early exits of the model `small`"), "{error}");
+    records[0] = record("small", "half the encoder", Step::Quantize, Some("sparse"));
+    records[0].bytes = Some(800_000);
+    let json = Report::new(records.clone()).unwrap().demo().unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let ids: Vec<_> =
         json["models"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["teacher", "student", "int8", "exits"]);
+    assert_eq!(ids, ["teacher", "student", "int8", "exits", "small"]);
     assert_eq!(json["models"][0]["sentencesPerSecond"], serde_json::Value::Null);
     assert_eq!(json["models"][3]["sentencesPerSecond"], 250.0);
     assert_eq!(
         (&json["models"][3]["share"], &json["models"][2]["bytes"]),
         (&0.6.into(), &1_100_000.into())
     );
+    assert_eq!(
+        (&json["models"][4]["share"], &json["models"][4]["bytes"]),
+        (&0.6.into(), &800_000.into())
+    );
     assert_eq!(json["exits"][2]["leave"], 6);
     assert_eq!((&json["measured"]["date"], &json["layers"]), (&"2026-01-31".into(), &2.into()));
-    let without = records().into_iter().filter(|r| r.id != "int8").collect();
-    let error = Report::new(without).unwrap().demo().unwrap_err().to_string();
-    assert!(error.contains("`int8`"), "{error}");
+    for missing in ["int8", "small"] {
+        let without = records.iter().filter(|r| r.id != missing).cloned().collect();
+        let error = Report::new(without).unwrap().demo().unwrap_err().to_string();
+        assert!(error.contains(&format!("`{missing}`")), "{error}");
+    }
 }
 
 #[test]
