@@ -56,7 +56,7 @@ pub struct Tried {
 impl Candidate {
     /// How its checkpoint is rounded.
     pub fn rounded(&self) -> Quantize {
-        Quantize { weight_bits: 7, embedding_bits: self.embedding_bits }
+        Quantize { embedding_bits: self.embedding_bits, ..Quantize::default() }
     }
 }
 

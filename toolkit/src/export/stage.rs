@@ -1,9 +1,10 @@
 //! Stage graphs: a few calls of our functions, with their weights.
 
 use super::functions::{self, OPSET, float, int};
-use super::{EMBEDDING_GROUP, EmbeddingBits, Precision, int8};
+use super::{EMBEDDING_GROUP, EmbeddingBits, Precision, int4, int8};
 use crate::checkpoint::{Config, Pooling};
 use crate::model::weights::{Embeddings, Head, Layer, Linear};
+use crate::model::{Grid, Site};
 use edge_runtime::graph::{
     ATTENTION_MASK, Activation, DOMAIN, DOMAIN_VERSION, HIDDEN, INPUT_IDS, LOGITS, NEXT_HIDDEN,
     Norm,
@@ -28,7 +29,7 @@ pub(super) fn embeddings(
     let mut inputs = vec![INPUT_IDS.to_string()];
     let bits = match precision {
         Precision::Fp32 => None,
-        Precision::Int8(_, bits) => Some(bits),
+        Precision::Int8(int8) => Some(int8.embeddings),
     };
     let tables = [
         ("words", weights.words, bits),
@@ -80,18 +81,21 @@ pub(super) fn layer(
     let last = index == config.layers;
     let mask = ATTENTION_MASK.to_string();
 
-    let qkv = stage.linear("attention.qkv", &weights.qkv, HIDDEN, Activation::Identity);
+    let qkv = (Site::Qkv(index - 1), &weights.qkv);
+    let qkv = stage.linear("attention.qkv", qkv, HIDDEN, Activation::Identity);
     let heads = int("heads", weights.heads as i64);
     let context =
         stage.call("SelfAttention", "attention", vec![qkv, mask], vec![heads], "attention.context");
-    let attended =
-        stage.linear("attention.output", &weights.attention_output, &context, Activation::Identity);
+    let output = (Site::AttentionOutput(index - 1), &weights.attention_output);
+    let attended = stage.linear("attention.output", output, &context, Activation::Identity);
     let mut inputs = vec![attended, HIDDEN.into()];
     let epsilon = stage.norm("attention.norm", &weights.attention_norm, &mut inputs);
     let middle = stage.call("AddNorm", "attention.norm", inputs, vec![epsilon], "attention.normed");
 
-    let wide = stage.linear("intermediate", &weights.intermediate, &middle, config.activation);
-    let narrow = stage.linear("output", &weights.output, &wide, Activation::Identity);
+    let intermediate = (Site::Intermediate(index - 1), &weights.intermediate);
+    let wide = stage.linear("intermediate", intermediate, &middle, config.activation);
+    let output = (Site::Output(index - 1), &weights.output);
+    let narrow = stage.linear("output", output, &wide, Activation::Identity);
     let mut inputs = vec![narrow, middle];
     let epsilon = stage.norm("output.norm", &weights.output_norm, &mut inputs);
     let hidden = stage.call("AddNorm", "output.norm", inputs, vec![epsilon], NEXT_HIDDEN);
@@ -161,7 +165,13 @@ impl Stage {
         output.into()
     }
 
-    fn linear(&mut self, name: &str, l: &Linear, input: &str, activation: Activation) -> String {
+    fn linear(
+        &mut self,
+        name: &str,
+        l: (Site, &Linear),
+        input: &str,
+        activation: Activation,
+    ) -> String {
         self.linear_as(self.precision, name, l, (input, &format!("{name}.result")), activation)
     }
 
@@ -169,7 +179,7 @@ impl Stage {
         &mut self,
         precision: Precision,
         name: &str,
-        l: &Linear,
+        (site, l): (Site, &Linear),
         (input, output): (&str, &str),
         activation: Activation,
     ) -> String {
@@ -182,12 +192,26 @@ impl Stage {
                 inputs.push(self.floats(&weight, &shape, &l.weight));
                 "Linear"
             }
-            Precision::Int8(bits, _) => {
-                let q = int8::per_column(&l.weight, outputs, bits.largest());
-                inputs.push(self.bytes(&weight, &shape, q.values));
-                inputs.push(self.floats(&format!("{name}.scale"), &[outputs], &q.scales));
-                "QLinear"
-            }
+            Precision::Int8(int8) => match int8.linear(Some(site)) {
+                Grid::Integers(bits) => {
+                    let q = int8::per_column(&l.weight, outputs, bits.largest());
+                    inputs.push(self.bytes(&weight, &shape, q.values));
+                    inputs.push(self.floats(&format!("{name}.scale"), &[outputs], &q.scales));
+                    "QLinear"
+                }
+                Grid::Products(bits) => {
+                    let q = int4::halves(&l.weight, outputs, bits);
+                    let bytes = [("codes", q.codes), ("multipliers", q.multipliers)];
+                    for (part, values) in bytes {
+                        let (part, shape) =
+                            (format!("{name}.{part}"), [values.len() / outputs, outputs]);
+                        inputs.push(self.weight(&part, data_type::UINT8, &shape, values));
+                    }
+                    let scales = &q.expanded.scales;
+                    inputs.push(self.floats(&format!("{name}.scale"), &[outputs], scales));
+                    "Q4Linear"
+                }
+            },
         };
         inputs.push(self.floats(&format!("{name}.bias"), &[outputs], &l.bias));
         self.call(&format!("{kind}{}", activation.suffix()), name, inputs, vec![], output)
@@ -201,10 +225,12 @@ impl Stage {
             Pooling::Cls => ("FirstPool", vec![hidden.into()]),
         };
         let pooled = self.call(op, "exit.pool", inputs, vec![], "exit.pooled");
-        let dense = self.linear("exit.dense", &head.dense, &pooled, head.activation);
+        let dense = (Site::Dense(head.exit), &head.dense);
+        let dense = self.linear("exit.dense", dense, &pooled, head.activation);
         let ends = (dense.as_str(), LOGITS);
         let name = "exit.classifier";
-        self.linear_as(Precision::Fp32, name, &head.classifier, ends, Activation::Identity);
+        let classifier = (Site::Classifier(head.exit), &head.classifier);
+        self.linear_as(Precision::Fp32, name, classifier, ends, Activation::Identity);
         self.exit = true;
     }
 

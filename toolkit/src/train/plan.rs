@@ -7,7 +7,7 @@ use super::recipe::{Exits, NamedExits, Recipe};
 use super::run::{Event, Options};
 use super::teacher;
 use crate::Error;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Quantize};
 use crate::compress::sparsity::Masks;
 use crate::data::hub::Hub;
 use crate::model::block::Linear;
@@ -98,7 +98,7 @@ impl Plan {
         )));
         let tokenizer = from.tokenizer()?;
         let masks = recipe.sparsity.as_ref().map(|s| Masks::new(&network, s)).transpose()?;
-        let quantized = recipe.quantize.map(|q| q.int8().map_err(Error::Unfit)).transpose()?;
+        let quantized = quantized(&network).map_err(Error::Unfit)?;
         Ok(Plan {
             corpus,
             tokenizer,
@@ -163,7 +163,13 @@ fn student(
         config.pruned = layers.iter().map(|layer| from.config.widths(*layer)).collect();
     }
     config.labels = labels.to_vec();
-    config.quantize = recipe.quantize;
+    config.quantize = recipe.quantize.map(|quantize| match from.config.quantize {
+        // What was chosen for the checkpoint holds for its training, unless the recipe chooses.
+        Some(chosen) if quantize.four_bits.is_empty() && layers.len() == from.config.layers => {
+            Quantize { four_bits: chosen.four_bits, ..quantize }
+        }
+        _ => quantize,
+    });
     if let Some(architecture) = model.architecture {
         config.model_type = architecture.into();
     }
@@ -298,6 +304,13 @@ fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Err
     Ok(())
 }
 
+/// How the network is rounded while it is trained.
+fn quantized(network: &Network) -> Result<Option<Int8>, String> {
+    let Some(quantize) = network.config.quantize else { return Ok(None) };
+    quantize.four_bits.of_network(&network.config, network.heads.len())?;
+    quantize.int8().map(Some)
+}
+
 fn make_projections(
     losses: &Losses,
     student: &Network,
@@ -316,6 +329,7 @@ fn make_projections(
             Ok(Linear {
                 weight: parameter("weight", values, &[outputs, inputs])?,
                 bias: parameter("bias", vec![0.0; outputs], &[outputs])?,
+                site: None,
             })
         })
         .collect()
