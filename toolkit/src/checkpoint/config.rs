@@ -165,7 +165,7 @@ struct Raw {
 }
 
 impl Config {
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let raw: Raw = serde_json::from_slice(&read_file(path)?)
             .map_err(|e| Error::checkpoint(path, e.to_string()))?;
         Self::from_raw(raw).map_err(|problem| Error::checkpoint(path, problem))

@@ -287,3 +287,82 @@ pub(super) fn value(
     let tensor_type = Some(TensorTypeProto { elem_type, shape });
     ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::WeightBits;
+    use crate::model::{Int8, Sites};
+    use crate::rng::Rng;
+    use edge_runtime::graph::{Elements, Op, StageGraph};
+
+    /// What a stage is read as is what was rounded, whatever its widths.
+    #[test]
+    fn layers_of_4_bits_are_read_as_the_int8_weights_that_they_stand_for() {
+        let mut rng = Rng::new(&[17]);
+        let shapes = [
+            (4, 2, 6, WeightBits::Seven),
+            (64, 4, 200, WeightBits::Eight),
+            (38, 1, 2, WeightBits::Seven),
+        ];
+        for (hidden, heads, intermediate, bits) in shapes {
+            let config = format!(
+                r#"{{"model_type": "distilbert", "dim": {hidden}, "n_layers": 1, "n_heads": {heads},
+                "hidden_dim": {intermediate}, "vocab_size": 9, "max_position_embeddings": 8}}"#
+            );
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("config.json"), config).unwrap();
+            let config = Config::read(&folder.path().join("config.json")).unwrap();
+            let (gamma, beta) = (vec![1.0; hidden], vec![0.0; hidden]);
+            let norm = || Norm { gamma: gamma.clone(), beta: beta.clone(), epsilon: 1e-12 };
+            let mut floats = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<f32>>();
+            let mut linear = |inputs: usize, outputs: usize| Linear {
+                weight: floats(inputs * outputs),
+                bias: vec![0.5; outputs],
+            };
+            let layer = Layer {
+                qkv: linear(hidden, 3 * hidden),
+                heads,
+                attention_output: linear(hidden, hidden),
+                attention_norm: norm(),
+                intermediate: linear(hidden, intermediate),
+                output: linear(intermediate, hidden),
+                output_norm: norm(),
+            };
+            let head = Head {
+                exit: 0,
+                pooling: Pooling::Mean,
+                dense: linear(hidden, hidden),
+                activation: Activation::Tanh,
+                classifier: linear(hidden, 2),
+            };
+            let mut expected = Vec::new();
+            for l in [
+                &layer.qkv,
+                &layer.attention_output,
+                &layer.intermediate,
+                &layer.output,
+                &head.dense,
+            ] {
+                expected.push(int4::halves(&l.weight, l.bias.len(), bits).expanded);
+            }
+            let int8 = Int8 { four_bits: Sites::ALL, ..Int8::new(bits, EmbeddingBits::Eight) };
+            let file = super::layer(layer, Some(head), 1, &config, Precision::Int8(int8));
+            let stage = StageGraph::decode("stage-1", file.into()).unwrap();
+            let mut read = stage.calls.iter().filter_map(|call| match &call.op {
+                Op::Linear { weight, .. } => Some(weight),
+                _ => None,
+            });
+            for expected in expected {
+                let weight = read.next().unwrap();
+                let Elements::I8 { values, scales } = &weight.elements else {
+                    panic!("{weight:?}")
+                };
+                assert_eq!((&values[..], scales), (&expected.values[..], &expected.scales));
+                assert_eq!(weight.rows * weight.columns, values.len());
+            }
+            let classifier = read.next().unwrap();
+            assert!(matches!(classifier.elements, Elements::F32(_)) && read.next().is_none());
+        }
+    }
+}
