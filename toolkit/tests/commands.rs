@@ -328,6 +328,16 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     assert!(chosen > 0 && chosen < ranked.lines().count() - 1, "{said}");
     assert_eq!(manifest().len(), chosen);
 
+    // So is what goes on from it, trained in that arithmetic.
+    let recipe = std::fs::read_to_string(at("teacher.toml")).unwrap();
+    let start = fixture("bert-exits").display().to_string();
+    let recipe = recipe.replace(&start, &model).replace("'last'", "[1, 2, 3, 4]") + "[quantize]\n";
+    std::fs::write(at("qat.toml"), recipe).unwrap();
+    succeed(&["finetune", "--recipe", &at("qat.toml"), "-o", &at("trained")]);
+    let trained = std::fs::read_to_string(at("trained/config.json")).unwrap();
+    let trained: Value = serde_json::from_str(&trained).unwrap();
+    assert_eq!(trained["quantization"], config()["quantization"]);
+
     // A bound lets through what it should.
     with(&["--max-divergence", "0"]);
     assert_eq!(export(), usual);

@@ -27,7 +27,7 @@ pub struct Sensitivity {
     /// The [name](Site::name) of the layer.
     pub site: String,
     /// What its 4 bits change of the exits' probabilities, in nats.
-    pub divergence: f64,
+    pub divergence: f32,
     /// The bytes that they save.
     pub saved: u64,
     /// The digest of the weights, the texts and the other bits that it was measured with.
@@ -152,13 +152,13 @@ impl Study {
                 continue;
             }
             let only = Sites::from_iter([*site]);
-            let divergence = self.divergence(only, stop)?;
+            let divergence = self.divergence(only, stop)? as f32;
             let (site, saved, key) = (site.name(), self.saved(*site), self.key.clone());
             all.push(Sensitivity { site, divergence, saved, key });
             record::store(record, &all)?;
             observe(&all[all.len() - 1], all.len(), sites.len());
         }
-        let cost = |s: &Sensitivity| s.divergence / s.saved.max(1) as f64;
+        let cost = |s: &Sensitivity| s.divergence / s.saved.max(1) as f32;
         all.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
         Ok(all)
     }

@@ -129,7 +129,7 @@ impl fmt::Display for Site {
 
 /// Some of the linear layers of a network that can have 4 bits, of its first 64 layers and exits. In files it is
 /// `"all"` or a list of [names](Site::name).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sites([u64; 5]);
 
 impl Sites {
@@ -191,6 +191,15 @@ impl Sites {
             let here = move |kind: &usize| sets[*kind] >> index & 1 == 1;
             (0..sets.len()).filter(here).map(move |kind| Site::at(kind, index))
         })
+    }
+}
+
+impl fmt::Debug for Sites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self == Sites::ALL {
+            true => f.write_str("all"),
+            false => f.debug_set().entries(self.iter().map(Site::name)).finish(),
+        }
     }
 }
 

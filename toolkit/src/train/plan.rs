@@ -163,13 +163,6 @@ fn student(
         config.pruned = layers.iter().map(|layer| from.config.widths(*layer)).collect();
     }
     config.labels = labels.to_vec();
-    config.quantize = recipe.quantize.map(|quantize| match from.config.quantize {
-        // What was chosen for the checkpoint holds for its training, unless the recipe chooses.
-        Some(chosen) if quantize.four_bits.is_empty() && layers.len() == from.config.layers => {
-            Quantize { four_bits: chosen.four_bits, ..quantize }
-        }
-        _ => quantize,
-    });
     if let Some(architecture) = model.architecture {
         config.model_type = architecture.into();
     }
@@ -194,7 +187,25 @@ fn student(
         Exits::Named(NamedExits::Own) => Heads::Own,
         Exits::After(layers) => Heads::Exits(layers.clone(), model.pooling, width),
     };
+    config.quantize = recipe.quantize.map(|q| rounded(q, from, &layers, &heads));
     start(&Start { from, config, layers, heads, seed: recipe.train.seed, device })
+}
+
+/// How a student is rounded: the layers of 4 bits that were chosen for the checkpoint hold for what goes on from
+/// all of it, unless the recipe chooses.
+fn rounded(recipe: Quantize, from: &Checkpoint, layers: &[usize], heads: &Heads) -> Quantize {
+    let same_layers = layers.iter().copied().eq(0..from.config.layers);
+    let same_exits = match (heads, &from.exits) {
+        (Heads::Exits(layers, ..), Some(exits)) => *layers == exits.layers,
+        (Heads::Own, None) => true,
+        _ => false,
+    };
+    match from.config.quantize {
+        Some(own) if recipe.four_bits.is_empty() && same_layers && same_exits => {
+            Quantize { four_bits: own.four_bits, ..recipe }
+        }
+        _ => recipe,
+    }
 }
 
 /// A teacher whose layers are asked for, and the digest of it and the texts.
