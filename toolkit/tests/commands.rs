@@ -320,12 +320,13 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     assert_eq!(with(&[]), ranked);
     assert_eq!(std::fs::read_to_string(&record).unwrap(), text);
 
-    // A size is kept to, and what was chosen is what is exported.
-    let target = usual - 10_000;
-    let said = with(&["--target-size", &target.to_string()]);
-    assert!(said.contains("4 bits in") && export() <= target, "{said}");
+    // A bound is kept to, and what was chosen is what is exported.
+    let said = with(&["--max-divergence", "0.002"]);
+    let divergence: f64 = said.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(divergence > 0.0 && divergence <= 0.002, "{said}");
     let chosen = config()["quantization"]["four_bits"].as_array().unwrap().len();
     assert!(chosen > 0 && chosen < ranked.lines().count() - 1, "{said}");
+    export();
     assert_eq!(manifest().len(), chosen);
 
     // So is what goes on from it, trained in that arithmetic.
@@ -338,15 +339,21 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     let trained: Value = serde_json::from_str(&trained).unwrap();
     assert_eq!(trained["quantization"], config()["quantization"]);
 
-    // A bound lets through what it should.
+    // So is a size. The fixture is so small that graphs outweigh weights, and all have to have 4 bits.
+    let target = usual - 4000;
+    with(&["--target-size", &target.to_string()]);
+    assert!(export() <= target);
+    assert_eq!(manifest().len(), ranked.lines().count() - 1);
+
+    // The ends of the scale.
     with(&["--max-divergence", "0"]);
     assert_eq!(export(), usual);
     with(&["--max-divergence", "1000"]);
-    assert!(export() < target);
+    export();
     assert_eq!(manifest().len(), ranked.lines().count() - 1);
 
     let error = fail(&[&command[..], &["--target-size", "1kB"]].concat());
-    assert!(error.contains("more than 0.00 MB") && error.contains("pruning"), "{error}");
+    assert!(error.contains("more than 0.0010 MB") && error.contains("pruning"), "{error}");
     let error = fail(&[&command[..], &["--max-divergence", "nan"]].concat());
     assert!(error.contains("it is 0 or more"), "{error}");
     let error = fail(&[&command[..], &["--embedding-bits", "5"]].concat());

@@ -211,7 +211,7 @@ impl Study {
             && bytes > most
         {
             return Err(Error::Unfit(format!(
-                "with 4 bits in all linear layers the bundle has {:.2} MB, more than {:.2} MB; word embeddings \
+                "with 4 bits in all linear layers the bundle has {:.4} MB, more than {:.4} MB; word embeddings \
                  of 4 bits, fewer word pieces or pruning make it smaller",
                 bytes as f64 / 1e6,
                 most as f64 / 1e6

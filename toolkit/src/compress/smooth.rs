@@ -182,11 +182,13 @@ mod tests {
 
     #[test]
     fn a_product_that_the_type_does_not_hold_is_stored_in_f32() {
-        let half = |v: f32| Tensor::new(&[v], &Device::Cpu).unwrap().to_dtype(DType::F16).unwrap();
+        let stored =
+            |v: f32| Tensor::new(&[v], &Device::Cpu).unwrap().to_dtype(DType::F16).unwrap();
         let by = |v: f32| Tensor::new(&[v], &Device::Cpu).unwrap();
-        let small = half(0.0001);
+        // The last bit of the smallest number with all its bits.
+        let small = stored(f32::from(half::f16::MIN_POSITIVE) * (1.0 + 1.0 / 1024.0));
         assert_eq!(scaled(&small, &by(0.5)).unwrap().dtype(), DType::F32);
-        let product = scaled(&half(0.75), &by(0.5)).unwrap();
+        let product = scaled(&stored(0.75), &by(0.5)).unwrap();
         assert_eq!(product.dtype(), DType::F16);
         let value = product.to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(value, [0.375]);
