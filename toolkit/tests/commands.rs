@@ -339,11 +339,12 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     let trained: Value = serde_json::from_str(&trained).unwrap();
     assert_eq!(trained["quantization"], config()["quantization"]);
 
-    // So is a size. The fixture is so small that graphs outweigh weights, and all have to have 4 bits.
+    // So is a size. The fixture is so small that graphs outweigh weights: nearly all must have 4 bits.
     let target = usual - 4000;
     with(&["--target-size", &target.to_string()]);
     assert!(export() <= target);
-    assert_eq!(manifest().len(), ranked.lines().count() - 1);
+    let smaller = config()["quantization"]["four_bits"].as_array().unwrap().len();
+    assert!(smaller > chosen && manifest().len() == smaller);
 
     // The ends of the scale.
     with(&["--max-divergence", "0"]);
