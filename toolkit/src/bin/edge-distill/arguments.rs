@@ -52,7 +52,7 @@ pub enum Command {
     ///
     /// Each is rounded alone, and what the exits say is compared with what they say in int8 (the divergence
     /// of Kullback and Leibler, in nats). Without --target-size or --max-divergence the order is printed and
-    /// nothing is chosen. Export, training with [quantize] and reports go by the choice; exits are to be
+    /// nothing is chosen. Export, quantization-aware training and reports go by the choice; exits are to be
     /// calibrated again. What was measured stands in sensitivity.jsonl in the checkpoint; a run that was
     /// stopped goes on.
     Sensitivity(Sensitivity),
