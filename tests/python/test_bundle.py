@@ -62,6 +62,21 @@ def test_onnx_runtime_agrees_on_embeddings_of_4_bits(bundles, name, record):
     compare(bundle, answers, texts, "--int8", record, f"{name}, embeddings of 4 bits,")
 
 
+@pytest.mark.parametrize("name", ["bert-exits", "distilbert-exits"])
+@pytest.mark.parametrize("bits", ["7", "8"])
+def test_onnx_runtime_agrees_on_linear_layers_of_4_bits(bundles, name, bits, record):
+    path = bundles(edge.FIXTURES / name, "--int8", "--linear-bits", "4", "--weight-bits", bits)
+    bundle = edge.Bundle(path)
+    for stage, graph in bundle.entries.items():
+        if stage.endswith(".onnx"):
+            onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
+    nodes = onnx.load_from_string(bundle.entries["stage-1.onnx"]).graph.node
+    assert sum(n.op_type.startswith("Q4Linear") for n in nodes) == 5
+    assert not any(n.op_type.startswith("QLinear") for n in nodes)
+    answers, texts = edge.classify(path, file=edge.SENTENCES), edge.lines(edge.SENTENCES)
+    compare(bundle, answers, texts, "--int8", record, f"{name}, linear layers of 4 bits,")
+
+
 def sst2_dev(shared):
     rows = [line.rsplit("\t", 1) for line in edge.lines(shared / "data" / "sst2" / "dev.tsv")[1:]]
     return [text for text, _ in rows], np.array([int(label) for _, label in rows])

@@ -165,6 +165,20 @@ def test_onnx_runtime_fuses(wholes, shipped, tmp_path):
         assert kinds.get("BiasGelu", 0) + kinds.get("Gelu", 0) == 6 and "Erf" not in kinds
 
 
+def test_linear_layers_of_4_bits(wholes, shipped):
+    """Signed bytes in this file: products of codes and multipliers, none further off than the coarsest step."""
+    model = wholes(shipped, "--format", "onnx", "--int8", "--linear-bits", "4")
+    stored, truth = model.weights(), load_file(shipped / "model.safetensors")
+    weight = truth["distilbert.transformer.layer.2.ffn.lin1.weight"].T.astype(np.float32)
+    q, scale = (stored[f"layer.3.feed_forward.intermediate.{part}"] for part in ("weight", "scale"))
+    assert q.dtype == np.int8 and np.abs(q).max() == 63
+    groups = np.abs(q).reshape(-1, 32, q.shape[1])
+    fits = [((groups % m == 0) & (groups <= 7 * m)).all(axis=1) for m in range(1, 10)]
+    assert np.any(fits, axis=0).all()
+    error = ((q * scale - weight) ** 2).sum() / (weight**2).sum()
+    assert error < 0.012
+
+
 def test_embeddings_of_4_bits(wholes, bundles, record):
     """Against the same embeddings in `model.edge`, whose exit after the embeddings is all floats otherwise."""
     checkpoint = edge.FIXTURES / "distilbert-exits"

@@ -9,6 +9,7 @@ use edge_runtime::bundle::{self, BundleReader, Manifest, Part, tar};
 use edge_runtime::onnx::ModelProto;
 use edge_toolkit::checkpoint::Checkpoint;
 use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export};
+use edge_toolkit::model::{Int8, Sites};
 use prost::Message;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,17 @@ use std::path::{Path, PathBuf};
 pub const FIXTURES: [&str; 4] =
     ["bert-exits", "bert-plain", "distilbert-exits", "distilbert-plain"];
 
+/// Linear layers of 4 bits.
+pub const FOUR_BITS: Int8 =
+    Int8 { four_bits: Sites::ALL, ..Int8::new(WeightBits::Seven, EmbeddingBits::Eight) };
+
 /// Every way to store weights.
-pub const PRECISIONS: [Precision; 4] = [
+pub const PRECISIONS: [Precision; 5] = [
     Precision::Fp32,
     Precision::INT8,
-    Precision::Int8(WeightBits::Eight, EmbeddingBits::Eight),
-    Precision::Int8(WeightBits::Seven, EmbeddingBits::Four),
+    Precision::Int8(Int8::new(WeightBits::Eight, EmbeddingBits::Eight)),
+    Precision::Int8(Int8::new(WeightBits::Seven, EmbeddingBits::Four)),
+    Precision::Int8(FOUR_BITS),
 ];
 
 /// A path from the root of the project.

@@ -7,8 +7,9 @@ use edge_runtime::onnx::{
     AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
 use edge_runtime::{Classifier, Error, ExitPolicy};
-use edge_tests::{Parts, bundle};
+use edge_tests::{FOUR_BITS, Parts, bundle};
 use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits};
+use edge_toolkit::model::Int8;
 
 fn parts(precision: Precision) -> Result<Parts> {
     Parts::of(&bundle("bert-exits", precision)?)
@@ -116,7 +117,7 @@ fn weights_that_are_no_numbers_are_named_with_their_place() {
 
 #[test]
 fn embeddings_of_4_bits_fit_their_scales() {
-    let halves = Precision::Int8(WeightBits::Seven, EmbeddingBits::Four);
+    let halves = Precision::Int8(Int8::new(WeightBits::Seven, EmbeddingBits::Four));
     fn tensor(m: &mut ModelProto, input: usize) -> &mut TensorProto {
         weight(m, "Q4Embed", input)
     }
@@ -132,6 +133,45 @@ fn embeddings_of_4_bits_fit_their_scales() {
     ];
     for (edit, message) in cases {
         refused(halves, 0, *edit, message);
+    }
+}
+
+#[test]
+fn weights_of_4_bits_fit_their_multipliers() {
+    fn tensor(m: &mut ModelProto, input: usize) -> &mut TensorProto {
+        weight(m, "Q4Linear", input)
+    }
+    /// Changes one byte.
+    fn put(tensor: &mut TensorProto, index: usize, value: u8) {
+        let mut data = tensor.raw_data.to_vec();
+        data[index] = value;
+        tensor.raw_data = data.into();
+    }
+    fn bytes(tensor: &mut TensorProto, dims: &[i64]) {
+        let elements: i64 = dims.iter().product();
+        tensor.dims = dims.to_vec();
+        tensor.raw_data = vec![0x11; elements as usize].into();
+    }
+    // Of 32 inputs and 96 outputs: 16 rows of codes and one of multipliers.
+    let cases: &[(Edit, &[&str])] = &[
+        (|m| tensor(m, 1).dims[0] -= 1, &["[15, 96]", "1536 bytes of data"]),
+        (|m| tensor(m, 1).raw_data.truncate(9), &["9 bytes of data"]),
+        (|m| tensor(m, 1).data_type = 3, &["element type 3, 2 is needed"]),
+        (|m| tensor(m, 2).data_type = 1, &["element type 1, 2 is needed"]),
+        (|m| bytes(tensor(m, 1), &[15, 96]), &["takes a width of 30"]),
+        (|m| bytes(tensor(m, 2), &[3, 96]), &["[3, 96]", "divides 16"]),
+        (|m| bytes(tensor(m, 2), &[17, 96]), &["[17, 96]", "divides 16"]),
+        (|m| bytes(tensor(m, 2), &[1, 95]), &["[1, 95]", "96 columns"]),
+        (|m| bytes(tensor(m, 2), &[96]), &["2 dimensions"]),
+        (|m| put(tensor(m, 1), 7, 0x80), &["half a byte that is 0"]),
+        (|m| put(tensor(m, 1), 1535, 0x08), &["half a byte that is 0"]),
+        (|m| put(tensor(m, 2), 95, 0x0f), &["half a byte that is 0"]),
+        (|m| resize(tensor(m, 3), &[95]), &["has 95 values, not 96"]),
+        (|m| node(m, "Q4Linear").input.truncate(4), &["4 inputs", "codes, multipliers"]),
+        (|m| node(m, "Q4Linear").op_type = "Q4LinearSwish".into(), &["Q4LinearSwish"]),
+    ];
+    for (edit, message) in cases {
+        refused(Precision::Int8(FOUR_BITS), 1, *edit, message);
     }
 }
 

@@ -9,6 +9,8 @@ use edge_toolkit::export::Precision;
 /// Of the fixtures' labels, at every exit, int8 must give this share as PyTorch does. The weights are
 /// random, so that many texts lie close to the border between two labels.
 const SAME_LABEL: f64 = 0.9;
+/// Where the linear layers have 4 bits, at the exits of networks that have learnt nothing.
+const SAME_LABEL_4_BITS: f64 = 0.75;
 
 #[test]
 fn fp32_gives_the_ids_and_the_logits_of_pytorch() -> Result<()> {
@@ -47,7 +49,11 @@ fn int8_gives_nearly_all_labels_of_pytorch() -> Result<()> {
                 }
             }
             let share = same as f64 / all as f64;
-            assert!(share >= SAME_LABEL, "{name}, {precision:?}: {same} of {all} labels");
+            let least = match precision {
+                Precision::Int8(int8) if !int8.four_bits.is_empty() => SAME_LABEL_4_BITS,
+                _ => SAME_LABEL,
+            };
+            assert!(share >= least, "{name}, {precision:?}: {same} of {all} labels");
         }
     }
     Ok(())

@@ -10,7 +10,7 @@
 mod config;
 mod tokenizer;
 
-pub use config::{Config, Exits, ModelType, Pooling, Quantize, Widths};
+pub use config::{Bits, Config, Exits, ModelType, Pooling, Quantize, Widths};
 
 use crate::Error;
 use candle_core::{DType, Device, safetensors::MmapedSafetensors};

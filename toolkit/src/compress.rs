@@ -3,8 +3,11 @@
 pub mod fit;
 pub mod layers;
 pub mod ranges;
+mod record;
 mod rewrite;
 pub mod search;
+pub mod sensitivity;
+pub mod smooth;
 pub mod sparsity;
 pub mod structure;
 pub mod vocabulary;

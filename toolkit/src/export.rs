@@ -4,6 +4,7 @@
 mod files;
 mod functions;
 mod graph;
+pub(crate) mod int4;
 pub(crate) mod int8;
 pub mod onnx;
 mod stage;
@@ -12,7 +13,7 @@ mod whole;
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
-use crate::model::weights;
+use crate::model::{Int8, Site, weights};
 use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
 use edge_runtime::{Classifier, ExitPolicy};
 use files::Beside;
@@ -24,13 +25,14 @@ use std::path::Path;
 pub enum Precision {
     /// 32-bit floats.
     Fp32,
-    /// Signed bytes; two word embeddings to a byte if these have four bits.
-    Int8(WeightBits, EmbeddingBits),
+    /// Signed bytes; two word embeddings, or two weights of some linear layers, to a byte if these have 4
+    /// bits.
+    Int8(Int8),
 }
 
 impl Precision {
     /// int8 as it is exported unless told otherwise.
-    pub const INT8: Precision = Precision::Int8(WeightBits::Seven, EmbeddingBits::Eight);
+    pub const INT8: Precision = Precision::Int8(Int8::new(WeightBits::Seven, EmbeddingBits::Eight));
 }
 
 /// The range of the word embeddings, which are a third to a half of a small model.
@@ -126,9 +128,10 @@ pub fn export(
     let mut graphs = Vec::new();
     let head = weights::head(checkpoint, 0)?;
     stages.push(Stage { layers: 0, exit: head.is_some() });
-    if let Precision::Int8(_, bits) = precision {
-        embeddings_fit(checkpoint, bits)?;
-    }
+    let four_bits = match precision {
+        Precision::Fp32 => Vec::new(),
+        Precision::Int8(int8) => fits(checkpoint, int8)?,
+    };
     graphs.push(stage::embeddings(weights::embeddings(checkpoint)?, head, config, precision));
     for index in 0..config.layers {
         progress(&format!("exporting layer {}", index + 1), index + 2, steps);
@@ -158,12 +161,15 @@ pub fn export(
             },
             weight_bits: match precision {
                 Precision::Fp32 => None,
-                Precision::Int8(bits, _) => Some(bits.bits()),
+                Precision::Int8(int8) => Some(int8.weights.bits()),
             },
             embedding_bits: match precision {
-                Precision::Int8(_, bits @ EmbeddingBits::Four) => Some(bits.bits()),
+                Precision::Int8(Int8 { embeddings: bits @ EmbeddingBits::Four, .. }) => {
+                    Some(bits.bits())
+                }
                 _ => None,
             },
+            four_bits: four_bits.into_iter().map(Site::name).collect(),
         },
         stages,
         policy: checkpoint.exits.as_ref().and_then(|e| e.policy.clone()),
@@ -188,12 +194,15 @@ pub fn export(
     Ok(Summary { manifest: classifier.manifest().clone(), bytes })
 }
 
-/// Word embeddings of 4 bits are packed by halves of a row.
-fn embeddings_fit(checkpoint: &Checkpoint, bits: EmbeddingBits) -> Result<(), Error> {
-    let width = checkpoint.config.hidden;
-    if bits == EmbeddingBits::Four && width % 2 == 1 {
+/// The linear layers that are exported with 4 bits. What has 4 bits is packed by halves of a row.
+fn fits(checkpoint: &Checkpoint, int8: Int8) -> Result<Vec<Site>, Error> {
+    let config = &checkpoint.config;
+    let width = config.hidden;
+    if int8.embeddings == EmbeddingBits::Four && width % 2 == 1 {
         let problem = format!("word embeddings of 4 bits need an even width, not {width}");
         return Err(Error::checkpoint(checkpoint.weights_path(), problem));
     }
-    Ok(())
+    let exits = checkpoint.exits.as_ref().map_or(1, |exits| exits.layers.len());
+    let chosen = int8.four_bits.of_network(config, exits);
+    chosen.map_err(|problem| Error::checkpoint(checkpoint.config_path(), problem))
 }

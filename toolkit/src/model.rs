@@ -13,15 +13,17 @@ mod observe;
 mod parameter;
 mod quantized;
 mod save;
+mod sites;
 mod start;
 pub mod weights;
 
 pub use block::Linear;
 pub use kernels::adamw;
-pub use observe::Site;
 pub use parameter::{Gradient, Parameter, Values};
+pub(crate) use quantized::Grid;
 pub use quantized::Int8;
 pub use save::save;
+pub use sites::{Site, Sites};
 pub use start::{Heads, Start, start};
 
 pub(crate) use composed::{log_softmax, softmax};

@@ -269,3 +269,94 @@ fn compress_finds_trains_and_exports_what_meets_a_goal() {
     let error = fail(&run.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(error.contains("nothing that was tried meets the goal"), "{error}");
 }
+
+#[test]
+fn layers_that_bear_4_bits_are_found_and_chosen() {
+    let folder = place();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (model, data, bundle) = (at("model"), at("texts.tsv"), at("model.edge"));
+    std::fs::create_dir(&model).unwrap();
+    for file in ["config.json", "exits.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(fixture("bert-exits").join(file), format!("{model}/{file}")).unwrap();
+    }
+    let config = || -> Value {
+        serde_json::from_str(&std::fs::read_to_string(format!("{model}/config.json")).unwrap())
+            .unwrap()
+    };
+    let labels = config()["id2label"].as_object().unwrap().clone();
+    let rows: String = (0..30)
+        .map(|i| {
+            format!("film {i} is {}\t{}\n", WORDS[i % 2][i % 4], labels["0"].as_str().unwrap())
+        })
+        .collect();
+    std::fs::write(&data, format!("sentence\tlabel\n{rows}")).unwrap();
+    let export = || -> u64 {
+        let export = Command::new(env!("CARGO_BIN_EXE_edge-export"))
+            .args([&model, "-o", &bundle])
+            .output()
+            .unwrap();
+        assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+        std::fs::metadata(&bundle).unwrap().len()
+    };
+    let manifest = || {
+        let classifier = edge_runtime::Classifier::open(&bundle).unwrap();
+        classifier.manifest().architecture.four_bits.clone()
+    };
+    let usual = export();
+    assert!(manifest().is_empty());
+
+    let command = ["sensitivity", &model, "--data", &data];
+    let with = |more: &[&str]| succeed(&[&command[..], more].concat());
+    let ranked = with(&[]);
+    let layers = config()["num_hidden_layers"].as_u64().unwrap() as usize;
+    let exits = edge_toolkit::checkpoint::Checkpoint::open(&model).unwrap().exits.unwrap().layers;
+    assert_eq!(ranked.lines().count(), 1 + 4 * layers + exits.len(), "{ranked}");
+    assert!(config()["quantization"].is_null(), "nothing was chosen");
+
+    // Cut off in the middle, it goes on.
+    let record = format!("{model}/sensitivity.jsonl");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, &text[..text.len() / 2]).unwrap();
+    assert_eq!(with(&[]), ranked);
+    assert_eq!(std::fs::read_to_string(&record).unwrap(), text);
+
+    // A bound is kept to, and what was chosen is what is exported.
+    let said = with(&["--max-divergence", "0.002"]);
+    let divergence: f64 = said.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(divergence > 0.0 && divergence <= 0.002, "{said}");
+    let chosen = config()["quantization"]["four_bits"].as_array().unwrap().len();
+    assert!(chosen > 0 && chosen < ranked.lines().count() - 1, "{said}");
+    export();
+    assert_eq!(manifest().len(), chosen);
+
+    // So is what goes on from it, trained in that arithmetic.
+    let recipe = std::fs::read_to_string(at("teacher.toml")).unwrap();
+    let start = fixture("bert-exits").display().to_string();
+    let recipe = recipe.replace(&start, &model).replace("'last'", "[1, 2, 3, 4]") + "[quantize]\n";
+    std::fs::write(at("qat.toml"), recipe).unwrap();
+    succeed(&["finetune", "--recipe", &at("qat.toml"), "-o", &at("trained")]);
+    let trained = std::fs::read_to_string(at("trained/config.json")).unwrap();
+    let trained: Value = serde_json::from_str(&trained).unwrap();
+    assert_eq!(trained["quantization"], config()["quantization"]);
+
+    // So is a size. The fixture is so small that graphs outweigh weights: nearly all must have 4 bits.
+    let target = usual - 4000;
+    with(&["--target-size", &target.to_string()]);
+    assert!(export() <= target);
+    let smaller = config()["quantization"]["four_bits"].as_array().unwrap().len();
+    assert!(smaller > chosen && manifest().len() == smaller);
+
+    // The ends of the scale.
+    with(&["--max-divergence", "0"]);
+    assert_eq!(export(), usual);
+    with(&["--max-divergence", "1000"]);
+    export();
+    assert_eq!(manifest().len(), ranked.lines().count() - 1);
+
+    let error = fail(&[&command[..], &["--target-size", "1kB"]].concat());
+    assert!(error.contains("more than 0.0010 MB") && error.contains("pruning"), "{error}");
+    let error = fail(&[&command[..], &["--max-divergence", "nan"]].concat());
+    assert!(error.contains("it is 0 or more"), "{error}");
+    let error = fail(&[&command[..], &["--embedding-bits", "5"]].concat());
+    assert!(error.contains("embedding_bits is 5"), "{error}");
+}

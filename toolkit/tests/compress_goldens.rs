@@ -70,10 +70,11 @@ fn rounding_and_its_estimator_are_pytorchs() {
     let layer = Linear {
         weight: parameter(weight.clone(), &[24, 32]),
         bias: parameter(vec![0.0; 24], &[24]),
+        site: None,
     };
     for (bits, name) in [(WeightBits::Seven, "7"), (WeightBits::Eight, "8")] {
         for fused in [true, false] {
-            let quantized = Some(Int8 { weights: bits, embeddings: EmbeddingBits::Eight });
+            let quantized = Some(Int8::new(bits, EmbeddingBits::Eight));
             let training = Some((0.0, 1));
             let mode = Mode { training, fused, quantized, ..Mode::predict() };
             let x = candle_core::Var::from_vec(identity(32), (32, 32), &Device::Cpu).unwrap();
@@ -94,8 +95,9 @@ fn rounding_and_its_estimator_are_pytorchs() {
     let eye = Linear {
         weight: parameter(identity(32), &[32, 32]),
         bias: parameter(vec![0.0; 32], &[32]),
+        site: None,
     };
-    let quantized = Some(Int8 { weights: WeightBits::Eight, embeddings: EmbeddingBits::Eight });
+    let quantized = Some(Int8::new(WeightBits::Eight, EmbeddingBits::Eight));
     let x = Tensor::from_vec(weight, (24, 32), &Device::Cpu).unwrap();
     let rows = eye.forward(&x, &Mode { quantized, ..Mode::predict() }).unwrap();
     near(&floats(&rows), &floats(&goldens["fake/rows"]), 1e-6, "rows");

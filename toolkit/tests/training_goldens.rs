@@ -232,7 +232,7 @@ fn check_loss(golden: &Golden, name: &str, fused: bool) {
         let bias = parameter(vec![0.0; weight.dim(0).unwrap()], &weight.dims()[..1]);
         let weight = parameter(golden.floats("projection/weight"), weight.dims());
         // One for all layers, whose gradients add up.
-        let one = Linear { weight, bias };
+        let one = Linear { weight, bias, site: None };
         projections = vec![one; network.blocks.len()];
     }
     let targets = Targets {

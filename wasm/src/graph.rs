@@ -12,6 +12,7 @@
 //! | `Q4Embed` | ids, words uint8 `[V, H/2]`, scales `[V, G]`, positions int8, scales `[P]`, gamma, beta | `epsilon` | `[R, H]` |
 //! | `Linear` + activation | x `[R, K]`, weight `[K, N]`, bias `[N]` | | `[R, N]` |
 //! | `QLinear` + activation | x `[R, K]`, weight int8 `[K, N]`, scale `[N]`, bias `[N]` | | `[R, N]` |
+//! | `Q4Linear` + activation | x `[R, K]`, codes uint8 `[K/2, N]`, multipliers uint8 `[B, N]`, scale `[N]`, bias `[N]` | | `[R, N]` |
 //! | `SelfAttention` | queries, keys and values side by side `[R, 3H]`, mask | `heads` | `[R, H]` |
 //! | `AddNorm` | x `[R, H]`, residual `[R, H]`, gamma `[H]`, beta `[H]` | `epsilon` | `[R, H]` |
 //! | `MeanPool` | x `[R, H]`, mask | | `[sentences, H]` |
@@ -22,7 +23,14 @@
 //! each as `round(value / scale) + 8`; a scale is that of `H/G` columns, and `G` is even.
 //! `QLinear` quantizes each row x to integers `q = round(x · 127 / max|x|)`, ties to even, and gives
 //! `(q · W) · scale · (max|x| / 127) + bias`.
+//!
+//! `Q4Linear` is `QLinear` whose weights have 4 bits in the file: each int8 weight is a code of −7…7 times a
+//! multiplier of 1…15 that so many neighbouring inputs of an output share. A byte of the codes holds `code + 8`
+//! of input `k` in its low half and of input `k + K/2` in its high one; the multipliers of both are the
+//! halves of the byte in row `k / (K / 2B)`. They are multiplied as the stage is read, so that engines see
+//! the weights of a `QLinear`.
 
+mod halves;
 mod read;
 
 use bytes::Bytes;

@@ -2,11 +2,12 @@
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
-use edge_toolkit::checkpoint::Checkpoint;
+use edge_toolkit::checkpoint::{Bits, Checkpoint};
 use edge_toolkit::compress::ranges::Method;
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::export::onnx::{self, Arithmetic, Written};
-use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export, tensorrt};
+use edge_toolkit::export::{Precision, WeightBits, export, tensorrt};
+use edge_toolkit::model::Int8;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,18 +32,24 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["fp32", "fp16"])]
     int8: bool,
     /// Weights as 32-bit floats
-    #[arg(long, conflicts_with_all = ["fp16", "weight_bits", "embedding_bits"])]
+    #[arg(long, conflicts_with_all = ["fp16", "weight_bits", "embedding_bits", "linear_bits"])]
     fp32: bool,
     /// Weights and arithmetic in 16-bit floats; for --format onnx
-    #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits"])]
+    #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits", "linear_bits"])]
     fp16: bool,
-    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; 8 for tensorrt,
-    /// otherwise 7, unless given
-    #[arg(long, value_enum)]
-    weight_bits: Option<Bits>,
-    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy
-    #[arg(long, value_enum, default_value = "8")]
-    embedding_bits: WordBits,
+    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; unless given what
+    /// the checkpoint was made for, or 8 for tensorrt and otherwise 7
+    #[arg(long, value_parser = one_of::<7, 8>)]
+    weight_bits: Option<u8>,
+    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy; unless given what the
+    /// checkpoint was made for, or 8
+    #[arg(long, value_parser = one_of::<4, 8>)]
+    embedding_bits: Option<u8>,
+    /// Bits of the weights of all linear layers in model.edge: 4 halves them, at some accuracy; 8 is as
+    /// they are computed with. Unless given what the checkpoint was made for (`edge-distill sensitivity`
+    /// chooses layers that bear 4), or 8
+    #[arg(long, value_parser = one_of::<4, 8>)]
+    linear_bits: Option<u8>,
     /// For --format tensorrt: texts like those that the model will be asked about (.tsv, .csv, .jsonl,
     /// .parquet); the first 512 fix the ranges of its int8 activations
     #[arg(long, value_name = "FILE")]
@@ -66,20 +73,12 @@ enum Format {
     TensorRt,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Bits {
-    #[value(name = "7")]
-    Seven,
-    #[value(name = "8")]
-    Eight,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum WordBits {
-    #[value(name = "4")]
-    Four,
-    #[value(name = "8")]
-    Eight,
+/// One of two numbers of bits.
+fn one_of<const A: u8, const B: u8>(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(bits) if bits == A || bits == B => Ok(bits),
+        _ => Err(format!("{A} and {B} there are")),
+    }
 }
 
 fn main() -> ExitCode {
@@ -109,30 +108,25 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     .with_context(failed)
 }
 
-fn weight_bits(arguments: &Arguments, unless_given: WeightBits) -> WeightBits {
-    match arguments.weight_bits {
-        None => unless_given,
-        Some(Bits::Seven) => WeightBits::Seven,
-        Some(Bits::Eight) => WeightBits::Eight,
-    }
+/// What is asked for, or else what the checkpoint was made for.
+fn int8(arguments: &Arguments, checkpoint: &Checkpoint) -> anyhow::Result<Int8> {
+    let Arguments { weight_bits, embedding_bits, linear_bits, .. } = *arguments;
+    let bits = Bits { weights: weight_bits, embeddings: embedding_bits, linear: linear_bits };
+    checkpoint.config.int8_with(bits).map_err(anyhow::Error::msg)
 }
 
-fn precision(arguments: &Arguments) -> Precision {
-    let embeddings = match arguments.embedding_bits {
-        WordBits::Four => EmbeddingBits::Four,
-        WordBits::Eight => EmbeddingBits::Eight,
-    };
-    match arguments.fp32 {
+fn precision(arguments: &Arguments, checkpoint: &Checkpoint) -> anyhow::Result<Precision> {
+    Ok(match arguments.fp32 {
         true => Precision::Fp32,
-        false => Precision::Int8(weight_bits(arguments, WeightBits::Seven), embeddings),
-    }
+        false => Precision::Int8(int8(arguments, checkpoint)?),
+    })
 }
 
 fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow::Result<()> {
     if arguments.fp16 {
         bail!("--fp16 is for --format onnx; model.edge has --int8 or --fp32");
     }
-    let summary = export(checkpoint, precision(arguments), output, progress)?;
+    let summary = export(checkpoint, precision(arguments, checkpoint)?, output, progress)?;
     let manifest = &summary.manifest;
     println!(
         "{}: {} {}, {} layers of width {}, {} exits, labels {}, {:.1} MB",
@@ -151,7 +145,7 @@ fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow
 fn whole(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow::Result<()> {
     let arithmetic = match arguments.fp16 {
         true => Arithmetic::Fp16,
-        false => precision(arguments).into(),
+        false => precision(arguments, checkpoint)?.into(),
     };
     say(output, &onnx::export(checkpoint, arithmetic, output, progress)?);
     Ok(())
@@ -165,7 +159,7 @@ fn for_tensorrt(
     if arguments.fp16 || arguments.fp32 {
         bail!("--format tensorrt is int8; TensorRT reads the fp32 and fp16 files of --format onnx");
     }
-    if matches!(arguments.embedding_bits, WordBits::Four) {
+    if arguments.embedding_bits == Some(4) {
         bail!("--embedding-bits is for model.edge and onnx; TensorRT gets 32-bit embeddings");
     }
     let Some(file) = &arguments.calibrate else {
@@ -187,8 +181,11 @@ fn for_tensorrt(
     let scales = tensorrt::calibrate(checkpoint, &texts, arguments.method, |at, of| {
         progress("calibrating", at, of)
     })?;
-    let bits = weight_bits(arguments, WeightBits::Eight);
-    say(output, &tensorrt::export(checkpoint, bits, &scales, output, progress)?);
+    let mut int8 = int8(arguments, checkpoint)?;
+    if arguments.weight_bits.is_none() && checkpoint.config.quantize.is_none() {
+        int8.weights = WeightBits::Eight;
+    }
+    say(output, &tensorrt::export(checkpoint, int8, &scales, output, progress)?);
     println!("{}", tensorrt::trtexec(output, checkpoint.config.max_tokens));
     Ok(())
 }

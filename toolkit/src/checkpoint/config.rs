@@ -3,7 +3,7 @@
 use super::read_file;
 use crate::Error;
 use crate::export::{EmbeddingBits, Precision, WeightBits};
-use crate::model::Int8;
+use crate::model::{Int8, Sites};
 use edge_runtime::ExitPolicy;
 use edge_runtime::graph::Activation;
 use serde::{Deserialize, Serialize};
@@ -80,15 +80,47 @@ pub struct Quantize {
     pub weight_bits: u8,
     /// Bits of the word embeddings, as `edge-export --embedding-bits` takes them.
     pub embedding_bits: u8,
+    /// The linear layers whose weights have 4 bits in the file: `all`, or a list of names as
+    /// `layers.0.qkv`; `edge-distill sensitivity` chooses them.
+    #[serde(skip_serializing_if = "Sites::is_empty")]
+    pub four_bits: Sites,
 }
 
 impl Default for Quantize {
     fn default() -> Self {
-        Quantize { weight_bits: 7, embedding_bits: 8 }
+        Quantize { weight_bits: 7, embedding_bits: 8, four_bits: Sites::NONE }
     }
 }
 
+/// What is asked of an int8 export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bits {
+    /// See [`Quantize::weight_bits`].
+    pub weights: Option<u8>,
+    /// See [`Quantize::embedding_bits`].
+    pub embeddings: Option<u8>,
+    /// Of the weights of all linear layers in the file: 4, or 8 for as many as are computed with.
+    pub linear: Option<u8>,
+}
+
 impl Quantize {
+    /// With what is asked for in place of its own.
+    ///
+    /// # Errors
+    /// A message, if there are no such bits.
+    pub fn with(self, bits: Bits) -> Result<Self, String> {
+        Ok(Quantize {
+            weight_bits: bits.weights.unwrap_or(self.weight_bits),
+            embedding_bits: bits.embeddings.unwrap_or(self.embedding_bits),
+            four_bits: match bits.linear {
+                None => self.four_bits,
+                Some(4) => Sites::ALL,
+                Some(8) => Sites::NONE,
+                Some(other) => return Err(format!("linear_bits is {other}; 4 and 8 are taken")),
+            },
+        })
+    }
+
     /// As the network takes it.
     ///
     /// # Errors
@@ -101,6 +133,7 @@ impl Quantize {
                 .ok_or_else(|| bits("weight_bits", self.weight_bits, "7 and 8"))?,
             embeddings: EmbeddingBits::of(self.embedding_bits)
                 .ok_or_else(|| bits("embedding_bits", self.embedding_bits, "4 and 8"))?,
+            four_bits: self.four_bits,
         })
     }
 }
@@ -132,7 +165,7 @@ struct Raw {
 }
 
 impl Config {
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let raw: Raw = serde_json::from_slice(&read_file(path)?)
             .map_err(|e| Error::checkpoint(path, e.to_string()))?;
         Self::from_raw(raw).map_err(|problem| Error::checkpoint(path, problem))
@@ -219,12 +252,20 @@ impl Config {
         self.pruned.get(index).copied().unwrap_or(whole)
     }
 
-    /// The precision of its int8 export: what it was trained for, or the usual one.
+    /// The precision of its int8 export: what it was made for, or the usual one.
     pub fn int8(&self) -> Precision {
         match self.quantize.map(Quantize::int8) {
-            Some(Ok(int8)) => Precision::Int8(int8.weights, int8.embeddings),
+            Some(Ok(int8)) => Precision::Int8(int8),
             _ => Precision::INT8,
         }
+    }
+
+    /// The same where some of it is asked for.
+    ///
+    /// # Errors
+    /// A message, if there are no such bits.
+    pub fn int8_with(&self, bits: Bits) -> Result<Int8, String> {
+        self.quantize.unwrap_or_default().with(bits)?.int8()
     }
 
     /// The width of an attention head.

@@ -20,7 +20,8 @@ pub(super) struct Rewritten {
 }
 
 /// What is no part of the checkpoint itself, but says how the one before was measured.
-const OF_OLD_WEIGHTS: [&str; 4] = ["README.md", "curve.csv", "curve.svg", "model.edge"];
+const OF_OLD_WEIGHTS: [&str; 5] =
+    ["README.md", "curve.csv", "curve.svg", "model.edge", "sensitivity.jsonl"];
 
 impl Rewritten {
     /// Reads a checkpoint.
@@ -39,6 +40,18 @@ impl Rewritten {
         }
         let tensors = safetensors::load(opened.weights_path(), &Device::Cpu)?;
         Ok(Rewritten { tensors, config: json("config.json")?, exits })
+    }
+
+    /// The tensor of this name.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if there is none.
+    pub fn tensor(&mut self, opened: &Checkpoint, name: &str) -> Result<&mut Tensor, Error> {
+        self.tensors.get_mut(name).ok_or_else(|| Error::Tensor {
+            path: opened.weights_path(),
+            tensor: name.into(),
+            problem: "is missing".into(),
+        })
     }
 
     /// Writes it to `output`, with all other files of `folder` that hold for it too.

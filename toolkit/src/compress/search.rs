@@ -3,7 +3,7 @@
 //!
 //! What was tried is written down line by line, so that a search that was stopped goes on.
 
-use super::{Shape, layers, prune_by, structure, vocabulary};
+use super::{Shape, layers, prune_by, record, structure, vocabulary};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Config, Quantize, read_file};
 use crate::export::export;
@@ -11,7 +11,6 @@ use crate::report::measure::{Examples, outcomes};
 use edge_runtime::ExitPolicy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -56,7 +55,7 @@ pub struct Tried {
 impl Candidate {
     /// How its checkpoint is rounded.
     pub fn rounded(&self) -> Quantize {
-        Quantize { weight_bits: 7, embedding_bits: self.embedding_bits }
+        Quantize { embedding_bits: self.embedding_bits, ..Quantize::default() }
     }
 }
 
@@ -136,7 +135,7 @@ impl Search<'_> {
             )));
         }
         let candidates = candidates(&whole.config, exits);
-        let mut tried = read(record)?;
+        let mut tried: Vec<Tried> = record::read(record)?;
         // With another goal, others are to be measured.
         tried.retain(|t| self.goal.met_by(t.bytes, t.operations) == t.accuracy.is_some());
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
@@ -153,7 +152,7 @@ impl Search<'_> {
             self.make(candidate, &worth, &folder)?;
             let result = self.measure(candidate, &folder, operations(&whole.config))?;
             tried.push(result);
-            store(record, &tried)?;
+            record::store(record, &tried)?;
             observe(&result, tried.len(), candidates.len());
         }
         Ok(tried)
@@ -209,26 +208,6 @@ pub fn best(tried: &[Tried]) -> Option<&Tried> {
     })
 }
 
-fn read(record: &Path) -> Result<Vec<Tried>, Error> {
-    if !record.exists() {
-        return Ok(Vec::new());
-    }
-    let text = std::fs::read_to_string(record).map_err(|e| Error::io(record, e))?;
-    // A line that was cut off in the middle is the last one, and is tried again.
-    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
-}
-
-fn store(record: &Path, tried: &[Tried]) -> Result<(), Error> {
-    let io = |e| Error::io(record, e);
-    let lines: Vec<_> =
-        tried.iter().map(|t| serde_json::to_string(t).expect("plain JSON") + "\n").collect();
-    let folder = record.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    file.write_all(lines.concat().as_bytes()).map_err(io)?;
-    file.persist(record).map_err(|e| io(e.error))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,17 +231,5 @@ mod tests {
         assert!(goal.met_by(10, 0.5));
         assert!(!goal.met_by(11, 0.5) && !goal.met_by(10, 0.51));
         assert!(Goal::default().met_by(u64::MAX, 1.0));
-    }
-
-    #[test]
-    fn a_record_that_was_cut_off_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let record = folder.path().join("tried.jsonl");
-        store(&record, &[tried(1, None), tried(2, Some(0.5))]).unwrap();
-        let mut text = std::fs::read_to_string(&record).unwrap();
-        text.truncate(text.len() - 9);
-        std::fs::write(&record, text).unwrap();
-        assert_eq!(read(&record).unwrap(), [tried(1, None)]);
-        assert!(read(&folder.path().join("none")).unwrap().is_empty());
     }
 }

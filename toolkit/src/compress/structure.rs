@@ -163,11 +163,7 @@ pub fn prune(checkpoint: &Path, kept: &Kept, output: &Path) -> Result<(), Error>
         let prefix = weights::prefix(&opened);
         let mut select = |module: &str, part: &str, dim: usize, rows: &[u32]| {
             let name = format!("{prefix}{module}.{part}");
-            let tensor = new.tensors.get_mut(&name).ok_or_else(|| Error::Tensor {
-                path: opened.weights_path(),
-                tensor: name,
-                problem: "is missing".into(),
-            })?;
+            let tensor = new.tensor(&opened, &name)?;
             let rows = Tensor::new(rows, tensor.device())?;
             *tensor = tensor.index_select(&rows, dim)?;
             Ok::<_, Error>(())

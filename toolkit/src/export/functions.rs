@@ -39,14 +39,17 @@ fn function(name: &str, precision: Precision) -> FunctionProto {
             f.finish("the first row of each sentence")
         }
         _ => {
-            let (quantized, suffix) = match name.strip_prefix("QLinear") {
-                Some(suffix) => (true, suffix),
-                None => (false, name.strip_prefix("Linear").expect("a function of ours")),
-            };
+            let weights = [("Linear", None), ("QLinear", Some(false)), ("Q4Linear", Some(true))];
+            let (halves, suffix) = weights
+                .into_iter()
+                .find_map(|(prefix, halves)| Some((halves, name.strip_prefix(prefix)?)))
+                .expect("a function of ours");
             let activation = Activation::ALL.into_iter().find(|a| a.suffix() == suffix);
             let activation = activation.expect("an activation of ours");
-            match precision {
-                Precision::Int8(bits, _) if quantized => quantized_linear(name, activation, bits),
+            match (precision, halves) {
+                (Precision::Int8(int8), Some(halves)) => {
+                    quantized_linear(name, activation, int8.weights, halves)
+                }
                 _ => linear(name, activation),
             }
         }
@@ -67,8 +70,18 @@ fn linear(name: &str, activation: Activation) -> FunctionProto {
 ///
 /// The scales are multiplied one after the other: with their product, ONNX Runtime fuses a
 /// `MatMulIntegerToFloat` that takes one scale for all rows.
-fn quantized_linear(name: &str, activation: Activation, bits: WeightBits) -> FunctionProto {
-    let mut f = Body::new(name, &["x", "weight", "scale", "bias"]);
+fn quantized_linear(
+    name: &str,
+    activation: Activation,
+    bits: WeightBits,
+    halves: bool,
+) -> FunctionProto {
+    let inputs: &[&str] = match halves {
+        true => &["x", "codes", "multipliers", "scale", "bias"],
+        false => &["x", "weight", "scale", "bias"],
+    };
+    let mut f = Body::new(name, inputs);
+    let weight = if halves { f.multiplied_codes() } else { "weight".into() };
     let absolute = f.op("Abs", &["x"]);
     let last = f.ints(&[-1]);
     let largest = f.op("ReduceMax", &[&absolute, &last]);
@@ -83,9 +96,9 @@ fn quantized_linear(name: &str, activation: Activation, bits: WeightBits) -> Fun
     let bytes = f.cast(&shifted, UINT8);
     let zero = f.zero_point();
     let sums = match bits {
-        WeightBits::Seven => f.op("MatMulInteger", &[&bytes, "weight", &zero]),
+        WeightBits::Seven => f.op("MatMulInteger", &[&bytes, &weight, &zero]),
         WeightBits::Eight => {
-            let wide = f.cast("weight", INT32);
+            let wide = f.cast(&weight, INT32);
             let offset = f.op("Cast", &[&zero]);
             f.last_attribute(int("to", INT32));
             let shifted = f.op("Add", &[&wide, &offset]);
@@ -100,7 +113,13 @@ fn quantized_linear(name: &str, activation: Activation, bits: WeightBits) -> Fun
     let by_row = f.op("Mul", &[&by_column, &row_scale]);
     let sum = f.op("Add", &[&by_row, "bias"]);
     f.activation(activation, &sum);
-    f.finish("activation(x W + bias), with int8 weights and rows of x quantized to int8")
+    f.finish(match halves {
+        true => {
+            "activation(x W + bias), with weights that are int4 codes times int4 multipliers and rows of x \
+             quantized to int8"
+        }
+        false => "activation(x W + bias), with int8 weights and rows of x quantized to int8",
+    })
 }
 
 fn embed() -> FunctionProto {
@@ -134,13 +153,7 @@ fn embed_of_halves() -> FunctionProto {
         &["ids", "words", "word_scale", "positions", "position_scale", "gamma", "beta"],
     );
     let bytes = f.op("Gather", &["words", "ids"]);
-    let mask = f.byte(15);
-    let low = f.op("BitwiseAnd", &[&bytes, &mask]);
-    let four = f.byte(4);
-    let high = f.op("BitShift", &[&bytes, &four]);
-    f.last_attribute(string("direction", "RIGHT"));
-    let halves = f.op("Concat", &[&low, &high]);
-    f.last_attribute(int("axis", -1));
+    let halves = f.halves(&bytes, -1);
     let halves = f.cast(&halves, i64::from(data_type::FLOAT));
     let eight = f.float(8.0);
     let halves = f.op("Sub", &[&halves, &eight]);
@@ -335,6 +348,48 @@ impl Body {
             }),
             ..Default::default()
         })
+    }
+
+    /// The low halves of bytes, and after them the high ones.
+    fn halves(&mut self, bytes: &str, axis: i64) -> String {
+        let mask = self.byte(15);
+        let low = self.op("BitwiseAnd", &[bytes, &mask]);
+        let four = self.byte(4);
+        let high = self.op("BitShift", &[bytes, &four]);
+        self.last_attribute(string("direction", "RIGHT"));
+        let halves = self.op("Concat", &[&low, &high]);
+        self.last_attribute(int("axis", axis));
+        halves
+    }
+
+    /// The int8 weight, `[inputs, outputs]`, of `codes` and `multipliers`.
+    fn multiplied_codes(&mut self) -> String {
+        let codes = self.halves("codes", 0);
+        let codes = self.cast(&codes, INT32);
+        let eight = self.int(8);
+        let eight = self.cast(&eight, INT32);
+        let codes = self.op("Sub", &[&codes, &eight]);
+        let multipliers = self.halves("multipliers", 0);
+        let multipliers = self.cast(&multipliers, INT32);
+        // [multipliers, inputs of one, outputs]
+        let one = self.ints(&[1]);
+        let multipliers = self.op("Unsqueeze", &[&multipliers, &one]);
+        let groups = self.op("Shape", &[&multipliers]);
+        self.last_attribute(int("end", 1));
+        let outputs = self.op("Shape", &["codes"]);
+        self.last_attribute(int("start", 1));
+        let rest = self.ints(&[-1]);
+        let mut side_by_side = |parts: &[&str]| {
+            let shape = self.op("Concat", parts);
+            self.last_attribute(int("axis", 0));
+            shape
+        };
+        let split = side_by_side(&[&groups, &rest, &outputs]);
+        let whole = side_by_side(&[&rest, &outputs]);
+        let codes = self.op("Reshape", &[&codes, &split]);
+        let products = self.op("Mul", &[&codes, &multipliers]);
+        let weight = self.op("Reshape", &[&products, &whole]);
+        self.cast(&weight, i64::from(data_type::INT8))
     }
 
     /// As many rows of a table as `ids` has columns.

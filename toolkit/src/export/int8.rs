@@ -1,5 +1,8 @@
 //! Symmetric int8 quantization of weights.
 
+use super::int4;
+use crate::model::Grid;
+
 /// Bytes and their scales: `value ≈ byte · scale`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Quantized {
@@ -59,11 +62,34 @@ pub(crate) fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantiz
     Quantized { values, scales }
 }
 
+/// The weights of a linear layer, `[inputs, outputs]`, as the runtime multiplies them: those of 4 bits are
+/// signed bytes like the others.
+pub(crate) fn of_linear(values: &[f32], outputs: usize, grid: Grid) -> Quantized {
+    match grid {
+        Grid::Integers(bits) => per_column(values, outputs, bits.largest()),
+        Grid::Products(bits) => int4::halves(values, outputs, bits).expanded,
+    }
+}
+
 /// The scale of numbers up to `maximum`. Those that are all zero, or too small to divide by, are stored as
 /// zeros.
 pub(crate) fn scale(maximum: f32, largest: i8) -> f32 {
     let scale = maximum / f32::from(largest);
     if scale > f32::MIN_POSITIVE { scale } else { 1.0 }
+}
+
+/// The nearest integer of |x| < 2²², ties to even: adding 1.5 · 2²³ leaves no bits for a fraction. It needs no
+/// instruction that a processor may lack.
+#[inline(always)]
+pub(crate) fn nearest(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0;
+    (x + ROUND) - ROUND
+}
+
+/// The largest absolute value; as integers these are in order too, which the compiler vectorizes.
+#[inline(always)]
+pub(crate) fn largest(row: &[f32]) -> f32 {
+    f32::from_bits(row.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0))
 }
 
 fn round(value: f32, scale: f32) -> u8 {

@@ -33,9 +33,10 @@
 use super::files::Beside;
 use super::graph::Float;
 use super::whole::{Products, Whole, whole};
-use super::{EmbeddingBits, Precision, WeightBits, embeddings_fit};
+use super::{Precision, fits};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
+use crate::model::Int8;
 use edge_runtime::bundle::sha256_hex;
 use prost::Message;
 use serde_json::{Value, json};
@@ -49,15 +50,16 @@ pub enum Arithmetic {
     /// 16-bit floats, weights and activations; layer norms sum up in 32 bits, and exits are computed in
     /// 32 bits.
     Fp16,
-    /// Signed bytes, as in [`Precision::Int8`].
-    Int8(WeightBits, EmbeddingBits),
+    /// Signed bytes, as in [`Precision::Int8`]; weights of 4 bits are written as the signed bytes that they
+    /// stand for.
+    Int8(Int8),
 }
 
 impl From<Precision> for Arithmetic {
     fn from(precision: Precision) -> Self {
         match precision {
             Precision::Fp32 => Arithmetic::Fp32,
-            Precision::Int8(weights, embeddings) => Arithmetic::Int8(weights, embeddings),
+            Precision::Int8(int8) => Arithmetic::Int8(int8),
         }
     }
 }
@@ -89,9 +91,9 @@ pub fn export(
     let (products, name) = match arithmetic {
         Arithmetic::Fp32 => (Products::Floats(Float::F32), "fp32"),
         Arithmetic::Fp16 => (Products::Floats(Float::F16), "fp16"),
-        Arithmetic::Int8(weights, embeddings) => {
-            embeddings_fit(checkpoint, embeddings)?;
-            (Products::Dynamic(weights, embeddings), "int8")
+        Arithmetic::Int8(int8) => {
+            fits(checkpoint, int8)?;
+            (Products::Dynamic(int8), "int8")
         }
     };
     write(checkpoint, products, name, target, progress)

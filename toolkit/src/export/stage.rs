@@ -1,9 +1,10 @@
 //! Stage graphs: a few calls of our functions, with their weights.
 
 use super::functions::{self, OPSET, float, int};
-use super::{EMBEDDING_GROUP, EmbeddingBits, Precision, int8};
+use super::{EMBEDDING_GROUP, EmbeddingBits, Precision, int4, int8};
 use crate::checkpoint::{Config, Pooling};
 use crate::model::weights::{Embeddings, Head, Layer, Linear};
+use crate::model::{Grid, Site};
 use edge_runtime::graph::{
     ATTENTION_MASK, Activation, DOMAIN, DOMAIN_VERSION, HIDDEN, INPUT_IDS, LOGITS, NEXT_HIDDEN,
     Norm,
@@ -28,7 +29,7 @@ pub(super) fn embeddings(
     let mut inputs = vec![INPUT_IDS.to_string()];
     let bits = match precision {
         Precision::Fp32 => None,
-        Precision::Int8(_, bits) => Some(bits),
+        Precision::Int8(int8) => Some(int8.embeddings),
     };
     let tables = [
         ("words", weights.words, bits),
@@ -80,18 +81,21 @@ pub(super) fn layer(
     let last = index == config.layers;
     let mask = ATTENTION_MASK.to_string();
 
-    let qkv = stage.linear("attention.qkv", &weights.qkv, HIDDEN, Activation::Identity);
+    let qkv = (Site::Qkv(index - 1), &weights.qkv);
+    let qkv = stage.linear("attention.qkv", qkv, HIDDEN, Activation::Identity);
     let heads = int("heads", weights.heads as i64);
     let context =
         stage.call("SelfAttention", "attention", vec![qkv, mask], vec![heads], "attention.context");
-    let attended =
-        stage.linear("attention.output", &weights.attention_output, &context, Activation::Identity);
+    let output = (Site::AttentionOutput(index - 1), &weights.attention_output);
+    let attended = stage.linear("attention.output", output, &context, Activation::Identity);
     let mut inputs = vec![attended, HIDDEN.into()];
     let epsilon = stage.norm("attention.norm", &weights.attention_norm, &mut inputs);
     let middle = stage.call("AddNorm", "attention.norm", inputs, vec![epsilon], "attention.normed");
 
-    let wide = stage.linear("intermediate", &weights.intermediate, &middle, config.activation);
-    let narrow = stage.linear("output", &weights.output, &wide, Activation::Identity);
+    let intermediate = (Site::Intermediate(index - 1), &weights.intermediate);
+    let wide = stage.linear("intermediate", intermediate, &middle, config.activation);
+    let output = (Site::Output(index - 1), &weights.output);
+    let narrow = stage.linear("output", output, &wide, Activation::Identity);
     let mut inputs = vec![narrow, middle];
     let epsilon = stage.norm("output.norm", &weights.output_norm, &mut inputs);
     let hidden = stage.call("AddNorm", "output.norm", inputs, vec![epsilon], NEXT_HIDDEN);
@@ -161,7 +165,13 @@ impl Stage {
         output.into()
     }
 
-    fn linear(&mut self, name: &str, l: &Linear, input: &str, activation: Activation) -> String {
+    fn linear(
+        &mut self,
+        name: &str,
+        l: (Site, &Linear),
+        input: &str,
+        activation: Activation,
+    ) -> String {
         self.linear_as(self.precision, name, l, (input, &format!("{name}.result")), activation)
     }
 
@@ -169,7 +179,7 @@ impl Stage {
         &mut self,
         precision: Precision,
         name: &str,
-        l: &Linear,
+        (site, l): (Site, &Linear),
         (input, output): (&str, &str),
         activation: Activation,
     ) -> String {
@@ -182,12 +192,26 @@ impl Stage {
                 inputs.push(self.floats(&weight, &shape, &l.weight));
                 "Linear"
             }
-            Precision::Int8(bits, _) => {
-                let q = int8::per_column(&l.weight, outputs, bits.largest());
-                inputs.push(self.bytes(&weight, &shape, q.values));
-                inputs.push(self.floats(&format!("{name}.scale"), &[outputs], &q.scales));
-                "QLinear"
-            }
+            Precision::Int8(int8) => match int8.linear(Some(site)) {
+                Grid::Integers(bits) => {
+                    let q = int8::per_column(&l.weight, outputs, bits.largest());
+                    inputs.push(self.bytes(&weight, &shape, q.values));
+                    inputs.push(self.floats(&format!("{name}.scale"), &[outputs], &q.scales));
+                    "QLinear"
+                }
+                Grid::Products(bits) => {
+                    let q = int4::halves(&l.weight, outputs, bits);
+                    let bytes = [("codes", q.codes), ("multipliers", q.multipliers)];
+                    for (part, values) in bytes {
+                        let (part, shape) =
+                            (format!("{name}.{part}"), [values.len() / outputs, outputs]);
+                        inputs.push(self.weight(&part, data_type::UINT8, &shape, values));
+                    }
+                    let scales = &q.expanded.scales;
+                    inputs.push(self.floats(&format!("{name}.scale"), &[outputs], scales));
+                    "Q4Linear"
+                }
+            },
         };
         inputs.push(self.floats(&format!("{name}.bias"), &[outputs], &l.bias));
         self.call(&format!("{kind}{}", activation.suffix()), name, inputs, vec![], output)
@@ -201,10 +225,12 @@ impl Stage {
             Pooling::Cls => ("FirstPool", vec![hidden.into()]),
         };
         let pooled = self.call(op, "exit.pool", inputs, vec![], "exit.pooled");
-        let dense = self.linear("exit.dense", &head.dense, &pooled, head.activation);
+        let dense = (Site::Dense(head.exit), &head.dense);
+        let dense = self.linear("exit.dense", dense, &pooled, head.activation);
         let ends = (dense.as_str(), LOGITS);
         let name = "exit.classifier";
-        self.linear_as(Precision::Fp32, name, &head.classifier, ends, Activation::Identity);
+        let classifier = (Site::Classifier(head.exit), &head.classifier);
+        self.linear_as(Precision::Fp32, name, classifier, ends, Activation::Identity);
         self.exit = true;
     }
 
@@ -260,4 +286,83 @@ pub(super) fn value(
     let shape = Some(TensorShapeProto { dim });
     let tensor_type = Some(TensorTypeProto { elem_type, shape });
     ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::WeightBits;
+    use crate::model::{Int8, Sites};
+    use crate::rng::Rng;
+    use edge_runtime::graph::{Elements, Op, StageGraph};
+
+    /// What a stage is read as is what was rounded, whatever its widths.
+    #[test]
+    fn layers_of_4_bits_are_read_as_the_int8_weights_that_they_stand_for() {
+        let mut rng = Rng::new(&[17]);
+        let shapes = [
+            (4, 2, 6, WeightBits::Seven),
+            (64, 4, 200, WeightBits::Eight),
+            (38, 1, 2, WeightBits::Seven),
+        ];
+        for (hidden, heads, intermediate, bits) in shapes {
+            let config = format!(
+                r#"{{"model_type": "distilbert", "dim": {hidden}, "n_layers": 1, "n_heads": {heads},
+                "hidden_dim": {intermediate}, "vocab_size": 9, "max_position_embeddings": 8}}"#
+            );
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("config.json"), config).unwrap();
+            let config = Config::read(&folder.path().join("config.json")).unwrap();
+            let (gamma, beta) = (vec![1.0; hidden], vec![0.0; hidden]);
+            let norm = || Norm { gamma: gamma.clone(), beta: beta.clone(), epsilon: 1e-12 };
+            let mut floats = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<f32>>();
+            let mut linear = |inputs: usize, outputs: usize| Linear {
+                weight: floats(inputs * outputs),
+                bias: vec![0.5; outputs],
+            };
+            let layer = Layer {
+                qkv: linear(hidden, 3 * hidden),
+                heads,
+                attention_output: linear(hidden, hidden),
+                attention_norm: norm(),
+                intermediate: linear(hidden, intermediate),
+                output: linear(intermediate, hidden),
+                output_norm: norm(),
+            };
+            let head = Head {
+                exit: 0,
+                pooling: Pooling::Mean,
+                dense: linear(hidden, hidden),
+                activation: Activation::Tanh,
+                classifier: linear(hidden, 2),
+            };
+            let mut expected = Vec::new();
+            for l in [
+                &layer.qkv,
+                &layer.attention_output,
+                &layer.intermediate,
+                &layer.output,
+                &head.dense,
+            ] {
+                expected.push(int4::halves(&l.weight, l.bias.len(), bits).expanded);
+            }
+            let int8 = Int8 { four_bits: Sites::ALL, ..Int8::new(bits, EmbeddingBits::Eight) };
+            let file = super::layer(layer, Some(head), 1, &config, Precision::Int8(int8));
+            let stage = StageGraph::decode("stage-1", file.into()).unwrap();
+            let mut read = stage.calls.iter().filter_map(|call| match &call.op {
+                Op::Linear { weight, .. } => Some(weight),
+                _ => None,
+            });
+            for expected in expected {
+                let weight = read.next().unwrap();
+                let Elements::I8 { values, scales } = &weight.elements else {
+                    panic!("{weight:?}")
+                };
+                assert_eq!((&values[..], scales), (&expected.values[..], &expected.scales));
+                assert_eq!(weight.rows * weight.columns, values.len());
+            }
+            let classifier = read.next().unwrap();
+            assert!(matches!(classifier.elements, Elements::F32(_)) && read.next().is_none());
+        }
+    }
 }

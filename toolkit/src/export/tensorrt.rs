@@ -7,13 +7,13 @@
 //! embeddings, norms, attention and exits, is in 32-bit floats; TensorRT 11 and TensorRT-RTX compute in the
 //! types that the file says, TensorRT 10 does with `--stronglyTyped`.
 
-use super::WeightBits;
+use super::fits;
 use super::onnx::{Written, write};
 use super::whole::Products;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::compress::ranges::{Method, Ranges, observe};
-use crate::model::{Mode, Site};
+use crate::model::{Int8, Mode, Site};
 use crate::train::{load, tokenizer};
 use candle_core::Device;
 use std::collections::BTreeMap;
@@ -63,17 +63,19 @@ pub fn calibrate<S: AsRef<str>>(
     Ok(Scales::of(&ranges, method))
 }
 
-/// Exports a checkpoint as [`onnx::export`](super::onnx::export) does, for TensorRT.
+/// Exports a checkpoint as [`onnx::export`](super::onnx::export) does, for TensorRT. Embeddings are floats
+/// whatever `int8` says of them.
 ///
 /// # Errors
 /// Those of [`onnx::export`](super::onnx::export); [`Error::Unfit`] if the scales are of another network.
 pub fn export(
     checkpoint: &Checkpoint,
-    weights: WeightBits,
+    int8: Int8,
     scales: &Scales,
     target: &Path,
     progress: impl FnMut(&str, usize, usize),
 ) -> Result<Written, Error> {
+    fits(checkpoint, int8)?;
     let layers = checkpoint.config.layers;
     if !(0..layers).all(|layer| scales.0.contains_key(&Site::Qkv(layer)))
         || scales.0.contains_key(&Site::Qkv(layers))
@@ -81,7 +83,7 @@ pub fn export(
         return Err(Error::Unfit(format!("the scales are of a network without {layers} layers")));
     }
     let scale = |site: Site| scales.0[&site];
-    write(checkpoint, Products::Static(weights, &scale), "int8-qdq", target, progress)
+    write(checkpoint, Products::Static(int8, &scale), "int8-qdq", target, progress)
 }
 
 /// The command that builds an engine of such a file, for batches of 1 to 32 texts (at best 8) of 1 to

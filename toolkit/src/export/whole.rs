@@ -6,11 +6,11 @@
 
 use super::functions::{float, int, string};
 use super::graph::{Float, Graph};
-use super::{EMBEDDING_GROUP, EmbeddingBits, WeightBits, int8};
+use super::{EMBEDDING_GROUP, EmbeddingBits, int8};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Config, Pooling};
-use crate::model::Site;
 use crate::model::weights::{self, Embeddings, Head, Layer, Linear};
+use crate::model::{Grid, Int8, Site};
 use edge_runtime::graph::{ATTENTION_MASK, INPUT_IDS, LOGITS, Norm};
 use edge_runtime::onnx::data_type;
 
@@ -20,9 +20,9 @@ pub(super) enum Products<'a> {
     Floats(Float),
     /// In int8, with the range of the activations measured as the model runs. Embeddings are int8 too, or
     /// narrower.
-    Dynamic(WeightBits, EmbeddingBits),
-    /// In int8, with a scale for the input of every linear layer.
-    Static(WeightBits, &'a dyn Fn(Site) -> f32),
+    Dynamic(Int8),
+    /// In int8, with a scale for the input of every linear layer. Embeddings are floats.
+    Static(Int8, &'a dyn Fn(Site) -> f32),
 }
 
 /// A whole-model file.
@@ -92,8 +92,8 @@ impl Writer<'_> {
         let (vocabulary, places) = (e.words.len() / width, e.positions.len() / width);
         g.at("embeddings");
         let (words, positions) = match self.products {
-            Products::Dynamic(_, bits) => {
-                let words = match bits {
+            Products::Dynamic(int8) => {
+                let words = match int8.embeddings {
                     EmbeddingBits::Eight => words_of_bytes(g, &e.words, [vocabulary, width]),
                     EmbeddingBits::Four => words_of_halves(g, &e.words, [vocabulary, width]),
                 };
@@ -165,9 +165,12 @@ impl Writer<'_> {
     fn linear(&mut self, name: &str, l: &Linear, site: Site, x: &str) -> String {
         let product = match self.products {
             Products::Floats(_) => return float_linear(&mut self.g, name, l, x),
-            Products::Dynamic(bits, _) => dynamic_product(&mut self.g, name, l, bits, x),
-            Products::Static(bits, scale) => {
-                static_product(&mut self.g, name, l, bits, scale(site), x)
+            Products::Dynamic(int8) => {
+                dynamic_product(&mut self.g, name, l, int8.linear(Some(site)), x)
+            }
+            Products::Static(int8, scale) => {
+                let grid = int8.linear(Some(site));
+                static_product(&mut self.g, name, l, grid, scale(site), x)
             }
         };
         let bias = self.g.floats(&format!("{name}.bias"), &[l.bias.len()], &l.bias);
@@ -216,9 +219,9 @@ fn float_linear(g: &mut Graph, name: &str, l: &Linear, x: &str) -> String {
 }
 
 /// x W in the form that ONNX Runtime runs as one `DynamicQuantizeMatMul`: one range for all of x.
-fn dynamic_product(g: &mut Graph, name: &str, l: &Linear, bits: WeightBits, x: &str) -> String {
+fn dynamic_product(g: &mut Graph, name: &str, l: &Linear, grid: Grid, x: &str) -> String {
     let outputs = l.bias.len();
-    let q = int8::per_column(&l.weight, outputs, bits.largest());
+    let q = int8::of_linear(&l.weight, outputs, grid);
     let weight = g.bytes(&format!("{name}.weight"), data_type::INT8, &shape(l), q.values);
     let weight_scale = g.floats(&format!("{name}.scale"), &[outputs], &q.scales);
     let [x, x_scale, x_zero] = g.op_many("DynamicQuantizeLinear", &[x], vec![]);
@@ -234,7 +237,7 @@ fn static_product(
     g: &mut Graph,
     name: &str,
     l: &Linear,
-    bits: WeightBits,
+    grid: Grid,
     scale: f32,
     x: &str,
 ) -> String {
@@ -243,7 +246,7 @@ fn static_product(
     let zero = g.byte(data_type::INT8, 0);
     let x = g.op("QuantizeLinear", &[x, &x_scale, &zero]);
     let x = g.op("DequantizeLinear", &[&x, &x_scale, &zero]);
-    let q = int8::per_column(&l.weight, outputs, bits.largest());
+    let q = int8::of_linear(&l.weight, outputs, grid);
     let weight = g.bytes(&format!("{name}.weight"), data_type::INT8, &shape(l), q.values);
     let scale = g.floats(&format!("{name}.scale"), &[outputs], &q.scales);
     let zeros = g.bytes(&format!("{name}.zero"), data_type::INT8, &[outputs], vec![0; outputs]);

@@ -5,7 +5,7 @@ use super::kernels::matmul::{Matrix, add_product, linear, product};
 use super::kernels::{add, attention, column_sums, gelu, norm};
 use super::parameter::{Parameter, Values};
 use super::quantized::{self, Rows, Seen, rows_seen};
-use super::{Batch, Mode, composed};
+use super::{Batch, Mode, Site, composed};
 use candle_core::{DType, Result, Tensor};
 use edge_runtime::graph::{self, Activation};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ pub struct Linear {
     pub weight: Arc<Parameter>,
     /// `[outputs]`.
     pub bias: Arc<Parameter>,
+    /// Which of the network's it is; `None` for one outside of it. Queries, keys and values are one.
+    pub site: Option<Site>,
 }
 
 /// A layer norm's parameters.
@@ -93,7 +95,9 @@ impl Linear {
         let weight = self.weight.read()?;
         Ok(match mode.quantized {
             None => Seen::Stored(weight),
-            Some(int8) => Seen::Rounded(Rows::of_weights(&weight, inputs, int8.weights).values()),
+            Some(int8) => {
+                Seen::Rounded(Rows::of_weights(&weight, inputs, int8.linear(self.site)).values())
+            }
         })
     }
 
@@ -108,7 +112,7 @@ impl Linear {
         let (weight, bias) = (self.weight.read()?, self.bias.read()?);
         Ok(match mode.quantized {
             None => linear(x, &weight, &bias),
-            Some(int8) => quantized::linear(x, &weight, &bias, int8.weights),
+            Some(int8) => quantized::linear(x, &weight, &bias, int8.linear(self.site)),
         })
     }
 }

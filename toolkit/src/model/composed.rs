@@ -3,16 +3,22 @@
 //! held to these.
 
 use super::block::{Block, Linear, Norm};
+use super::parameter::Values;
+use super::quantized::{Grid, Rows};
 use super::{Batch, Mode};
 use crate::export::{EMBEDDING_GROUP, EmbeddingBits, int8};
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 use edge_runtime::graph::Activation;
 
 /// `x · weightᵀ + bias`.
 pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
     let weight = &linear.weight.seen()?;
     if let Some(int8) = mode.quantized {
-        let (x, weight) = (rounded(x, 127)?, rounded(weight, int8.weights.largest())?);
+        let weight = match int8.linear(linear.site) {
+            Grid::Integers(bits) => rounded(weight, bits.largest())?,
+            grid => products(weight, grid)?,
+        };
+        let x = rounded(x, 127)?;
         return x.matmul(&weight.t()?)?.broadcast_add(linear.bias.var().as_tensor());
     }
     let product = if mode.precision == DType::F32 {
@@ -32,6 +38,16 @@ pub fn rounded(x: &Tensor, most: i8) -> Result<Tensor> {
     let scale = (largest / most)?;
     let rounded = values.broadcast_div(&scale)?.round()?.broadcast_mul(&scale)?;
     x + (rounded - values)?
+}
+
+/// `weight` with its rows rounded as on the CPU, where they are searched for; the backward pass takes that for
+/// the identity.
+fn products(weight: &Tensor, grid: Grid) -> Result<Tensor> {
+    let values = weight.detach();
+    let stored = values.to_device(&Device::Cpu)?.contiguous()?;
+    let rounded = Rows::of_weights(&Values::of(&stored)?, weight.dim(1)?, grid).values();
+    let rounded = Tensor::from_vec(rounded, weight.shape(), weight.device())?;
+    weight + (rounded - values)?
 }
 
 /// Word embeddings, `[rows, hidden]`, rounded to so many bits.

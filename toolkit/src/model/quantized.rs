@@ -6,11 +6,12 @@
 //! Integers are kept as floats. Their products are sums of integers, exact in any order as long as they
 //! stay below 2²⁴, and so are the very integers that the runtime has.
 
-use super::Mode;
 use super::kernels::BLOCK;
 use super::kernels::matmul::{Matrix, product};
 use super::parameter::Values;
-use crate::export::{EMBEDDING_GROUP, EmbeddingBits, WeightBits, int8};
+use super::{Mode, Site, Sites};
+use crate::export::int8::{self, largest, nearest};
+use crate::export::{EMBEDDING_GROUP, EmbeddingBits, WeightBits, int4};
 use edge_runtime::graph;
 use edge_runtime::kernels::attention::{Scratch, self_attention};
 use edge_runtime::kernels::isa::Isa;
@@ -27,6 +28,32 @@ pub struct Int8 {
     pub weights: WeightBits,
     /// The word embeddings.
     pub embeddings: EmbeddingBits,
+    /// The linear layers whose weights are products of a code of 4 bits and a multiplier.
+    pub four_bits: Sites,
+}
+
+impl Int8 {
+    /// With no weights of 4 bits in the linear layers.
+    pub const fn new(weights: WeightBits, embeddings: EmbeddingBits) -> Self {
+        Int8 { weights, embeddings, four_bits: Sites::NONE }
+    }
+
+    /// How the weights of a linear layer are rounded.
+    pub(crate) fn linear(&self, site: Option<Site>) -> Grid {
+        match site.is_some_and(|site| self.four_bits.contains(site)) {
+            true => Grid::Products(self.weights),
+            false => Grid::Integers(self.weights),
+        }
+    }
+}
+
+/// What the weights of an output may be, but for their scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grid {
+    /// Integers of so many bits.
+    Integers(WeightBits),
+    /// Those of them that are products of a code and a multiplier.
+    Products(WeightBits),
 }
 
 /// Rows of integers with a scale each: `value ≈ integer · scale`.
@@ -43,8 +70,17 @@ impl Rows {
     }
 
     /// Weights, `[outputs, inputs]`, as the exporter rounds them.
-    pub fn of_weights(weight: &[f32], inputs: usize, bits: WeightBits) -> Self {
-        Self::of(weight, inputs, |row, integers| weight_row(row, integers, bits.largest()))
+    ///
+    /// # Panics
+    /// If products are asked for of an odd number of inputs.
+    pub fn of_weights(weight: &[f32], inputs: usize, grid: Grid) -> Self {
+        Self::of(weight, inputs, |row, integers| match grid {
+            Grid::Integers(bits) => weight_row(row, integers, bits.largest()),
+            Grid::Products(bits) => {
+                let mut multipliers = vec![0; inputs / int4::group(inputs)];
+                int4::round_row(row, bits, integers, &mut multipliers)
+            }
+        })
     }
 
     fn of(x: &[f32], width: usize, round: impl Fn(&[f32], &mut [f32]) -> f32 + Sync) -> Self {
@@ -92,7 +128,7 @@ pub(super) fn rows_seen<'a>(x: &'a [f32], inputs: usize, mode: &Mode) -> Cow<'a,
 fn activation_row(row: &[f32], integers: &mut [f32]) -> f32 {
     let largest = largest(row);
     let inverse = 127.0 / largest.max(1e-30);
-    integers.iter_mut().zip(row).for_each(|(q, x)| *q = round(x * inverse));
+    integers.iter_mut().zip(row).for_each(|(q, x)| *q = nearest(x * inverse));
     largest * (1.0 / 127.0)
 }
 
@@ -100,30 +136,16 @@ fn activation_row(row: &[f32], integers: &mut [f32]) -> f32 {
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn weight_row(row: &[f32], integers: &mut [f32], most: i8) -> f32 {
     let scale = int8::scale(largest(row), most);
-    integers.iter_mut().zip(row).for_each(|(q, w)| *q = round(w / scale));
+    integers.iter_mut().zip(row).for_each(|(q, w)| *q = nearest(w / scale));
     scale
-}
-
-/// Rounds |x| < 2²² to an integer, ties to even: adding 1.5 · 2²³ leaves no bits for a fraction. It needs no
-/// instruction that a processor may lack.
-#[inline(always)]
-fn round(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0;
-    (x + ROUND) - ROUND
-}
-
-/// The largest absolute value; as integers these are in order too, which the compiler vectorizes.
-#[inline(always)]
-fn largest(row: &[f32]) -> f32 {
-    f32::from_bits(row.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0))
 }
 
 /// `x · weightᵀ + bias` with the rounded rows of both: `x` is `[rows, inputs]`, `weight`
 /// `[outputs, inputs]`. Steps are those of the runtime, one after the other, and so are the results.
-pub(super) fn linear(x: &[f32], weight: &[f32], bias: &[f32], bits: WeightBits) -> Vec<f32> {
+pub(super) fn linear(x: &[f32], weight: &[f32], bias: &[f32], grid: Grid) -> Vec<f32> {
     let inputs = weight.len() / bias.len();
     let x = Rows::of_activations(x, inputs);
-    let weight = Rows::of_weights(weight, inputs, bits);
+    let weight = Rows::of_weights(weight, inputs, grid);
     let mut out =
         product(Matrix::new(&x.integers, inputs), Matrix::new(&weight.integers, inputs).t());
     out.par_chunks_exact_mut(bias.len()).zip(&x.scales).for_each(|(out, scale)| {
@@ -192,7 +214,7 @@ pub(super) fn byte_row(row: &mut [f32]) {
 
 fn rounded(row: &mut [f32], most: i8) {
     let scale = int8::scale(largest(row), most);
-    row.iter_mut().for_each(|v| *v = round(*v / scale) * scale);
+    row.iter_mut().for_each(|v| *v = nearest(*v / scale) * scale);
 }
 
 #[cfg(test)]
@@ -215,13 +237,21 @@ mod tests {
                     row.iter().enumerate().for_each(|(i, w)| columns[i * outputs + o] = *w);
                 }
                 let q = int8::per_column(&columns, outputs, bits.largest());
-                let (values, scales) = (&q.values, &q.scales);
-                let isa = Isa::detect();
-                let packed = PackedWeights::for_isa(isa, inputs, outputs, values, scales, &bias);
-                let mut out = vec![0.0; rows * outputs];
-                let scratch = &mut Scratch::default();
-                qlinear(&x, &packed, Activation::Identity, scratch, &mut out);
-                assert_eq!(linear(&x, &weight, &bias, bits), out, "{rows} {inputs} {outputs}");
+                let mut grids = vec![(Grid::Integers(bits), q)];
+                if inputs % 2 == 0 {
+                    let halves = int4::halves(&columns, outputs, bits);
+                    grids.push((Grid::Products(bits), halves.expanded));
+                }
+                for (grid, q) in grids {
+                    let (values, scales) = (&q.values, &q.scales);
+                    let isa = Isa::detect();
+                    let packed =
+                        PackedWeights::for_isa(isa, inputs, outputs, values, scales, &bias);
+                    let mut out = vec![0.0; rows * outputs];
+                    let scratch = &mut Scratch::default();
+                    qlinear(&x, &packed, Activation::Identity, scratch, &mut out);
+                    assert_eq!(linear(&x, &weight, &bias, grid), out, "{rows} {inputs} {outputs}");
+                }
             }
         }
     }

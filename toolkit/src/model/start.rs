@@ -3,7 +3,7 @@
 use super::block::{Block, Linear, Norm};
 use super::network::{Embeddings, Head, Network};
 use super::parameter::Parameter;
-use super::{names, weights};
+use super::{Site, names, weights};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Config, ModelType, Pooling, Widths};
 use crate::rng::Rng;
@@ -133,6 +133,7 @@ impl Maker<'_> {
         name: String,
         stored: &str,
         [outputs, inputs]: [usize; 2],
+        site: Site,
     ) -> Result<Linear, Error> {
         let weight = format!("{name}.weight");
         let (values, bias) = if self.copied {
@@ -144,6 +145,7 @@ impl Maker<'_> {
         Ok(Linear {
             weight: self.parameter(weight, values, &[outputs, inputs])?,
             bias: self.parameter(format!("{name}.bias"), bias, &[outputs])?,
+            site: Some(site),
         })
     }
 
@@ -210,7 +212,9 @@ impl Maker<'_> {
         let attended = heads * config.head_size();
         let new = names::layer(model_type, index);
         let old = names::layer(self.start.from.config.model_type, self.start.layers[index]);
-        let by_head = |new: &str, old: &str| self.linear(self.name(new), old, [attended, hidden]);
+        let by_head = |new: &str, old: &str| {
+            self.linear(self.name(new), old, [attended, hidden], Site::Qkv(index))
+        };
         Ok(Block {
             query: by_head(&new.query, &old.query)?,
             key: by_head(&new.key, &old.key)?,
@@ -219,14 +223,21 @@ impl Maker<'_> {
                 self.name(&new.attention_output),
                 &old.attention_output,
                 [hidden, attended],
+                Site::AttentionOutput(index),
             )?,
             attention_norm: self.norm(self.name(&new.attention_norm), &old.attention_norm)?,
             intermediate: self.linear(
                 self.name(&new.intermediate),
                 &old.intermediate,
                 [intermediate, hidden],
+                Site::Intermediate(index),
             )?,
-            output: self.linear(self.name(&new.output), &old.output, [hidden, intermediate])?,
+            output: self.linear(
+                self.name(&new.output),
+                &old.output,
+                [hidden, intermediate],
+                Site::Output(index),
+            )?,
             output_norm: self.norm(self.name(&new.output_norm), &old.output_norm)?,
             heads,
             activation,
@@ -240,6 +251,7 @@ impl Maker<'_> {
         name: &str,
         stored: Option<String>,
         [outputs, inputs]: [usize; 2],
+        site: Site,
     ) -> Result<Linear, Error> {
         let from = self.start.from;
         let read = |part: &str, shape: &[usize]| {
@@ -258,6 +270,7 @@ impl Maker<'_> {
         Ok(Linear {
             weight: self.parameter(format!("{name}.weight"), weight, &[outputs, inputs])?,
             bias: self.parameter(format!("{name}.bias"), bias, &[outputs])?,
+            site: Some(site),
         })
     }
 
@@ -277,7 +290,7 @@ impl Maker<'_> {
         Ok(Head {
             layers,
             pooling: Pooling::Cls,
-            dense: self.head_linear(dense, old(old_dense), [hidden, hidden])?,
+            dense: self.head_linear(dense, old(old_dense), [hidden, hidden], Site::Dense(0))?,
             activation: if model_type == ModelType::Bert {
                 Activation::Tanh
             } else {
@@ -287,6 +300,7 @@ impl Maker<'_> {
                 classifier,
                 old(old_classifier),
                 [labels.len(), hidden],
+                Site::Classifier(0),
             )?,
         })
     }
@@ -305,16 +319,16 @@ impl Maker<'_> {
             let fits = exits.hidden == width && exits.pooling == pooling;
             exits.layers.iter().position(|l| fits && *l == below)
         });
-        let linear = |part: &str, shape| {
+        let linear = |part: &str, shape, site| {
             let stored = stored.map(|s| format!("exits.{s}.{part}"));
-            self.head_linear(&format!("exits.{index}.{part}"), stored, shape)
+            self.head_linear(&format!("exits.{index}.{part}"), stored, shape, site)
         };
         Ok(Head {
             layers,
             pooling,
-            dense: linear("dense", [width, hidden])?,
+            dense: linear("dense", [width, hidden], Site::Dense(index))?,
             activation: Activation::Tanh,
-            classifier: linear("classifier", [labels.len(), width])?,
+            classifier: linear("classifier", [labels.len(), width], Site::Classifier(index))?,
         })
     }
 }

@@ -48,6 +48,8 @@ pub struct Layer {
 /// An exit head.
 #[derive(Clone, Debug)]
 pub struct Head {
+    /// Which of the exits it is, counted from 0.
+    pub exit: usize,
     /// How the rows of a sentence become one.
     pub pooling: Pooling,
     /// `[hidden, dense]`.
@@ -159,6 +161,7 @@ pub fn head(c: &Checkpoint, layers: usize) -> Result<Option<Head>, Error> {
             return Ok(None);
         };
         return Ok(Some(Head {
+            exit: i,
             pooling: exits.pooling,
             dense: Linear::read(c, &format!("exits.{i}.dense"), hidden, exits.hidden)?,
             activation: Activation::Tanh,
@@ -173,6 +176,7 @@ pub fn head(c: &Checkpoint, layers: usize) -> Result<Option<Head>, Error> {
         ModelType::DistilBert => ("pre_classifier".into(), Activation::Relu),
     };
     Ok(Some(Head {
+        exit: 0,
         pooling: Pooling::Cls,
         dense: Linear::read(c, &dense, hidden, hidden)?,
         activation,

@@ -118,6 +118,9 @@ pub struct Weights {
     /// Bits of the word embeddings, where they are not those of `precision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding_bits: Option<u8>,
+    /// The linear layers whose weights have 4 bits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub four_bits: Vec<String>,
 }
 
 /// How a model did.

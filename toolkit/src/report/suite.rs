@@ -9,9 +9,9 @@ use super::record::{
 };
 use super::speed::{Contestant, interleaved, processor};
 use crate::Error;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Bits, Checkpoint, Quantize};
 use crate::data::Columns;
-use crate::export::{EmbeddingBits, Precision, WeightBits, export};
+use crate::export::{Precision, export};
 use crate::model::names;
 use crate::train::load;
 use candle_core::Device;
@@ -58,6 +58,8 @@ pub struct Entry {
     pub weight_bits: Option<u8>,
     /// As `edge-export --embedding-bits`.
     pub embedding_bits: Option<u8>,
+    /// As `edge-export --linear-bits`.
+    pub linear_bits: Option<u8>,
     /// Whether its speed is of interest; it is, if absent.
     #[serde(default = "yes")]
     pub timed: bool,
@@ -137,7 +139,7 @@ impl Suite {
                 }
                 _ => {}
             }
-            if let Err(problem) = entry.precision() {
+            if let Err(problem) = entry.precision(Quantize::default()) {
                 return wrong(&problem);
             }
         }
@@ -149,20 +151,20 @@ impl Suite {
 }
 
 impl Entry {
-    fn precision(&self) -> Result<Precision, String> {
-        let (weights, embeddings) = (self.weight_bits, self.embedding_bits);
-        let weights = WeightBits::of(weights.unwrap_or(WeightBits::Seven.bits()))
-            .ok_or_else(|| format!("weight_bits = {}; 7 and 8 there are", weights.unwrap_or(0)))?;
-        let embeddings = EmbeddingBits::of(embeddings.unwrap_or(EmbeddingBits::Eight.bits()))
-            .ok_or_else(|| {
-                format!("embedding_bits = {}; 4 and 8 there are", embeddings.unwrap_or(0))
-            })?;
+    /// How a checkpoint is exported that was made for `own`.
+    fn precision(&self, own: Quantize) -> Result<Precision, String> {
+        let bits = Bits {
+            weights: self.weight_bits,
+            embeddings: self.embedding_bits,
+            linear: self.linear_bits,
+        };
+        let int8 = own.with(bits)?.int8()?;
         match self.precision {
-            Some(Exported::Fp32) if self.weight_bits.is_some() || self.embedding_bits.is_some() => {
-                Err("fp32 has no weight_bits or embedding_bits".into())
+            Some(Exported::Fp32) if bits != Bits::default() => {
+                Err("fp32 has no weight_bits, embedding_bits or linear_bits".into())
             }
             Some(Exported::Fp32) => Ok(Precision::Fp32),
-            _ => Ok(Precision::Int8(weights, embeddings)),
+            _ => Ok(Precision::Int8(int8)),
         }
     }
 }
@@ -302,7 +304,8 @@ impl Opened {
         let bundle = match &checkpoint {
             Some(checkpoint) if model.is_dir() => {
                 let bundle = place.join(format!("{}.edge", entry.id));
-                let precision = entry.precision().map_err(Error::Unfit)?;
+                let own = checkpoint.config.quantize.unwrap_or_default();
+                let precision = entry.precision(own).map_err(Error::Unfit)?;
                 export(checkpoint, precision, &bundle, |_, _, _| {})?;
                 bundle
             }
@@ -336,6 +339,7 @@ impl Opened {
                 precision: architecture.precision.clone(),
                 weight_bits: architecture.weight_bits,
                 embedding_bits: architecture.embedding_bits,
+                four_bits: architecture.four_bits.clone(),
             }),
             figures: Figures::Measured(Box::new(Measured {
                 evaluation: Evaluation::of(&entry.name, &outcomes, &policy)?,
@@ -393,6 +397,8 @@ fn curve(path: &Path, policy: &ExitPolicy) -> Result<Vec<CurvePoint>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::{EmbeddingBits, WeightBits};
+    use crate::model::Int8;
 
     const STUDENT: &str = "[[models]]\nid='student'\nname='a'\nstep='distil'\nmodel='x'\n";
 
@@ -418,9 +424,10 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(suite.rounds, 5);
-        assert_eq!(suite.models[0].precision(), Ok(Precision::Fp32));
-        let int8 = Precision::Int8(WeightBits::Seven, EmbeddingBits::Four);
-        assert_eq!(suite.models[1].precision(), Ok(int8));
+        let own = Quantize::default();
+        assert_eq!(suite.models[0].precision(own), Ok(Precision::Fp32));
+        let int8 = Precision::Int8(Int8::new(WeightBits::Seven, EmbeddingBits::Four));
+        assert_eq!(suite.models[1].precision(own), Ok(int8));
         assert_eq!(suite.models[1].model, Some("y".into()));
         assert_eq!(suite.models.iter().map(|m| m.timed).collect::<Vec<_>>(), [true, false, true]);
     }
@@ -429,8 +436,9 @@ mod tests {
     fn what_is_wrong_in_a_suite_is_named() {
         for (more, words) in [
             ("colour='red'", "colour"),
-            ("weight_bits=9", "`student`: weight_bits = 9; 7 and 8"),
-            ("embedding_bits=2", "embedding_bits = 2; 4 and 8"),
+            ("weight_bits=9", "`student`: weight_bits is 9; 7 and 8"),
+            ("embedding_bits=2", "embedding_bits is 2; 4 and 8"),
+            ("linear_bits=3", "linear_bits is 3; 4 and 8"),
             ("precision='fp32'\nweight_bits=8", "fp32 has no weight_bits"),
             ("precision='int4'", "int4"),
             ("from='nobody'", "no model has that id"),

@@ -7,7 +7,7 @@ use super::recipe::{Exits, NamedExits, Recipe};
 use super::run::{Event, Options};
 use super::teacher;
 use crate::Error;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Quantize};
 use crate::compress::sparsity::Masks;
 use crate::data::hub::Hub;
 use crate::model::block::Linear;
@@ -98,7 +98,7 @@ impl Plan {
         )));
         let tokenizer = from.tokenizer()?;
         let masks = recipe.sparsity.as_ref().map(|s| Masks::new(&network, s)).transpose()?;
-        let quantized = recipe.quantize.map(|q| q.int8().map_err(Error::Unfit)).transpose()?;
+        let quantized = quantized(&network).map_err(Error::Unfit)?;
         Ok(Plan {
             corpus,
             tokenizer,
@@ -163,7 +163,6 @@ fn student(
         config.pruned = layers.iter().map(|layer| from.config.widths(*layer)).collect();
     }
     config.labels = labels.to_vec();
-    config.quantize = recipe.quantize;
     if let Some(architecture) = model.architecture {
         config.model_type = architecture.into();
     }
@@ -188,7 +187,25 @@ fn student(
         Exits::Named(NamedExits::Own) => Heads::Own,
         Exits::After(layers) => Heads::Exits(layers.clone(), model.pooling, width),
     };
+    config.quantize = recipe.quantize.map(|q| rounded(q, from, &layers, &heads));
     start(&Start { from, config, layers, heads, seed: recipe.train.seed, device })
+}
+
+/// How a student is rounded: the layers of 4 bits that were chosen for the checkpoint hold for what goes on from
+/// all of it, unless the recipe chooses.
+fn rounded(recipe: Quantize, from: &Checkpoint, layers: &[usize], heads: &Heads) -> Quantize {
+    let same_layers = layers.iter().copied().eq(0..from.config.layers);
+    let same_exits = match (heads, &from.exits) {
+        (Heads::Exits(layers, ..), Some(exits)) => *layers == exits.layers,
+        (Heads::Own, None) => true,
+        _ => false,
+    };
+    match from.config.quantize {
+        Some(own) if recipe.four_bits.is_empty() && same_layers && same_exits => {
+            Quantize { four_bits: own.four_bits, ..recipe }
+        }
+        _ => recipe,
+    }
 }
 
 /// A teacher whose layers are asked for, and the digest of it and the texts.
@@ -298,6 +315,13 @@ fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Err
     Ok(())
 }
 
+/// How the network is rounded while it is trained.
+fn quantized(network: &Network) -> Result<Option<Int8>, String> {
+    let Some(quantize) = network.config.quantize else { return Ok(None) };
+    quantize.four_bits.of_network(&network.config, network.heads.len())?;
+    quantize.int8().map(Some)
+}
+
 fn make_projections(
     losses: &Losses,
     student: &Network,
@@ -316,6 +340,7 @@ fn make_projections(
             Ok(Linear {
                 weight: parameter("weight", values, &[outputs, inputs])?,
                 bias: parameter("bias", vec![0.0; outputs], &[outputs])?,
+                site: None,
             })
         })
         .collect()

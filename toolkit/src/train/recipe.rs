@@ -377,6 +377,8 @@ mod tests {
             ("[sparsity]\npattern = '4:2'", "4:2"),
             ("[quantize]\nweight_bits = 3", "weight_bits is 3"),
             ("[quantize]\nembedding_bits = 7", "embedding_bits is 7"),
+            ("[quantize]\nfour_bits = ['layers.0.value']", "`layers.0.value` is no linear layer"),
+            ("[quantize]\nfour_bits = 'some'", "\"all\" or a list"),
         ] {
             let error = parse(&format!("{LEAST}{extra}")).unwrap_err();
             assert!(error.contains(message), "{error}");

@@ -63,6 +63,9 @@ pub struct Architecture {
     /// For `int8`: bits of the word embeddings, where these are not 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding_bits: Option<u8>,
+    /// For `int8`: the linear layers whose weights have 4 bits in the file, as `layers.0.qkv`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub four_bits: Vec<String>,
 }
 
 /// One stage.

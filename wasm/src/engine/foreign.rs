@@ -81,6 +81,7 @@ impl Classifier<ForeignModel> {
                 precision: String::new(),
                 weight_bits: None,
                 embedding_bits: None,
+                four_bits: Vec::new(),
             },
             stages: vec![Stage { layers: 1, exit: true }],
             policy: None,

@@ -1,5 +1,6 @@
 //! From an ONNX file to a checked [`StageGraph`].
 
+use super::halves::multiply_codes;
 use super::{
     ATTENTION_MASK, Activation, Call, DOMAIN, DOMAIN_VERSION, Elements, HIDDEN, INPUT_IDS, LOGITS,
     Matrix, NEXT_HIDDEN, Norm, Op, StageGraph,
@@ -139,8 +140,8 @@ impl Reader<'_> {
         let unknown = || {
             wrong(format!(
                 "operator `{}.{op_type}` is not one of those that this runtime has; a stage graph \
-                 calls Embed, QEmbed, Q4Embed, Linear…, QLinear…, SelfAttention, AddNorm, MeanPool and \
-                 FirstPool of `{DOMAIN}`",
+                 calls Embed, QEmbed, Q4Embed, Linear…, QLinear…, Q4Linear…, SelfAttention, AddNorm, \
+                 MeanPool and FirstPool of `{DOMAIN}`",
                 node.domain
             ))
         };
@@ -213,18 +214,26 @@ impl Reader<'_> {
                 (Op::FirstPool, vec![x], Kind::Sentences(width))
             }
             _ => {
-                let (quantized, suffix) = match op_type.strip_prefix("QLinear") {
-                    Some(suffix) => (true, suffix),
-                    None => (false, op_type.strip_prefix("Linear").ok_or_else(unknown)?),
-                };
+                let stored = [Stored::Float, Stored::Bytes, Stored::Halves];
+                let (stored, suffix) = stored
+                    .into_iter()
+                    .find_map(|s| Some((s, op_type.strip_prefix(s.operator())?)))
+                    .ok_or_else(unknown)?;
                 let activation =
                     *Activation::ALL.iter().find(|a| a.suffix() == suffix).ok_or_else(unknown)?;
-                let (weight, bias) = if quantized {
-                    args(&["x", "weight", "scale", "bias"])?;
-                    (self.matrix(node, 1, Some((2, Scales::PerColumn)))?, 3)
-                } else {
-                    args(&["x", "weight", "bias"])?;
-                    (self.matrix(node, 1, None)?, 2)
+                let (weight, bias) = match stored {
+                    Stored::Float => {
+                        args(&["x", "weight", "bias"])?;
+                        (self.matrix(node, 1, None)?, 2)
+                    }
+                    Stored::Bytes => {
+                        args(&["x", "weight", "scale", "bias"])?;
+                        (self.matrix(node, 1, Some((2, Scales::PerColumn)))?, 3)
+                    }
+                    Stored::Halves => {
+                        args(&["x", "codes", "multipliers", "scale", "bias"])?;
+                        (self.multiplied(node, 1)?, 4)
+                    }
                 };
                 let bias = self.floats(node, bias, weight.columns)?;
                 let (x, kind) = self.value(node, 0)?;
@@ -418,6 +427,50 @@ impl Reader<'_> {
         let elements =
             Elements::I4 { values: tensor.raw_data.clone(), scales: self.finite(node, scales)? };
         Ok(Matrix { rows, columns, elements })
+    }
+
+    /// A weight matrix with two codes to a byte, whose multipliers and scales follow it, as signed bytes.
+    fn multiplied(&self, node: &NodeProto, input: usize) -> Result<Matrix, Error> {
+        let (codes, halves) = self.tensor(node, input, data_type::UINT8, 2)?;
+        let (multipliers, groups) = self.tensor(node, input + 1, data_type::UINT8, 2)?;
+        let columns = halves[1];
+        let wrong = |problem| Error::graph(self.graph, &node.name, problem);
+        if groups[1] != columns || !halves[0].is_multiple_of(groups[0]) {
+            return Err(wrong(format!(
+                "`{}` has the shape {groups:?}; a number of rows that divides {} and {columns} columns \
+                 are needed",
+                multipliers.name, halves[0]
+            )));
+        }
+        let values = multiply_codes(&codes.raw_data, &multipliers.raw_data, groups[0], columns)
+            .ok_or_else(|| {
+                wrong(format!(
+                    "`{}` or `{}` holds half a byte that is 0; 1 to 15 there are",
+                    codes.name, multipliers.name
+                ))
+            })?;
+        let scales = self.floats(node, input + 2, columns)?;
+        let elements = Elements::I8 { values: values.into(), scales };
+        Ok(Matrix { rows: 2 * halves[0], columns, elements })
+    }
+}
+
+/// How the weights of a linear layer stand in the file.
+#[derive(Clone, Copy)]
+enum Stored {
+    Float,
+    Bytes,
+    Halves,
+}
+
+impl Stored {
+    /// What the name of its call begins with.
+    fn operator(self) -> &'static str {
+        match self {
+            Stored::Float => "Linear",
+            Stored::Bytes => "QLinear",
+            Stored::Halves => "Q4Linear",
+        }
     }
 }
 

@@ -48,6 +48,20 @@ pub enum Command {
     ///
     /// What is left is a checkpoint like any other: calibrate, evaluate and export it.
     Prune(Prune),
+    /// Find the linear layers whose weights bear 4 bits in model.edge, and write the choice into config.json
+    ///
+    /// Each is rounded alone, and what the exits say is compared with what they say in int8 (the divergence
+    /// of Kullback and Leibler, in nats). Without --target-size or --max-divergence the order is printed and
+    /// nothing is chosen. Export, quantization-aware training and reports go by the choice; exits are to be
+    /// calibrated again. What was measured stands in sensitivity.jsonl in the checkpoint; a run that was
+    /// stopped goes on.
+    Sensitivity(Sensitivity),
+    /// Write a checkpoint anew that loses less in int8 and is the same in floats
+    ///
+    /// Channels of the values that stand out are made smaller, and the attention output's weights larger
+    /// (SmoothQuant, where it is exact). Prints how far logits in int8 are from those in floats, before and
+    /// after.
+    Smooth(Smooth),
     /// Make a checkpoint as small or as fast as asked: search, train, calibrate, export
     ///
     /// Layers, heads, neurons, word pieces and bits are taken away in all combinations; what meets the goal
@@ -232,6 +246,43 @@ pub struct Prune {
     /// The texts on which heads and neurons are weighed, at most; the first ones of --data
     #[arg(long, default_value_t = 2000)]
     pub weigh: usize,
+    #[command(flatten)]
+    pub texts: Texts,
+    /// The folder of the checkpoint to write
+    #[arg(short, long)]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Sensitivity {
+    /// The folder of the checkpoint
+    pub checkpoint: PathBuf,
+    /// Choose as few layers as it takes for a model.edge of at most so many bytes, as in 8MB
+    #[arg(long, value_parser = bytes, conflicts_with = "max_divergence")]
+    pub target_size: Option<u64>,
+    /// Choose as many layers as there may be for at most so much divergence of all of them together
+    #[arg(long)]
+    pub max_divergence: Option<f64>,
+    /// Bits of the word embeddings, 4 or 8; those that the checkpoint was made for unless given
+    #[arg(long)]
+    pub embedding_bits: Option<u8>,
+    /// The texts that are looked at, at most; the first ones
+    #[arg(long, default_value_t = 256)]
+    pub first: usize,
+    #[command(flatten)]
+    pub texts: Texts,
+}
+
+#[derive(Args)]
+pub struct Smooth {
+    /// The folder of the checkpoint
+    pub checkpoint: PathBuf,
+    /// How much of the difference between channels goes into the weights, 0 to 1
+    #[arg(long, default_value_t = 0.5)]
+    pub alpha: f32,
+    /// The texts that are looked at, at most; the first ones
+    #[arg(long, default_value_t = 256)]
+    pub first: usize,
     #[command(flatten)]
     pub texts: Texts,
     /// The folder of the checkpoint to write

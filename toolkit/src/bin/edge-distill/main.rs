@@ -5,14 +5,15 @@ mod arguments;
 use anyhow::{Context, bail};
 use arguments::{
     All, Arguments, Calibrate, Command, Compress, Evaluate, Measure, Place, PolicyKind, Precision,
-    Prune, ReportArguments, Stored, Texts, Train, Vocabulary,
+    Prune, ReportArguments, Sensitivity, Smooth, Stored, Texts, Train, Vocabulary,
 };
 use candle_core::DType;
 use clap::Parser;
 use edge_runtime::ExitPolicy;
 use edge_toolkit::compress::fit::Fit;
 use edge_toolkit::compress::search::{Goal, Tried};
-use edge_toolkit::compress::{self, Shape, vocabulary};
+use edge_toolkit::compress::sensitivity::{Budget, Study};
+use edge_toolkit::compress::{self, Shape, smooth, vocabulary};
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::pipeline::{self, Pipeline};
 use edge_toolkit::report::calibrate::Kind;
@@ -58,6 +59,8 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Report(a) => run_report(a),
         Command::Vocabulary(a) => run_vocabulary(a),
         Command::Prune(a) => run_pruning(a, stop),
+        Command::Sensitivity(a) => run_sensitivity(a, stop),
+        Command::Smooth(a) => run_smoothing(a, stop),
         Command::Compress(a) => run_compression(a, stop),
         Command::Average(a) => Ok(average(&a.checkpoints, &a.output)?),
         Command::All(a) => run_all(a, stop),
@@ -180,6 +183,64 @@ fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
     for (layer, (heads, neurons)) in kept.heads.iter().zip(&kept.neurons).enumerate() {
         println!("layer {}: {} heads, {} neurons", layer + 1, heads.len(), neurons.len());
     }
+    Ok(())
+}
+
+fn run_sensitivity(arguments: &Sensitivity, stop: &AtomicBool) -> anyhow::Result<()> {
+    let folder = &arguments.checkpoint;
+    let budget = match (arguments.target_size, arguments.max_divergence) {
+        (Some(most), _) => Some(Budget::Bytes(most)),
+        (_, Some(most)) if most >= 0.0 => Some(Budget::Divergence(most)),
+        (_, Some(most)) => bail!("--max-divergence {most}: it is 0 or more"),
+        _ => None,
+    };
+    let texts = examples(&arguments.texts, folder)?.first(arguments.first).texts;
+    let bar = bar();
+    let bits = arguments.embedding_bits;
+    let study = Study::of(folder, bits, &texts, stop, |done, of| progress(&bar, done, of))?;
+    let ranked = study.rank(&folder.join("sensitivity.jsonl"), stop, |measured, done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+        bar.set_message("layers");
+        if bar.is_hidden() {
+            eprintln!("{done}/{of} {}", measured.site);
+        }
+    })?;
+    bar.finish_and_clear();
+    println!("{:28} {:>10} {:>10}", "4 bits in", "divergence", "saved, kB");
+    for layer in &ranked {
+        let saved = layer.saved as f64 / 1e3;
+        println!("{:28} {:>10.6} {saved:>10.1}", layer.site, layer.divergence);
+    }
+    let Some(budget) = budget else { return Ok(()) };
+    let chosen = study.choose(&ranked, budget, stop)?;
+    study.save(&chosen)?;
+    println!(
+        "{}: 4 bits in {} of {} linear layers, model.edge of {:.2} MB, divergence {:.6}",
+        folder.join("config.json").display(),
+        chosen.sites.len(),
+        ranked.len(),
+        chosen.bytes as f64 / 1e6,
+        chosen.divergence
+    );
+    Ok(())
+}
+
+fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<()> {
+    let Smooth { checkpoint, alpha, output, .. } = arguments;
+    let texts = examples(&arguments.texts, checkpoint)?.first(arguments.first).texts;
+    let bar = bar();
+    let progress = |done, of| progress(&bar, done, of);
+    let smoothed = smooth::smooth(checkpoint, &texts, *alpha, output, stop, progress)?;
+    bar.finish_and_clear();
+    println!(
+        "{}: {} of {} channels moved; logits in int8 are {:.5} from those in floats on the mean, {:.5} before",
+        output.display(),
+        smoothed.moved,
+        smoothed.channels,
+        smoothed.after,
+        smoothed.before
+    );
     Ok(())
 }
 

@@ -46,6 +46,7 @@ fn record(id: &str, name: &str, step: Step, from: Option<&str>) -> Record {
             precision: "fp32".into(),
             weight_bits: None,
             embedding_bits: None,
+            four_bits: Vec::new(),
         }),
         figures: Figures::Measured(Box::new(Measured {
             evaluation: evaluation(name, 9, 4, &policy),

@@ -1,0 +1,52 @@
+//! A record of what was tried, a JSON object a line, that a run which was stopped goes on with.
+
+use crate::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::Write;
+use std::path::Path;
+
+/// What stands in it; nothing if it is not there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn read<T: DeserializeOwned>(record: &Path) -> Result<Vec<T>, Error> {
+    if !record.exists() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read_to_string(record).map_err(|e| Error::io(record, e))?;
+    // A line that was cut off in the middle is the last one, and is tried again.
+    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Writes it anew.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn store<T: Serialize>(record: &Path, tried: &[T]) -> Result<(), Error> {
+    let io = |e| Error::io(record, e);
+    let lines: Vec<_> =
+        tried.iter().map(|t| serde_json::to_string(t).expect("plain JSON") + "\n").collect();
+    let folder = record.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(lines.concat().as_bytes()).map_err(io)?;
+    file.persist(record).map_err(|e| io(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_cut_off_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = folder.path().join("tried.jsonl");
+        store(&record, &[(1, "one".to_owned()), (2, "two".to_owned())]).unwrap();
+        let mut text = std::fs::read_to_string(&record).unwrap();
+        text.truncate(text.len() - 5);
+        std::fs::write(&record, text).unwrap();
+        assert_eq!(read::<(u32, String)>(&record).unwrap(), [(1, "one".into())]);
+        assert!(read::<u32>(&folder.path().join("none")).unwrap().is_empty());
+    }
+}
