@@ -38,7 +38,7 @@ fn gradients(network: &Network, mode: &Mode, losses: &Losses) -> (f32, BTreeMap<
     let gradients = network.parameters().into_iter().map(|p| {
         let all = match p.take_gradient() {
             None => Vec::new(),
-            Some(Gradient::Dense(g)) => Values::of(&g.contiguous().unwrap()).unwrap().to_vec(),
+            Some(Gradient::Dense(g)) => g.flatten_all().unwrap().to_vec1().unwrap(),
             Some(Gradient::Rows { rows, values }) => {
                 let width = values.len() / rows.len();
                 let mut all = vec![0.0; p.var().elem_count()];

@@ -112,7 +112,7 @@ impl Parameter {
     /// # Errors
     /// candle's, if the shapes differ.
     pub fn add_gradient(&self, values: Vec<f32>) -> Result<()> {
-        self.add_tensor(Tensor::from_vec(values, self.value.shape(), &Device::Cpu)?)
+        self.add_tensor(Tensor::from_vec(values, self.value.shape(), self.value.device())?)
     }
 
     fn add_tensor(&self, gradient: Tensor) -> Result<()> {

@@ -25,8 +25,8 @@ pub(super) struct Source {
 }
 
 macro_rules! sources {
-    ($($name:ident $file:literal $access:literal $parts:expr;)*) => {
-        $(pub(super) const $name: Source = Source {
+    ($($(#[$of:meta])? $name:ident $file:literal $access:literal $parts:expr;)*) => {
+        $($(#[$of])? pub(super) const $name: Source = Source {
             name: $file,
             code: include_str!(concat!("shaders/", $file, ".wgsl")),
             parts: $parts,
@@ -45,6 +45,7 @@ sources! {
     POOL "pool" "u-rrw" &[];
     COMPACT "compact" "urrrw" &[SENTENCES];
     EXIT "exit" "uuuwwwwrr" &[];
+    #[cfg(test)] QUOTIENTS "quotients" "urw" &[];
 }
 
 /// A compiled kernel.

@@ -129,7 +129,7 @@ fn main(
             workgroupBarrier();
         }
     }
-    let factor = rounded(1.0 / sum);
+    let factor = rounded(divided(1.0, sum));
     if index < select(counts[1], counts[0], FIRST) {
         for (var i = 0u; i < COLUMNS; i += 1u) {
             let c = own + i * LANES;

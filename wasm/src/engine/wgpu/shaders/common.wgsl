@@ -30,6 +30,53 @@ fn times(a: f32, b: f32) -> f32 {
     return rounded(a * b);
 }
 
+// The upper half of a number's digits.
+fn upper(x: f32) -> f32 {
+    let scaled = times(x, 4097.0);
+    return rounded(scaled - rounded(scaled - x));
+}
+
+// a - q b, exactly, for a q close to a / b (Dekker, 1971): the product's own rounding is made good by
+// the products of halves.
+fn left_over(a: f32, q: f32, b: f32) -> f32 {
+    let product = times(q, b);
+    let q1 = upper(q);
+    let q2 = rounded(q - q1);
+    let b1 = upper(b);
+    let b2 = rounded(b - b1);
+    var lost = rounded(times(q1, b1) - product);
+    lost = rounded(lost + times(q1, b2));
+    lost = rounded(lost + times(q2, b1));
+    lost = rounded(lost + times(q2, b2));
+    return rounded(a - product) - lost;
+}
+
+// Whether a number is far enough from where its halves over- or underflow.
+fn ordinary(x: f32) -> bool {
+    return abs(x) > 1e-25 && abs(x) < 1e30;
+}
+
+// a / b as IEEE 754 rounds it, from a q that is off by a few units in the last place: adapters may
+// divide so (WGSL allows 2.5 units), and one unit can round an activation to another integer.
+fn corrected(q: f32, a: f32, b: f32) -> f32 {
+    if ordinary(q) && ordinary(a) && ordinary(b) {
+        return q + left_over(a, q, b) / b;
+    }
+    return q;
+}
+
+// The same of a square root.
+fn corrected_root(root: f32, x: f32) -> f32 {
+    if ordinary(root) && ordinary(x) {
+        return root + left_over(x, root, root) / (root + root);
+    }
+    return root;
+}
+
+fn divided(a: f32, b: f32) -> f32 {
+    return corrected(a / b, a, b);
+}
+
 // e to the x for -87 <= x <= 88, and the value at the end of this range outside.
 fn exponential(value: f32) -> f32 {
     let x = clamp(value, -87.0, 88.0);
@@ -59,7 +106,7 @@ fn hyperbolic_tangent(value: f32) -> f32 {
     q = times(q, s) + 1.1853471e-4;
     q = times(q, s) + 2.2684346e-3;
     q = times(q, s) + 4.893525e-3;
-    return times(x, p) / q;
+    return divided(times(x, p), q);
 }
 
 fn error_function(value: f32) -> f32 {
@@ -77,7 +124,7 @@ fn error_function(value: f32) -> f32 {
     q = times(q, s) - 1.682827e-3;
     q = times(q, s) - 7.373329e-3;
     q = times(q, s) - 1.4264739e-2;
-    return times(x, p) / q;
+    return divided(times(x, p), q);
 }
 
 // 0 identity, 1 GELU, 2 GELU with tanh, 3 ReLU, 4 tanh.

@@ -30,14 +30,15 @@ fn normalize(start: u32, width: u32, lane: u32) {
     for (var c = lane % LANES; c < width; c += LANES) {
         sum += out[start + c];
     }
-    let mean = total(sum, lane) / count;
+    let mean = divided(total(sum, lane), count);
     var squares = 0.0;
     for (var c = lane % LANES; c < width; c += LANES) {
         let d = out[start + c] - mean;
         squares += times(d, d);
     }
-    let variance = total(squares, lane) / count;
-    let scale = 1.0 / sqrt(variance + params.number);
+    let variance = divided(total(squares, lane), count);
+    let spread = variance + params.number;
+    let scale = divided(1.0, corrected_root(sqrt(spread), spread));
     for (var c = lane % LANES; c < width; c += LANES) {
         let d = out[start + c] - mean;
         out[start + c] = times(times(d, scale), norm[c]) + norm[params.outputs + c];

@@ -21,6 +21,6 @@ fn main(
         for (var row = sentence.x; row < sentence.x + length; row += 1u) {
             sum += x[row * width + c];
         }
-        out[group.x * width + c] = sum / f32(length);
+        out[group.x * width + c] = divided(sum, f32(length));
     }
 }

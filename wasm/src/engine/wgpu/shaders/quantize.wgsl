@@ -39,7 +39,7 @@ fn main(
         workgroupBarrier();
     }
     let whole = bitcast<f32>(largest[0]);
-    let inverse = 127.0 / max(whole, 1e-30);
+    let inverse = divided(127.0, max(whole, 1e-30));
     let words = params.a * 4u;
     for (var w = lane; w < words; w += 64u) {
         let c = w * 4u;

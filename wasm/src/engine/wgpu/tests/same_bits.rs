@@ -2,7 +2,9 @@
 //! the CPU's kernels: only so are activations quantized alike, and int8 logits the same.
 
 use super::{Random, given, gpu, of_floats, of_offsets, params, run};
-use crate::engine::wgpu::pipelines::{ADD_NORM, ATTENTION, EMBED, LINEAR, POOL, QUANTIZE};
+use crate::engine::wgpu::pipelines::{
+    ADD_NORM, ATTENTION, EMBED, LINEAR, POOL, QUANTIZE, QUOTIENTS,
+};
 use crate::graph::{Activation, Elements, Matrix, Norm};
 use crate::kernels::activation::activate;
 use crate::kernels::attention::self_attention;
@@ -104,5 +106,38 @@ fn software_adapters_give_the_bits_of_the_cpu() {
         let mut scratch = Default::default();
         self_attention(isa, &qkv, &offsets, heads, usize::MAX, &mut scratch, &mut expected);
         compare(&out[0], &expected, "attention");
+    }
+}
+
+#[test]
+fn quotients_and_roots_that_are_off_are_made_exact() {
+    let Some(gpu) = gpu(false) else { return };
+    let mut random = Random(17);
+    let mut ordinary = |signed: bool| {
+        let exponent = random.next() as u32 % 40 + 127 - 20;
+        let sign = if signed { (random.next() as u32 & 1) << 31 } else { 0 };
+        f32::from_bits(sign | exponent << 23 | random.next() as u32 & 0x007f_ffff)
+    };
+    let pairs: Vec<(f32, f32)> = (0..4096).map(|_| (ordinary(true), ordinary(false))).collect();
+    let off = |x: f32, by: i32| f32::from_bits(x.to_bits().wrapping_add_signed(by));
+    for by in -3..=3 {
+        let four = |(a, b): &(f32, f32)| [*a, *b, off(a / b, by), off(b.sqrt(), by)];
+        let numbers: Vec<f32> = pairs.iter().flat_map(four).collect();
+        let read = [params(4096, 0, 0, 0, 0, 0.0), of_floats(&numbers)];
+        let out = run(&gpu, (QUOTIENTS, ""), &given(read, &[2 * 4096]), (64, 1));
+        for ((a, b), out) in pairs.iter().zip(out[0].chunks(2)) {
+            assert_eq!(f32::from_bits(out[0]), a / b, "{a} / {b}, off by {by}");
+            assert_eq!(f32::from_bits(out[1]), b.sqrt(), "the root of {b}, off by {by}");
+        }
+    }
+    let special = [(1.0, 0.0), (0.0, 3.0), (f32::NAN, 2.0), (1e-30, 1e20), (1e38, 1.0)];
+    let four = |(a, b): &(f32, f32)| [*a, *b, a / b, b.sqrt()];
+    let numbers: Vec<f32> = special.iter().flat_map(four).collect();
+    let read = [params(special.len() as u32, 0, 0, 0, 0, 0.0), of_floats(&numbers)];
+    let out = run(&gpu, (QUOTIENTS, ""), &given(read, &[2 * special.len()]), (1, 1));
+    for ((a, b), out) in special.iter().zip(out[0].chunks(2)) {
+        let (ours, theirs) = (f32::from_bits(out[0]), a / b);
+        assert!(ours == theirs || ours.is_nan() && theirs.is_nan(), "{a} / {b}: {ours}");
+        assert_eq!(f32::from_bits(out[1]), b.sqrt(), "the root of {b}");
     }
 }
