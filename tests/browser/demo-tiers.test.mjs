@@ -58,10 +58,9 @@ function tenths(share) {
   return (Math.round(Number((1000 * share).toFixed(6))) / 10).toFixed(1);
 }
 
-/** Of two logits, in bits, which is normalized. */
-function entropy([a, b]) {
-  const p = 1 / (1 + Math.exp(b - a));
-  return -(p * Math.log2(p) + (1 - p) * Math.log2(1 - p));
+/** Of two logits: by how much one probability is larger than the other. */
+function margin([a, b]) {
+  return Math.abs(Math.tanh((a - b) / 2));
 }
 
 const chosen = (page) => page.locator("#tiers input:checked").inputValue();
@@ -107,14 +106,15 @@ test("after a switch the answer, the layers, the curve, the engine's line and th
     assert.equal(await chosen(page), tier);
   }
   // A point of the curve is a policy for this model.
-  const at = 10;
-  assert.equal(tiers.small.own.policy.kind, "entropy");
+  assert.equal(tiers.small.own.policy.kind, "margin");
   const steps = [...tiers.small.points, { ...tiers.small.own, isOwn: true }].sort((a, b) => a.share - b.share);
-  assert.ok(!steps[at].isOwn);
-  await setSlider(page, at);
   const [{ exits }] = edgeRun([HARD], ["--policy", "never"], SMALL);
-  const stage = exits.findIndex((logits, exit) => entropy(logits) <= steps[at].threshold[exit]);
-  assert.notEqual(stage, edgeRun([HARD], [], SMALL)[0].stage, "the policy makes a difference");
+  const stageAt = ({ threshold }) => exits.findIndex((logits, exit) => margin(logits) >= threshold[exit]);
+  const [own] = edgeRun([HARD], [], SMALL);
+  const at = steps.findIndex((step) => !step.isOwn && stageAt(step) !== own.stage);
+  assert.notEqual(at, -1, "a policy makes a difference");
+  const stage = stageAt(steps[at]);
+  await setSlider(page, at);
   await page.waitForFunction((stage) => document.getElementById("answer").dataset.stage === String(stage), stage);
   // Full depth stays full depth.
   await setSlider(page, await page.locator("#careful").getAttribute("max"));
@@ -312,13 +312,13 @@ test("the switch is worked with the keyboard, has a name, and speaks both langua
   await group.getByRole("radio", { name: "Full 22.6 MB", exact: true }).focus();
   await page.keyboard.press("ArrowRight");
   await inUse(page, 3);
-  const small = group.getByRole("radio", { name: "Small 10.4 MB", exact: true });
+  const small = group.getByRole("radio", { name: "Small 6.4 MB", exact: true });
   assert.equal(await small.isChecked(), true);
   assert.equal(await small.evaluate((input) => input === document.activeElement), true, "the focus stays");
   await page.keyboard.press("ArrowLeft");
   await inUse(page, 6);
   await page.getByRole("button", { name: "中文" }).click();
-  await page.getByRole("radiogroup", { name: "模型" }).getByRole("radio", { name: "小型 10.4 MB" }).check();
+  await page.getByRole("radiogroup", { name: "模型" }).getByRole("radio", { name: "小型 6.4 MB" }).check();
   await page.waitForFunction(() => document.getElementById("engine-now").textContent.includes("3 层"));
   assert.deepEqual(complaints, []);
   await page.close();
