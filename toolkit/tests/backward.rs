@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 use edge_toolkit::checkpoint::{Checkpoint, Pooling};
 use edge_toolkit::model::network::Network;
-use edge_toolkit::model::{Batch, Gradient, Heads, Mode, Start, Values, start};
+use edge_toolkit::model::{Batch, Gradient, Heads, Mode, Start, start};
 use edge_toolkit::train::loss::{Losses, Targets};
 use std::collections::BTreeMap;
 
