@@ -2,12 +2,13 @@
 
 use super::device::lock;
 use super::memory::{Memory, most_rows};
-use super::{ExitOn, GpuEngine, Pool, policy, words};
-use crate::engine::{Engine, Left, Logits, Tokens};
-use crate::graph::StageGraph;
+use super::{GpuEngine, Pool, policy, words};
+use crate::engine::{Left, Logits, Tokens};
 use crate::{Error, ExitPolicy};
 use ::wgpu::CommandEncoder;
 use std::sync::Arc;
+#[cfg(not(target_arch = "wasm32"))]
+use {super::ExitOn, crate::engine::Engine, crate::graph::StageGraph};
 
 /// A batch on its way through a [`GpuEngine`].
 #[derive(Debug)]
