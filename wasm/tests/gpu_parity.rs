@@ -133,11 +133,15 @@ fn bundles_of_a_folder() {
             let gpu = Classifier::with_engine(bytes.clone(), engine).unwrap();
             let mut seen = Seen::default();
             let what = format!("{}, exits on {exit_on:?}", path.display());
-            for policy in policies(cpu.manifest().exits()) {
+            // A software adapter takes minutes for everything: the host decides by every fourth policy, and
+            // as many are asked about the largest batch. They come in threes of a kind.
+            let policies = policies(cpu.manifest().exits()).into_iter().enumerate();
+            for (i, policy) in policies.filter(|(i, _)| exit_on == ExitOn::Gpu || i % 4 == 0) {
                 let a = cpu.classify(&texts, &policy).unwrap();
                 let b = gpu.classify(&texts, &policy).unwrap();
                 seen.compare(&policy, &a, &b, &what);
-                for lengths in [&lengths[..1], &lengths[..9], &lengths[..]] {
+                let most = if i % 4 == 0 { 3 } else { 2 };
+                for lengths in [&lengths[..1], &lengths[..9], &lengths[..]].into_iter().take(most) {
                     let a = cpu.classify_tokens(made_up(&cpu, lengths, 1), &policy).unwrap();
                     let b = gpu.classify_tokens(made_up(&gpu, lengths, 1), &policy).unwrap();
                     seen.compare(&policy, &a, &b, &what);
