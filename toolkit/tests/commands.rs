@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const WORDS: [[&str; 4]; 2] =
     [["good", "fine", "great", "lovely"], ["bad", "poor", "dull", "awful"]];
@@ -29,6 +29,24 @@ fn fail(arguments: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
     assert!(!error.contains("panicked"), "{error}");
     error
+}
+
+#[test]
+fn an_output_that_nobody_reads_to_its_end_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, output) = (folder.path().join("data.tsv"), folder.path().join("pruned"));
+    std::fs::write(&data, "sentence\tlabel\na good film\t1\na dull film\t0\n").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_edge-distill"))
+        .args(["prune", fixture("bert-exits").to_str().unwrap(), "--heads", "0.5", "--data"])
+        .args([&data, Path::new("-o"), &output])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(output.join("config.json").exists());
 }
 
 /// A folder with data and the recipes of a teacher and a student of it.

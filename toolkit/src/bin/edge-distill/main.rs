@@ -1,6 +1,7 @@
 //! The `edge-distill` command line.
 
 mod arguments;
+mod say;
 
 use anyhow::{Context, bail};
 use arguments::{
@@ -25,6 +26,7 @@ use edge_toolkit::report::{curve, table};
 use edge_toolkit::train::recipe::Recipe;
 use edge_toolkit::train::{Event, Options, average, train};
 use indicatif::{ProgressBar, ProgressStyle};
+use say::say;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -181,7 +183,7 @@ fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
     let kept = compress::prune(checkpoint, &shape, &examples, output, stop, progress)?;
     bar.finish_and_clear();
     for (layer, (heads, neurons)) in kept.heads.iter().zip(&kept.neurons).enumerate() {
-        println!("layer {}: {} heads, {} neurons", layer + 1, heads.len(), neurons.len());
+        say!("layer {}: {} heads, {} neurons", layer + 1, heads.len(), neurons.len());
     }
     Ok(())
 }
@@ -207,15 +209,15 @@ fn run_sensitivity(arguments: &Sensitivity, stop: &AtomicBool) -> anyhow::Result
         }
     })?;
     bar.finish_and_clear();
-    println!("{:28} {:>10} {:>10}", "4 bits in", "divergence", "saved, kB");
+    say!("{:28} {:>10} {:>10}", "4 bits in", "divergence", "saved, kB");
     for layer in &ranked {
         let saved = layer.saved as f64 / 1e3;
-        println!("{:28} {:>10.6} {saved:>10.1}", layer.site, layer.divergence);
+        say!("{:28} {:>10.6} {saved:>10.1}", layer.site, layer.divergence);
     }
     let Some(budget) = budget else { return Ok(()) };
     let chosen = study.choose(&ranked, budget, stop)?;
     study.save(&chosen)?;
-    println!(
+    say!(
         "{}: 4 bits in {} of {} linear layers, model.edge of {:.2} MB, divergence {:.6}",
         folder.join("config.json").display(),
         chosen.sites.len(),
@@ -233,7 +235,7 @@ fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<()> {
     let progress = |done, of| progress(&bar, done, of);
     let smoothed = smooth::smooth(checkpoint, &texts, *alpha, output, stop, progress)?;
     bar.finish_and_clear();
-    println!(
+    say!(
         "{}: {} of {} channels moved; logits in int8 are {:.5} from those in floats on the mean, {:.5} before",
         output.display(),
         smoothed.moved,
@@ -266,8 +268,8 @@ fn run_compression(arguments: &Compress, stop: &AtomicBool) -> anyhow::Result<()
         }
     })?;
     bar.finish_and_clear();
-    println!("{}", candidate(&fitted.chosen));
-    println!(
+    say!("{}", candidate(&fitted.chosen));
+    say!(
         "{}: {:.1} MB, {:.2} % at full depth on the held-out rows; its checkpoint is {}",
         output.join("model.edge").display(),
         fitted.bytes as f64 / 1e6,
@@ -307,11 +309,11 @@ fn run_calibration(arguments: &Calibrate) -> anyhow::Result<()> {
     let choice =
         measure::calibrate_checkpoint(folder, &examples, kind, arguments.budget, progress)?;
     bar.finish_and_clear();
-    println!("{}", curve::text(&choice));
+    say!("{}", curve::text(&choice));
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     curve::save(&choice, &name, folder)?;
     let policy = serde_json::to_string(&choice.best().policy)?;
-    println!("{}: {policy}", folder.join("exits.json").display());
+    say!("{}: {policy}", folder.join("exits.json").display());
     Ok(())
 }
 
@@ -350,15 +352,15 @@ fn run_evaluation(arguments: &Evaluate) -> anyhow::Result<()> {
     };
     bar.finish_and_clear();
     match (&other, arguments.json) {
-        (None, true) => println!("{}", serde_json::to_string(&evaluation)?),
+        (None, true) => say!("{}", serde_json::to_string(&evaluation)?),
         (Some((other, comparison)), true) => {
             let all = serde_json::json!({
                 "model": evaluation, "against": other, "comparison": comparison,
             });
-            println!("{all}");
+            say!("{all}");
         }
-        (None, false) => println!("{evaluation}"),
-        (Some((other, comparison)), false) => println!("{evaluation}\n{other}\n{comparison}"),
+        (None, false) => say!("{evaluation}"),
+        (Some((other, comparison)), false) => say!("{evaluation}\n{other}\n{comparison}"),
     }
     Ok(())
 }
@@ -375,7 +377,7 @@ fn run_measuring(arguments: &Measure) -> anyhow::Result<()> {
     let data = (arguments.data.as_path(), &columns);
     let records = suite::measure(&suite, data, &arguments.output, progress)?;
     bar.finish_and_clear();
-    println!("{} measurements in {}", records.len(), arguments.output.display());
+    say!("{} measurements in {}", records.len(), arguments.output.display());
     Ok(())
 }
 
@@ -393,7 +395,7 @@ fn run_report(arguments: &ReportArguments) -> anyhow::Result<()> {
     if let Some(path) = &arguments.readme {
         replace_marked(path, &report.table())?;
     }
-    println!("{}", report.table());
+    say!("{}", report.table());
     Ok(())
 }
 
@@ -403,7 +405,7 @@ fn run_vocabulary(arguments: &Vocabulary) -> anyhow::Result<()> {
     eprintln!("{}: {} rows, {guess}", arguments.data.display(), texts.examples.len());
     let Vocabulary { checkpoint, seen, output, .. } = arguments;
     let dropped = vocabulary::shrink(checkpoint, &texts.texts(), *seen, output)?;
-    println!("{} of {} word pieces kept", dropped.kept, dropped.before);
+    say!("{} of {} word pieces kept", dropped.kept, dropped.before);
     Ok(())
 }
 
@@ -419,6 +421,6 @@ fn run_all(arguments: &All, stop: &AtomicBool) -> anyhow::Result<()> {
     };
     let rows = pipeline::run(pipeline, stop, &mut show(&bar))?;
     bar.finish_and_clear();
-    println!("{}", table::table(&rows));
+    say!("{}", table::table(&rows));
     Ok(())
 }
