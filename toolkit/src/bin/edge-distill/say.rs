@@ -14,7 +14,7 @@ pub fn line(words: Arguments) {
     }
 }
 
-/// [`line`], with the words of `println!`.
+/// [`line()`], with the words of `println!`.
 macro_rules! say {
     ($($words:tt)*) => { $crate::say::line(format_args!($($words)*)) };
 }
