@@ -77,6 +77,21 @@ def test_onnx_runtime_agrees_on_linear_layers_of_4_bits(bundles, name, bits, rec
     compare(bundle, answers, texts, "--int8", record, f"{name}, linear layers of 4 bits,")
 
 
+@pytest.mark.parametrize("name", ["bert-exits", "distilbert-exits"])
+@pytest.mark.parametrize("bits", ["7", "8"])
+@pytest.mark.parametrize("processor", ["avx2", "avx512-vnni", "neon-dot"])
+def test_onnx_runtime_agrees_on_packed_weights(bundles, name, bits, processor, record):
+    path = bundles(edge.FIXTURES / name, "--int8", "--pack", processor, "--weight-bits", bits)
+    bundle = edge.Bundle(path)
+    for stage, graph in bundle.entries.items():
+        if stage.endswith(".onnx"):
+            onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
+    nodes = onnx.load_from_string(bundle.entries["stage-1.onnx"]).graph.node
+    assert sum(n.op_type.startswith("PackedLinear") for n in nodes) == 5
+    answers, texts = edge.classify(path, file=edge.SENTENCES), edge.lines(edge.SENTENCES)
+    compare(bundle, answers, texts, "--int8", record, f"{name}, {bits} bits packed for {processor},")
+
+
 def sst2_dev(shared):
     rows = [line.rsplit("\t", 1) for line in edge.lines(shared / "data" / "sst2" / "dev.tsv")[1:]]
     return [text for text, _ in rows], np.array([int(label) for _, label in rows])

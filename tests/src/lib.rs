@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use edge_runtime::Limits;
 use edge_runtime::bundle::{self, BundleReader, Manifest, Part, tar};
+use edge_runtime::graph::Target;
 use edge_runtime::onnx::ModelProto;
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export};
+use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export, export_packed};
 use edge_toolkit::model::{Int8, Sites};
 use prost::Message;
 use serde::Deserialize;
@@ -52,6 +53,14 @@ pub fn bundle_of(folder: &Path, precision: Precision) -> Result<Vec<u8>> {
 /// The bytes of a bundle exported from a fixture.
 pub fn bundle(name: &str, precision: Precision) -> Result<Vec<u8>> {
     bundle_of(&fixture(name), precision)
+}
+
+/// The bytes of a bundle exported from a fixture in int8, its weights packed.
+pub fn packed_bundle(name: &str, int8: Int8, packed: Target) -> Result<Vec<u8>> {
+    let scratch = tempfile::tempdir()?;
+    let path = scratch.path().join("model.edge");
+    export_packed(&Checkpoint::open(&fixture(name))?, int8, packed, &path, |_, _, _| {})?;
+    Ok(std::fs::read(path)?)
 }
 
 /// A bundle taken apart, to be put together again with right digests, as an attacker would.

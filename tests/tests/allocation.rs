@@ -1,10 +1,13 @@
 //! What opening and classifying allocate, and how much stack they take.
 
 use anyhow::Result;
+use edge_runtime::graph::{Elements, Op, StageGraph};
+use edge_runtime::kernels::isa::Isa;
 use edge_runtime::{Classifier, ExitPolicy, Scratch, Thresholds};
 use edge_tests::counting::{Counting, counted};
-use edge_tests::{Golden, PRECISIONS, bundle};
-use edge_toolkit::export::Precision;
+use edge_tests::{Golden, PRECISIONS, Parts, bundle, packed_bundle};
+use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits};
+use edge_toolkit::model::Int8;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -134,6 +137,41 @@ fn weights_are_used_where_they_lie() -> Result<()> {
         assert!(meanwhile < 4 * largest, "{counts:?}, the largest entry has {largest}");
     }
     Ok(())
+}
+
+/// Of a bundle that is packed for this processor, no weight is copied from where 64 divides its address.
+#[test]
+fn packed_weights_are_used_where_they_lie() -> Result<()> {
+    for bits in [WeightBits::Seven, WeightBits::Eight] {
+        let int8 = Int8::new(bits, EmbeddingBits::Eight);
+        let bytes = packed_bundle("bert-exits", int8, Isa::detect().into())?;
+        let packed: usize = Parts::of(&bytes)?.stages.into_iter().map(packed_bytes).sum();
+        assert!(packed > 20_000, "{packed}");
+        let own = [0, 1].map(|off| {
+            let room: &mut [u8] = vec![0; bytes.len() + 65].leak();
+            let start = room.as_ptr().align_offset(64) + off;
+            room[start..][..bytes.len()].copy_from_slice(&bytes);
+            let room: &'static [u8] = &room[start..][..bytes.len()];
+            let (_classifier, counts) = counted(|| Classifier::from_static(room).unwrap());
+            counts.left
+        });
+        let difference = (own[1] - own[0]).unsigned_abs();
+        assert!(difference.abs_diff(packed) < packed / 10, "{own:?}, of {packed} bytes of weights");
+    }
+    Ok(())
+}
+
+/// The bytes of all packed weights of a stage.
+fn packed_bytes(stage: Vec<u8>) -> usize {
+    let stage = StageGraph::decode("stage", stage.into()).unwrap();
+    let weights = stage.calls.iter().map(|call| match &call.op {
+        Op::Linear { weight, .. } => match &weight.elements {
+            Elements::Packed { values, .. } => values.len(),
+            _ => 0,
+        },
+        _ => 0,
+    });
+    weights.sum()
 }
 
 /// What the documentation states of the stack, in bytes.

@@ -3,11 +3,12 @@
 //! Each is an error at load, or at the first text at the latest, and never a panic.
 
 use anyhow::Result;
+use edge_runtime::graph::Target;
 use edge_runtime::onnx::{
     AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
 use edge_runtime::{Classifier, Error, ExitPolicy};
-use edge_tests::{FOUR_BITS, Parts, bundle};
+use edge_tests::{FOUR_BITS, Parts, bundle, packed_bundle};
 use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits};
 use edge_toolkit::model::Int8;
 
@@ -54,7 +55,11 @@ fn resize(tensor: &mut TensorProto, dims: &[i64]) {
 type Edit = fn(&mut ModelProto);
 
 fn refused(precision: Precision, stage: usize, edit: Edit, parts_of_the_message: &[&str]) {
-    let mut parts = parts(precision).expect("the fixture exports");
+    let parts = parts(precision).expect("the fixture exports");
+    refused_of(parts, stage, edit, parts_of_the_message);
+}
+
+fn refused_of(mut parts: Parts, stage: usize, edit: Edit, parts_of_the_message: &[&str]) {
     parts.edit(stage, edit);
     let error = answer(parts).expect_err(parts_of_the_message[0]);
     let message = error.to_string();
@@ -173,6 +178,68 @@ fn weights_of_4_bits_fit_their_multipliers() {
     for (edit, message) in cases {
         refused(Precision::Int8(FOUR_BITS), 1, *edit, message);
     }
+}
+
+#[test]
+fn packed_weights_fit_their_order() -> Result<()> {
+    fn tensor(m: &mut ModelProto) -> &mut TensorProto {
+        weight(m, "PackedLinear", 1)
+    }
+    fn shape(m: &mut ModelProto, dims: &[i64]) {
+        let elements: i64 = dims.iter().product();
+        tensor(m).dims = dims.to_vec();
+        tensor(m).raw_data = vec![0; elements as usize].into();
+    }
+    fn zero_point(m: &mut ModelProto, to: Option<i64>) {
+        attribute(m, "PackedLinear").i = to;
+    }
+    // Of 32 inputs and 96 outputs, with a zero point of 64: 6 panels of 8 lines.
+    let cases: &[(Edit, &[&str])] = &[
+        (|m| tensor(m).dims[0] -= 1, &["[5, 8, 1, 1, 16, 4]", "3072 bytes of data"]),
+        (|m| tensor(m).dims.truncate(4), &["6 dimensions"]),
+        (|m| tensor(m).data_type = 3, &["element type 3, 2 is needed"]),
+        (|m| shape(m, &[5, 8, 1, 1, 16, 4]), &["32 inputs and 96 outputs", "no order"]),
+        (|m| shape(m, &[6, 9, 1, 1, 16, 4]), &["no order"]),
+        (|m| shape(m, &[6, 8, 2, 1, 16, 4]), &["no order"]),
+        (|m| shape(m, &[6, 8, 1, 1, 64, 1]), &["no order"]),
+        (|m| shape(m, &[6, 8, 1, 1, 16, i64::from(u8::MAX)]), &["no order"]),
+        (|m| zero_point(m, Some(0)), &["element type 2, 3 is needed"]),
+        (|m| zero_point(m, Some(65)), &["`zero_point` is not 0, 64 or 128"]),
+        (|m| zero_point(m, Some(i64::MIN)), &["`zero_point`"]),
+        (|m| zero_point(m, None), &["`zero_point`"]),
+        (|m| node(m, "PackedLinear").attribute.clear(), &["`zero_point`"]),
+        (
+            |m| {
+                let mut data = tensor(m).raw_data.to_vec();
+                data[77] = 128;
+                tensor(m).raw_data = data.into();
+            },
+            &["bytes over 127"],
+        ),
+        (|m| resize(weight(m, "PackedLinear", 2), &[95]), &["has 96 values, not 95"]),
+        (|m| resize(weight(m, "PackedLinear", 2), &[80]), &["32 inputs and 80 outputs"]),
+        (|m| node(m, "PackedLinear").input.truncate(3), &["3 inputs", "x, weight, scale, bias"]),
+        (|m| node(m, "PackedLinear").input.clear(), &["0 inputs"]),
+        (|m| node(m, "PackedLinear").input[0] = "elsewhere".into(), &["`elsewhere`", "no node"]),
+    ];
+    let int8 = Int8::new(WeightBits::Seven, EmbeddingBits::Eight);
+    let parts = Parts::of(&packed_bundle("bert-exits", int8, Target::Avx2)?)?;
+    for (edit, message) in cases {
+        refused_of(parts.clone(), 1, *edit, message);
+    }
+    let mut ids = parts;
+    ids.edit(0, |m| {
+        let linear = NodeProto { op_type: "PackedLinear".into(), ..node(m, "QEmbed").clone() };
+        graph(m).node = vec![NodeProto { input: linear.input[..4].to_vec(), ..linear }];
+        let zero_point =
+            AttributeProto { i: Some(0), name: "zero_point".into(), ..Default::default() };
+        node(m, "PackedLinear").attribute = vec![zero_point];
+        tensor(m).dims = vec![1, 1, 1, 1, 8, 4];
+        tensor(m).raw_data = vec![0; 32].into();
+    });
+    let error = answer(ids).unwrap_err().to_string();
+    assert!(error.contains("it is given token ids, not rows of numbers"), "{error}");
+    Ok(())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From a checkpoint to `model.edge`; or to one ONNX file, for [ONNX Runtime](onnx) or
 //! [TensorRT](tensorrt).
 
+mod aligned;
 mod files;
 mod functions;
 mod graph;
@@ -15,6 +16,7 @@ use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
 use crate::model::{Int8, Site, weights};
 use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
+use edge_runtime::graph::Target;
 use edge_runtime::{Classifier, ExitPolicy};
 use files::Beside;
 use std::io::Write;
@@ -94,6 +96,14 @@ impl WeightBits {
     }
 }
 
+/// What the graphs of a bundle are made of.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    precision: Precision,
+    /// What the int8 weights are packed for, if they are.
+    packed: Option<Target>,
+}
+
 /// What was exported.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -115,8 +125,35 @@ pub fn export(
     checkpoint: &Checkpoint,
     precision: Precision,
     target: &Path,
+    progress: impl FnMut(&str, usize, usize),
+) -> Result<Summary, Error> {
+    write(checkpoint, Form { precision, packed: None }, target, progress)
+}
+
+/// As [`export`], in int8 and for one instruction set: where the processor has it, the runtime computes with
+/// the weights of a mapped or linked bundle where they lie. Elsewhere the bundle runs too, and its weights
+/// are copied as those of any other are. Weights of 4 bits stay as they are.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_packed(
+    checkpoint: &Checkpoint,
+    int8: Int8,
+    packed: Target,
+    target: &Path,
+    progress: impl FnMut(&str, usize, usize),
+) -> Result<Summary, Error> {
+    let form = Form { precision: Precision::Int8(int8), packed: Some(packed) };
+    write(checkpoint, form, target, progress)
+}
+
+fn write(
+    checkpoint: &Checkpoint,
+    form: Form,
+    target: &Path,
     mut progress: impl FnMut(&str, usize, usize),
 ) -> Result<Summary, Error> {
+    let Form { precision, .. } = form;
     let config = &checkpoint.config;
     let steps = config.layers + 4;
     progress("reading the tokenizer", 0, steps);
@@ -132,13 +169,13 @@ pub fn export(
         Precision::Fp32 => Vec::new(),
         Precision::Int8(int8) => fits(checkpoint, int8)?,
     };
-    graphs.push(stage::embeddings(weights::embeddings(checkpoint)?, head, config, precision));
+    graphs.push(stage::embeddings(weights::embeddings(checkpoint)?, head, config, form));
     for index in 0..config.layers {
         progress(&format!("exporting layer {}", index + 1), index + 2, steps);
         let layer = weights::layer(checkpoint, index)?;
         let head = weights::head(checkpoint, index + 1)?;
         stages.push(Stage { layers: 1, exit: head.is_some() });
-        graphs.push(stage::layer(layer, head, index + 1, config, precision));
+        graphs.push(stage::layer(layer, head, index + 1, config, form));
     }
 
     let weights = checkpoint.weights_path();

@@ -12,6 +12,7 @@
 //! | `Q4Embed` | ids, words uint8 `[V, H/2]`, scales `[V, G]`, positions int8, scales `[P]`, gamma, beta | `epsilon` | `[R, H]` |
 //! | `Linear` + activation | x `[R, K]`, weight `[K, N]`, bias `[N]` | | `[R, N]` |
 //! | `QLinear` + activation | x `[R, K]`, weight int8 `[K, N]`, scale `[N]`, bias `[N]` | | `[R, N]` |
+//! | `PackedLinear` + activation | x `[R, K]`, weight int8 or uint8, packed, scale `[N]`, bias `[N]` | `zero_point` | `[R, N]` |
 //! | `Q4Linear` + activation | x `[R, K]`, codes uint8 `[K/2, N]`, multipliers uint8 `[B, N]`, scale `[N]`, bias `[N]` | | `[R, N]` |
 //! | `SelfAttention` | queries, keys and values side by side `[R, 3H]`, mask | `heads` | `[R, H]` |
 //! | `AddNorm` | x `[R, H]`, residual `[R, H]`, gamma `[H]`, beta `[H]` | `epsilon` | `[R, H]` |
@@ -24,6 +25,9 @@
 //! `QLinear` quantizes each row x to integers `q = round(x · 127 / max|x|)`, ties to even, and gives
 //! `(q · W) · scale · (max|x| / 127) + bias`.
 //!
+//! `PackedLinear` is `QLinear` whose weights stand in the order of a [`Packing`], unsigned if its zero point
+//! is not 0. An engine whose kernels read that order uses them where they are.
+//!
 //! `Q4Linear` is `QLinear` whose weights have 4 bits in the file: each int8 weight is a code of −7…7 times a
 //! multiplier of 1…15 that so many neighbouring inputs of an output share. A byte of the codes holds `code + 8`
 //! of input `k` in its low half and of input `k + K/2` in its high one; the multipliers of both are the
@@ -31,9 +35,11 @@
 //! the weights of a `QLinear`.
 
 mod halves;
+pub(crate) mod packing;
 mod read;
 
 use bytes::Bytes;
+pub use packing::{Packing, Target};
 
 /// The domain of the model-local functions.
 pub const DOMAIN: &str = "edge.distil";
@@ -65,6 +71,17 @@ pub struct StageGraph {
     pub next_hidden: Option<(usize, usize)>,
     /// The value that holds the logits, with the number of labels.
     pub logits: Option<(usize, usize)>,
+}
+
+impl StageGraph {
+    /// Puts all packed weights back into rows, for an engine that reads no others.
+    pub fn unpack(&mut self) {
+        for call in &mut self.calls {
+            if let Op::Linear { weight, .. } = &mut call.op {
+                weight.unpack();
+            }
+        }
+    }
 }
 
 /// One call in a stage.
@@ -136,6 +153,15 @@ pub enum Elements {
         /// One scale per row of an embedding, per column of a linear layer.
         scales: Vec<f32>,
     },
+    /// Signed bytes with their scales, as `PackedLinear` has them.
+    Packed {
+        /// The elements as they stand in the file.
+        values: Bytes,
+        /// Their order.
+        packing: Packing,
+        /// One scale per column.
+        scales: Vec<f32>,
+    },
     /// Two to a byte, as `Q4Embed` has them.
     I4 {
         /// The elements as they stand in the file.
@@ -143,6 +169,19 @@ pub enum Elements {
         /// The scales of a row side by side, each that of as many columns.
         scales: Vec<f32>,
     },
+}
+
+impl Matrix {
+    /// Puts packed elements back into rows.
+    ///
+    /// # Panics
+    /// If there are not as many as the matrix has.
+    pub fn unpack(&mut self) {
+        if let Elements::Packed { values, packing, scales } = &mut self.elements {
+            let values = packing.unpack(self.rows, self.columns, values).into();
+            self.elements = Elements::I8 { values, scales: std::mem::take(scales) };
+        }
+    }
 }
 
 /// Layer normalization.
@@ -182,7 +221,7 @@ impl Activation {
         Activation::Tanh,
     ];
 
-    /// What stands behind `Linear` or `QLinear` in the name of a call.
+    /// What stands behind `Linear`, `QLinear` and the like in the name of a call.
     pub fn suffix(self) -> &'static str {
         match self {
             Activation::Identity => "",

@@ -158,6 +158,9 @@ pub struct TensorProto {
     /// Elements, row major, little endian.
     #[prost(bytes = "bytes", tag = "9")]
     pub raw_data: Bytes,
+    /// A comment.
+    #[prost(string, tag = "12")]
+    pub doc_string: String,
 }
 
 /// A named value with its type.

@@ -1,12 +1,15 @@
 //! The `edge-export` command line.
 
 use anyhow::{Context, bail};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
+use edge_runtime::graph::Target;
+use edge_runtime::kernels::isa::Isa;
 use edge_toolkit::checkpoint::{Bits, Checkpoint};
 use edge_toolkit::compress::ranges::Method;
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::export::onnx::{self, Arithmetic, Written};
-use edge_toolkit::export::{Precision, WeightBits, export, tensorrt};
+use edge_toolkit::export::{Precision, WeightBits, export, export_packed, tensorrt};
 use edge_toolkit::model::Int8;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -50,6 +53,11 @@ struct Arguments {
     /// chooses layers that bear 4), or 8
     #[arg(long, value_parser = one_of::<4, 8>)]
     linear_bits: Option<u8>,
+    /// Lay int8 weights out for the instructions of a processor, which then computes with a mapped or linked
+    /// model.edge in place, without copying its weights; all others still run it
+    #[arg(long, value_name = "PROCESSOR", conflicts_with_all = ["fp32", "fp16"],
+          value_parser = PossibleValuesParser::new(PACKED))]
+    pack: Option<String>,
     /// For --format tensorrt: texts like those that the model will be asked about (.tsv, .csv, .jsonl,
     /// .parquet); the first 512 fix the ranges of its int8 activations
     #[arg(long, value_name = "FILE")]
@@ -61,6 +69,17 @@ struct Arguments {
     #[arg(long, requires = "calibrate", default_value_t = tensorrt::METHOD)]
     method: Method,
 }
+
+/// What `--pack` takes: the processor at hand, or one by its instructions.
+const PACKED: [&str; 7] = {
+    let mut names = ["native"; 7];
+    let mut i = 0;
+    while i < Target::ALL.len() {
+        names[i + 1] = Target::ALL[i].name();
+        i += 1;
+    }
+    names
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -96,6 +115,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if calibrate.is_some() && *format != Format::TensorRt {
         bail!("--calibrate is for --format tensorrt; the other formats need no texts");
     }
+    if arguments.pack.is_some() && *format != Format::Edge {
+        bail!("--pack is for model.edge; ONNX Runtime and TensorRT lay weights out by themselves");
+    }
     let failed = || format!("cannot export {}", checkpoint.display());
     let opened = Checkpoint::open(checkpoint).with_context(failed)?;
     let name = if *format == Format::Edge { "model.edge" } else { "model.onnx" };
@@ -126,7 +148,14 @@ fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow
     if arguments.fp16 {
         bail!("--fp16 is for --format onnx; model.edge has --int8 or --fp32");
     }
-    let summary = export(checkpoint, precision(arguments, checkpoint)?, output, progress)?;
+    let summary = match &arguments.pack {
+        None => export(checkpoint, precision(arguments, checkpoint)?, output, progress)?,
+        Some(name) => {
+            let named = Target::ALL.into_iter().find(|target| target.name() == name);
+            let target = named.unwrap_or_else(|| Isa::detect().into());
+            export_packed(checkpoint, int8(arguments, checkpoint)?, target, output, progress)?
+        }
+    };
     let manifest = &summary.manifest;
     println!(
         "{}: {} {}, {} layers of width {}, {} exits, labels {}, {:.1} MB",

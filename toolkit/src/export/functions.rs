@@ -39,21 +39,34 @@ fn function(name: &str, precision: Precision) -> FunctionProto {
             f.finish("the first row of each sentence")
         }
         _ => {
-            let weights = [("Linear", None), ("QLinear", Some(false)), ("Q4Linear", Some(true))];
-            let (halves, suffix) = weights
+            let weights = [
+                ("Linear", None),
+                ("QLinear", Some(Stored::Bytes)),
+                ("PackedLinear", Some(Stored::Packed)),
+                ("Q4Linear", Some(Stored::Halves)),
+            ];
+            let (stored, suffix) = weights
                 .into_iter()
-                .find_map(|(prefix, halves)| Some((halves, name.strip_prefix(prefix)?)))
+                .find_map(|(prefix, stored)| Some((stored, name.strip_prefix(prefix)?)))
                 .expect("a function of ours");
             let activation = Activation::ALL.into_iter().find(|a| a.suffix() == suffix);
             let activation = activation.expect("an activation of ours");
-            match (precision, halves) {
-                (Precision::Int8(int8), Some(halves)) => {
-                    quantized_linear(name, activation, int8.weights, halves)
+            match (precision, stored) {
+                (Precision::Int8(int8), Some(stored)) => {
+                    quantized_linear(name, activation, int8.weights, stored)
                 }
                 _ => linear(name, activation),
             }
         }
     }
+}
+
+/// How int8 weights stand in the file.
+#[derive(Clone, Copy, PartialEq)]
+enum Stored {
+    Bytes,
+    Packed,
+    Halves,
 }
 
 fn linear(name: &str, activation: Activation) -> FunctionProto {
@@ -74,14 +87,18 @@ fn quantized_linear(
     name: &str,
     activation: Activation,
     bits: WeightBits,
-    halves: bool,
+    stored: Stored,
 ) -> FunctionProto {
-    let inputs: &[&str] = match halves {
-        true => &["x", "codes", "multipliers", "scale", "bias"],
-        false => &["x", "weight", "scale", "bias"],
+    let inputs: &[&str] = match stored {
+        Stored::Halves => &["x", "codes", "multipliers", "scale", "bias"],
+        Stored::Bytes | Stored::Packed => &["x", "weight", "scale", "bias"],
     };
     let mut f = Body::new(name, inputs);
-    let weight = if halves { f.multiplied_codes() } else { "weight".into() };
+    let weight = match stored {
+        Stored::Bytes => "weight".into(),
+        Stored::Packed => f.unpacked_weight(),
+        Stored::Halves => f.multiplied_codes(),
+    };
     let absolute = f.op("Abs", &["x"]);
     let last = f.ints(&[-1]);
     let largest = f.op("ReduceMax", &[&absolute, &last]);
@@ -113,12 +130,16 @@ fn quantized_linear(
     let by_row = f.op("Mul", &[&by_column, &row_scale]);
     let sum = f.op("Add", &[&by_row, "bias"]);
     f.activation(activation, &sum);
-    f.finish(match halves {
-        true => {
+    f.finish(match stored {
+        Stored::Bytes => "activation(x W + bias), with int8 weights and rows of x quantized to int8",
+        Stored::Packed => {
+            "activation(x W + bias), with int8 weights in the order in which processors multiply them and \
+             rows of x quantized to int8"
+        }
+        Stored::Halves => {
             "activation(x W + bias), with weights that are int4 codes times int4 multipliers and rows of x \
              quantized to int8"
         }
-        false => "activation(x W + bias), with int8 weights and rows of x quantized to int8",
     })
 }
 
@@ -345,6 +366,7 @@ impl Body {
                 data_type: UINT8 as i32,
                 name: String::new(),
                 raw_data: vec![value].into(),
+                ..Default::default()
             }),
             ..Default::default()
         })
@@ -389,6 +411,27 @@ impl Body {
         let codes = self.op("Reshape", &[&codes, &split]);
         let products = self.op("Mul", &[&codes, &multipliers]);
         let weight = self.op("Reshape", &[&products, &whole]);
+        self.cast(&weight, i64::from(data_type::INT8))
+    }
+
+    /// The int8 weight, `[inputs, outputs]`, of one `[blocks, steps, panels, halves, outputs, inputs]`.
+    fn unpacked_weight(&mut self) -> String {
+        let packed = self.cast("weight", INT32);
+        let zero = self.node_ref("Constant", "value_int", "zero_point", attribute_type::INT);
+        let zero = self.cast(&zero, INT32);
+        let weight = self.op("Sub", &[&packed, &zero]);
+        let weight = self.op("Transpose", &[&weight]);
+        self.last_attribute(ints("perm", &[1, 3, 5, 0, 2, 4]));
+        let weight = self.op("Flatten", &[&weight]);
+        self.last_attribute(int("axis", 3));
+        // What fills up the last step and the last block is cut off.
+        let inputs = self.op("Shape", &["x"]);
+        self.last_attribute(int("start", -1));
+        let outputs = self.op("Shape", &["scale"]);
+        let ends = self.op("Concat", &[&inputs, &outputs]);
+        self.last_attribute(int("axis", 0));
+        let starts = self.ints(&[0, 0]);
+        let weight = self.op("Slice", &[&weight, &starts, &ends]);
         self.cast(&weight, i64::from(data_type::INT8))
     }
 

@@ -185,6 +185,7 @@ impl Graph {
             data_type,
             name: name.clone(),
             raw_data: raw.into(),
+            ..Default::default()
         });
         name
     }

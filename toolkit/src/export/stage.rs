@@ -1,13 +1,13 @@
 //! Stage graphs: a few calls of our functions, with their weights.
 
 use super::functions::{self, OPSET, float, int};
-use super::{EMBEDDING_GROUP, EmbeddingBits, Precision, int4, int8};
+use super::{EMBEDDING_GROUP, EmbeddingBits, Form, Precision, WeightBits, aligned, int4, int8};
 use crate::checkpoint::{Config, Pooling};
 use crate::model::weights::{Embeddings, Head, Layer, Linear};
 use crate::model::{Grid, Site};
 use edge_runtime::graph::{
     ATTENTION_MASK, Activation, DOMAIN, DOMAIN_VERSION, HIDDEN, INPUT_IDS, LOGITS, NEXT_HIDDEN,
-    Norm,
+    Norm, Packing,
 };
 use edge_runtime::onnx::{
     AttributeProto, Dimension, DimensionProto, GraphProto, IR_VERSION, ModelProto, NodeProto,
@@ -16,18 +16,21 @@ use edge_runtime::onnx::{
 };
 use prost::Message;
 
+/// Dimensions that packed weights have, and no others.
+const PACKED_RANK: usize = 6;
+
 /// Stage 0: the embeddings, with an exit head if there is one.
 pub(super) fn embeddings(
     weights: Embeddings,
     head: Option<Head>,
     config: &Config,
-    precision: Precision,
+    form: Form,
 ) -> Vec<u8> {
-    let mut stage = Stage::new(precision);
+    let mut stage = Stage::new(form);
     let width = config.hidden;
     let name = "embeddings";
     let mut inputs = vec![INPUT_IDS.to_string()];
-    let bits = match precision {
+    let bits = match form.precision {
         Precision::Fp32 => None,
         Precision::Int8(int8) => Some(int8.embeddings),
     };
@@ -74,9 +77,9 @@ pub(super) fn layer(
     head: Option<Head>,
     index: usize,
     config: &Config,
-    precision: Precision,
+    form: Form,
 ) -> Vec<u8> {
-    let mut stage = Stage::new(precision);
+    let mut stage = Stage::new(form);
     let width = config.hidden;
     let last = index == config.layers;
     let mask = ATTENTION_MASK.to_string();
@@ -108,15 +111,15 @@ pub(super) fn layer(
 
 /// A stage graph in the making.
 struct Stage {
-    precision: Precision,
+    form: Form,
     nodes: Vec<NodeProto>,
     weights: Vec<TensorProto>,
     exit: bool,
 }
 
 impl Stage {
-    fn new(precision: Precision) -> Self {
-        Stage { precision, nodes: Vec::new(), weights: Vec::new(), exit: false }
+    fn new(form: Form) -> Self {
+        Stage { form, nodes: Vec::new(), weights: Vec::new(), exit: false }
     }
 
     fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
@@ -128,12 +131,25 @@ impl Stage {
         self.weight(name, data_type::INT8, shape, values)
     }
 
+    fn packed(
+        &mut self,
+        name: &str,
+        packing: Packing,
+        [inputs, outputs]: [usize; 2],
+        values: &[u8],
+    ) -> String {
+        let data_type = if packing.zero_point == 0 { data_type::INT8 } else { data_type::UINT8 };
+        let packed = packing.pack(inputs, outputs, values);
+        self.weight(name, data_type, &packing.shape(inputs, outputs), packed.to_vec())
+    }
+
     fn weight(&mut self, name: &str, data_type: i32, shape: &[usize], raw: Vec<u8>) -> String {
         self.weights.push(TensorProto {
             dims: shape.iter().map(|d| *d as i64).collect(),
             data_type,
             name: name.into(),
             raw_data: raw.into(),
+            ..Default::default()
         });
         name.into()
     }
@@ -172,7 +188,7 @@ impl Stage {
         input: &str,
         activation: Activation,
     ) -> String {
-        self.linear_as(self.precision, name, l, (input, &format!("{name}.result")), activation)
+        self.linear_as(self.form.precision, name, l, (input, &format!("{name}.result")), activation)
     }
 
     fn linear_as(
@@ -187,6 +203,7 @@ impl Stage {
         let shape = [l.weight.len() / outputs, outputs];
         let weight = format!("{name}.weight");
         let mut inputs = vec![input.to_string()];
+        let mut attributes = vec![];
         let kind = match precision {
             Precision::Fp32 => {
                 inputs.push(self.floats(&weight, &shape, &l.weight));
@@ -195,9 +212,20 @@ impl Stage {
             Precision::Int8(int8) => match int8.linear(Some(site)) {
                 Grid::Integers(bits) => {
                     let q = int8::per_column(&l.weight, outputs, bits.largest());
-                    inputs.push(self.bytes(&weight, &shape, q.values));
+                    let kind = match self.form.packed {
+                        None => {
+                            inputs.push(self.bytes(&weight, &shape, q.values));
+                            "QLinear"
+                        }
+                        Some(target) => {
+                            let packing = target.packing(bits == WeightBits::Seven);
+                            inputs.push(self.packed(&weight, packing, shape, &q.values));
+                            attributes.push(int("zero_point", i64::from(packing.zero_point)));
+                            "PackedLinear"
+                        }
+                    };
                     inputs.push(self.floats(&format!("{name}.scale"), &[outputs], &q.scales));
-                    "QLinear"
+                    kind
                 }
                 Grid::Products(bits) => {
                     let q = int4::halves(&l.weight, outputs, bits);
@@ -214,7 +242,7 @@ impl Stage {
             },
         };
         inputs.push(self.floats(&format!("{name}.bias"), &[outputs], &l.bias));
-        self.call(&format!("{kind}{}", activation.suffix()), name, inputs, vec![], output)
+        self.call(&format!("{kind}{}", activation.suffix()), name, inputs, attributes, output)
     }
 
     /// The classifier stays in float: it is tiny, and its result is what is compared with
@@ -252,11 +280,11 @@ impl Stage {
         let mask = value(ATTENTION_MASK, data_type::INT64, &["batch", "sequence"], None);
         let called = self.nodes.iter().map(|n| n.op_type.as_str()).collect();
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.into(), version };
-        ModelProto {
+        let mut model = ModelProto {
             ir_version: IR_VERSION,
             producer_name: "edge-export".into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
-            functions: functions::named(called, self.precision),
+            functions: functions::named(called, self.form.precision),
             graph: Some(GraphProto {
                 name: format!("stage-{index}"),
                 node: self.nodes,
@@ -265,8 +293,9 @@ impl Stage {
                 output,
             }),
             opset_import: vec![opset("", OPSET), opset(DOMAIN, DOMAIN_VERSION)],
-        }
-        .encode_to_vec()
+        };
+        aligned::align(&mut model, |weight| weight.dims.len() == PACKED_RANK);
+        model.encode_to_vec()
     }
 }
 
@@ -291,7 +320,6 @@ pub(super) fn value(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::WeightBits;
     use crate::model::{Int8, Sites};
     use crate::rng::Rng;
     use edge_runtime::graph::{Elements, Op, StageGraph};
@@ -347,7 +375,8 @@ mod tests {
                 expected.push(int4::halves(&l.weight, l.bias.len(), bits).expanded);
             }
             let int8 = Int8 { four_bits: Sites::ALL, ..Int8::new(bits, EmbeddingBits::Eight) };
-            let file = super::layer(layer, Some(head), 1, &config, Precision::Int8(int8));
+            let form = Form { precision: Precision::Int8(int8), packed: None };
+            let file = super::layer(layer, Some(head), 1, &config, form);
             let stage = StageGraph::decode("stage-1", file.into()).unwrap();
             let mut read = stage.calls.iter().filter_map(|call| match &call.op {
                 Op::Linear { weight, .. } => Some(weight),

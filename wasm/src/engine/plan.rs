@@ -142,7 +142,11 @@ fn output(call: &Call, first: bool, inputs: &[Value]) -> Result<(Rows, usize), S
     let shapes: Vec<_> = inputs.iter().map(|v| (v.rows, v.width)).collect();
     let given = match (&call.op, shapes.as_slice()) {
         (Op::Embed { words, positions, norm }, [(None, _)])
-            if positions.columns == words.columns && norm.gamma.len() == words.columns =>
+            if positions.columns == words.columns
+                && norm.gamma.len() == words.columns
+                && [words, positions]
+                    .iter()
+                    .all(|table| !matches!(table.elements, Elements::Packed { .. })) =>
         {
             Some((Rows::Tokens, words.columns))
         }

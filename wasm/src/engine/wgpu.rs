@@ -149,7 +149,8 @@ impl GpuEngine {
     /// # Errors
     /// [`Error::Graph`] if it does not fit the stage before it or the limits of the GPU,
     /// [`Error::Gpu`] if the device fails.
-    pub fn add(&mut self, graph: StageGraph) -> Result<(), Error> {
+    pub fn add(&mut self, mut graph: StageGraph) -> Result<(), Error> {
+        graph.unpack();
         let before = self.stages.last();
         let slot = follows(&graph, before.map(|stage| stage.next_hidden))?;
         // What stays after an exit moves to another buffer.

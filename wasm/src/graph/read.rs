@@ -1,18 +1,18 @@
 //! From an ONNX file to a checked [`StageGraph`].
 
-use super::halves::multiply_codes;
+mod weights;
+
 use super::{
-    ATTENTION_MASK, Activation, Call, DOMAIN, DOMAIN_VERSION, Elements, HIDDEN, INPUT_IDS, LOGITS,
-    Matrix, NEXT_HIDDEN, Norm, Op, StageGraph,
+    ATTENTION_MASK, Activation, Call, DOMAIN, DOMAIN_VERSION, HIDDEN, INPUT_IDS, LOGITS, Matrix,
+    NEXT_HIDDEN, Norm, Op, StageGraph,
 };
 use crate::Error;
-use crate::onnx::{
-    Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type, structure_bytes,
-};
+use crate::onnx::{Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto, structure_bytes};
 use bytes::Bytes;
 use prost::Message;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use weights::Scales;
 
 /// Small pieces of a protobuf message take many times their size in memory: a file of nothing but
 /// empty nodes would take a hundredfold.
@@ -140,8 +140,8 @@ impl Reader<'_> {
         let unknown = || {
             wrong(format!(
                 "operator `{}.{op_type}` is not one of those that this runtime has; a stage graph \
-                 calls Embed, QEmbed, Q4Embed, Linear…, QLinear…, Q4Linear…, SelfAttention, AddNorm, \
-                 MeanPool and FirstPool of `{DOMAIN}`",
+                 calls Embed, QEmbed, Q4Embed, Linear…, QLinear…, PackedLinear…, Q4Linear…, SelfAttention, \
+                 AddNorm, MeanPool and FirstPool of `{DOMAIN}`",
                 node.domain
             ))
         };
@@ -214,7 +214,7 @@ impl Reader<'_> {
                 (Op::FirstPool, vec![x], Kind::Sentences(width))
             }
             _ => {
-                let stored = [Stored::Float, Stored::Bytes, Stored::Halves];
+                let stored = [Stored::Float, Stored::Bytes, Stored::Packed, Stored::Halves];
                 let (stored, suffix) = stored
                     .into_iter()
                     .find_map(|s| Some((s, op_type.strip_prefix(s.operator())?)))
@@ -229,6 +229,10 @@ impl Reader<'_> {
                     Stored::Bytes => {
                         args(&["x", "weight", "scale", "bias"])?;
                         (self.matrix(node, 1, Some((2, Scales::PerColumn)))?, 3)
+                    }
+                    Stored::Packed => {
+                        args(&["x", "weight", "scale", "bias"])?;
+                        (self.packed(node, 1)?, 3)
                     }
                     Stored::Halves => {
                         args(&["x", "codes", "multipliers", "scale", "bias"])?;
@@ -324,135 +328,6 @@ impl Reader<'_> {
             epsilon,
         })
     }
-
-    fn tensor(
-        &self,
-        node: &NodeProto,
-        input: usize,
-        data_type: i32,
-        rank: usize,
-    ) -> Result<(&TensorProto, Vec<usize>), Error> {
-        let name = &node.input[input];
-        let wrong =
-            |problem: String| Error::graph(self.graph, &node.name, format!("`{name}` {problem}"));
-        let tensor = self.weights.get(name).ok_or_else(|| wrong("is no weight".into()))?;
-        // Engines copy weights: a small file whose calls share a large one would take any memory.
-        if !self.taken.borrow_mut().insert(name.clone()) {
-            return Err(wrong("is used a second time; each weight is for one input".into()));
-        }
-        if tensor.data_type != data_type {
-            return Err(wrong(format!(
-                "has the ONNX element type {}, {data_type} is needed",
-                tensor.data_type
-            )));
-        }
-        let dims: Vec<usize> =
-            tensor.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
-        if dims.len() != rank || dims.contains(&0) {
-            return Err(wrong(format!(
-                "has the shape {:?}; {rank} dimensions of 1 or more are needed",
-                tensor.dims
-            )));
-        }
-        let size = if data_type == data_type::FLOAT { 4 } else { 1 };
-        let bytes = dims.iter().try_fold(size, |n: usize, d| n.checked_mul(*d));
-        if bytes != Some(tensor.raw_data.len()) {
-            return Err(wrong(format!(
-                "has the shape {dims:?} and {} bytes of data",
-                tensor.raw_data.len()
-            )));
-        }
-        Ok((tensor, dims))
-    }
-
-    fn floats(&self, node: &NodeProto, input: usize, length: usize) -> Result<Vec<f32>, Error> {
-        let (tensor, dims) = self.tensor(node, input, data_type::FLOAT, 1)?;
-        if dims[0] != length {
-            let problem = format!("`{}` has {} values, not {length}", tensor.name, dims[0]);
-            return Err(Error::graph(self.graph, &node.name, problem));
-        }
-        self.finite(node, tensor)
-    }
-
-    fn finite(&self, node: &NodeProto, tensor: &TensorProto) -> Result<Vec<f32>, Error> {
-        let values = le_floats(&tensor.raw_data);
-        match values.iter().position(|v| !v.is_finite()) {
-            None => Ok(values),
-            Some(i) => {
-                let problem = format!("`{}` holds {} at {i}", tensor.name, values[i]);
-                Err(Error::graph(self.graph, &node.name, problem))
-            }
-        }
-    }
-
-    fn matrix(
-        &self,
-        node: &NodeProto,
-        input: usize,
-        scales: Option<(usize, Scales)>,
-    ) -> Result<Matrix, Error> {
-        let kind = if scales.is_some() { data_type::INT8 } else { data_type::FLOAT };
-        let (tensor, dims) = self.tensor(node, input, kind, 2)?;
-        let (rows, columns) = (dims[0], dims[1]);
-        let elements = match scales {
-            None => Elements::F32(self.finite(node, tensor)?),
-            Some((scales, per)) => {
-                let length = match per {
-                    Scales::PerRow => rows,
-                    Scales::PerColumn => columns,
-                };
-                Elements::I8 {
-                    values: tensor.raw_data.clone(),
-                    scales: self.floats(node, scales, length)?,
-                }
-            }
-        };
-        Ok(Matrix { rows, columns, elements })
-    }
-
-    /// A table with two elements to a byte, whose scales follow it.
-    fn halves(&self, node: &NodeProto, input: usize) -> Result<Matrix, Error> {
-        let (tensor, bytes) = self.tensor(node, input, data_type::UINT8, 2)?;
-        let (scales, groups) = self.tensor(node, input + 1, data_type::FLOAT, 2)?;
-        let (rows, columns) = (bytes[0], 2 * bytes[1]);
-        let even = groups[1].is_multiple_of(2) && columns.is_multiple_of(groups[1]);
-        if groups[0] != rows || !even {
-            let problem = format!(
-                "`{}` has the shape {groups:?}; {rows} rows of an even number that divides \
-                 {columns} are needed",
-                scales.name
-            );
-            return Err(Error::graph(self.graph, &node.name, problem));
-        }
-        let elements =
-            Elements::I4 { values: tensor.raw_data.clone(), scales: self.finite(node, scales)? };
-        Ok(Matrix { rows, columns, elements })
-    }
-
-    /// A weight matrix with two codes to a byte, whose multipliers and scales follow it, as signed bytes.
-    fn multiplied(&self, node: &NodeProto, input: usize) -> Result<Matrix, Error> {
-        let (codes, halves) = self.tensor(node, input, data_type::UINT8, 2)?;
-        let (multipliers, groups) = self.tensor(node, input + 1, data_type::UINT8, 2)?;
-        let columns = halves[1];
-        let wrong = |problem| Error::graph(self.graph, &node.name, problem);
-        if groups[1] != columns || !halves[0].is_multiple_of(groups[0]) {
-            return Err(wrong(format!(
-                "`{}` has the shape {groups:?}; a number of rows that divides {} and {columns} columns \
-                 are needed",
-                multipliers.name, halves[0]
-            )));
-        }
-        let values = multiply_codes(&codes.raw_data, &multipliers.raw_data, groups[0], columns)
-            .ok_or_else(|| {
-                wrong(format!(
-                    "`{}` or `{}` holds half a byte that is 0; 1 to 15 there are",
-                    codes.name, multipliers.name
-                ))
-            })?;
-        let scales = self.floats(node, input + 2, columns)?;
-        let elements = Elements::I8 { values: values.into(), scales };
-        Ok(Matrix { rows: 2 * halves[0], columns, elements })
-    }
 }
 
 /// How the weights of a linear layer stand in the file.
@@ -460,6 +335,7 @@ impl Reader<'_> {
 enum Stored {
     Float,
     Bytes,
+    Packed,
     Halves,
 }
 
@@ -469,19 +345,10 @@ impl Stored {
         match self {
             Stored::Float => "Linear",
             Stored::Bytes => "QLinear",
+            Stored::Packed => "PackedLinear",
             Stored::Halves => "Q4Linear",
         }
     }
-}
-
-#[derive(Clone, Copy)]
-enum Scales {
-    PerRow,
-    PerColumn,
-}
-
-fn le_floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
 fn int_attribute(node: &NodeProto, name: &str) -> Option<i64> {

@@ -64,6 +64,7 @@ fn add_row(out: &mut [f32], table: &Matrix, row: usize) {
             let scale = scales[row];
             out.iter_mut().zip(&values[at]).for_each(|(o, v)| *o += f32::from(*v as i8) * scale);
         }
+        Elements::Packed { .. } => unreachable!("tables are not packed"),
         Elements::I4 { values, scales } => {
             let half = table.columns / 2;
             let values = &values[row * half..(row + 1) * half];

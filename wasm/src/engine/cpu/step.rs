@@ -35,6 +35,12 @@ pub(super) fn kernel(op: Op, first: bool, isa: Isa) -> Kernel {
                 let packed = PackedWeights::for_isa(isa, rows, columns, &values, &scales, &bias);
                 Kernel::QLinear(packed, activation)
             }
+            Elements::Packed { values, packing, scales } => {
+                let (rows, columns) = (weight.rows, weight.columns);
+                let values = (packing, values);
+                let packed = PackedWeights::of_packed(isa, rows, columns, values, &scales, &bias);
+                Kernel::QLinear(packed, activation)
+            }
             Elements::I4 { .. } => unreachable!("refused where the output was asked for"),
         },
         Op::SelfAttention { heads } => {

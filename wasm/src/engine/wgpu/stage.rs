@@ -178,7 +178,7 @@ impl Builder<'_> {
             Op::Embed { words, positions, norm } => {
                 self.shared.tables = Some((words.rows, positions.rows, step.name));
                 let scales = match &words.elements {
-                    Elements::F32(_) => 0,
+                    Elements::F32(_) | Elements::Packed { .. } => 0,
                     Elements::I8 { scales, .. } | Elements::I4 { scales, .. } => {
                         scales.len() / words.rows.max(1)
                     }
@@ -242,7 +242,9 @@ impl Builder<'_> {
                         ];
                         return Ok(vec![quantize, self.dispatch(QLINEAR, "", bindings, grid)]);
                     }
-                    Elements::I4 { .. } => unreachable!("refused when the stage was planned"),
+                    Elements::I4 { .. } | Elements::Packed { .. } => {
+                        unreachable!("refused, or unpacked, when the stage was planned")
+                    }
                 }
             }
             Op::SelfAttention { heads } => {
@@ -336,6 +338,7 @@ impl Builder<'_> {
                 numbers.extend(scales);
                 (values, 8)
             }
+            Elements::Packed { .. } => unreachable!("refused when the stage was planned"),
             Elements::I4 { values, scales } => {
                 numbers.extend(scales);
                 (values, 4)

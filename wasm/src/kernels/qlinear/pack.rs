@@ -1,29 +1,22 @@
 //! Weights in the order in which the kernels read them.
 
+pub(super) use crate::graph::packing::{LANES, Line};
+
+use crate::graph::packing::Lines;
+use crate::graph::{Packing, Target};
 use crate::kernels::isa::Isa;
-
-/// Outputs of a panel.
-pub(super) const LANES: usize = 16;
-
-/// Four inputs of a panel: as wide as the widest register and a cache line.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C, align(64))]
-pub(super) struct Line(pub(super) [u8; LANES * 4]);
+use bytes::Bytes;
 
 /// How weights and rows are laid out for an instruction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Format {
-    /// Consecutive inputs whose weights stand side by side: 4 or 2.
-    pub(super) group: usize,
+    /// The order of the weights.
+    pub(super) packing: Packing,
     /// Whether inputs are widened to 16 bits: a group of a row is then two of them, else four.
     pub(super) wide: bool,
-    /// What is added to every weight, so that an instruction can take it as unsigned.
-    pub(super) shift: i32,
     /// Whether in a panel all inputs of the first eight outputs stand before those of the others.
     pub(super) halves: bool,
 }
-
-const PLAIN: Format = Format { group: 2, wide: false, shift: 0, halves: false };
 
 impl Format {
     /// Groups of a row of so many inputs, the padding to whole lines included.
@@ -92,7 +85,7 @@ impl Method {
     }
 
     fn format(self) -> Format {
-        match self {
+        let (target, narrow, wide) = match self {
             #[cfg(any(
                 test,
                 not(any(
@@ -100,57 +93,44 @@ impl Method {
                     all(target_arch = "wasm32", target_feature = "simd128")
                 ))
             ))]
-            Method::Portable => Format { wide: true, ..PLAIN },
+            Method::Portable => (Target::Portable, false, true),
             #[cfg(target_arch = "x86_64")]
-            Method::Avx2Pairs => Format { wide: true, ..PLAIN },
+            Method::Avx2Pairs => (Target::Avx2, false, true),
             // Two products of at most 127 · 127 do not saturate 16 bits.
             #[cfg(target_arch = "x86_64")]
-            Method::Avx2Bytes => Format { group: 4, shift: 64, ..PLAIN },
+            Method::Avx2Bytes => (Target::Avx2, true, false),
             #[cfg(target_arch = "x86_64")]
-            Method::AvxVnni | Method::Avx512Vnni => Format { group: 4, shift: 128, ..PLAIN },
+            Method::AvxVnni => (Target::AvxVnni, false, false),
+            #[cfg(target_arch = "x86_64")]
+            Method::Avx512Vnni => (Target::Avx512Vnni, false, false),
             #[cfg(target_arch = "aarch64")]
-            Method::NeonPairs => PLAIN,
+            Method::NeonPairs => (Target::Neon, false, false),
             #[cfg(target_arch = "aarch64")]
-            Method::NeonDot => Format { group: 4, ..PLAIN },
+            Method::NeonDot => (Target::NeonDot, false, false),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Method::Simd128Pairs => Format { wide: true, halves: true, ..PLAIN },
+            Method::Simd128Pairs => (Target::Portable, false, true),
+            // The same bytes suit the dot product of relaxed SIMD.
             #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Method::RelaxedBytes => Format { group: 4, shift: 64, ..PLAIN },
-        }
-    }
-
-    /// Panels of a block: as many as the kernel multiplies at once.
-    fn panels(self) -> usize {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Method::Avx512Vnni => 4,
-            _ => 1,
-        }
+            Method::RelaxedBytes => (Target::Avx2, true, false),
+        };
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let halves = self == Method::Simd128Pairs;
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        let halves = false;
+        Format { packing: target.packing(narrow), wide, halves }
     }
 }
 
-/// Four inputs of 16 outputs: those of a group side by side, `shift` added to each.
-#[inline(always)]
-fn interleave(tile: [[u8; LANES]; 4], group: usize, shift: u8) -> Line {
-    let mut line = Line([0; LANES * 4]);
-    if group == 4 {
-        for (lane, bytes) in line.0.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            for i in 0..4 {
-                bytes[i] = tile[i][lane].wrapping_add(shift);
-            }
-        }
-    } else {
-        for (half, tile) in
-            line.0.as_chunks_mut::<{ LANES * 2 }>().0.iter_mut().zip(tile.as_chunks::<2>().0)
-        {
-            for (lane, bytes) in half.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                for i in 0..2 {
-                    bytes[i] = tile[i][lane].wrapping_add(shift);
-                }
-            }
-        }
-    }
-    line
+/// Puts all pairs of inputs of a panel's first eight outputs before those of the others.
+fn split_halves(panel: &mut [Line]) {
+    let pairs = panel.to_vec();
+    let to = panel.iter_mut().flat_map(|line| line.0.as_chunks_mut::<LANES>().0);
+    let of = |half: usize| {
+        pairs
+            .iter()
+            .flat_map(move |line| line.0.as_chunks::<LANES>().0.iter().skip(half).step_by(2))
+    };
+    to.zip(of(0).chain(of(1))).for_each(|(to, from)| *to = *from);
 }
 
 /// Int8 weights of a linear layer, packed for [`qlinear`](super::qlinear).
@@ -162,7 +142,7 @@ pub struct PackedWeights {
     /// `[blocks][lines][panels of a block]`: a block is read from front to back. In a line the
     /// inputs of a group stand side by side, one group for each output. Inputs that do not fill up
     /// meet zeros, and outputs that do not have scales and biases of zero.
-    lines: Vec<Line>,
+    lines: Lines,
     scales: Vec<[f32; LANES]>,
     bias: Vec<[f32; LANES]>,
 }
@@ -187,6 +167,35 @@ impl PackedWeights {
         Self::pack(Method::fastest(isa, narrow), inputs, outputs, values, scales, bias)
     }
 
+    /// Weights that are packed already. They stay where they are if one of the instruction set's kernels
+    /// reads their order and 64 divides their address; else they are copied.
+    ///
+    /// # Panics
+    /// As [`for_isa`](Self::for_isa).
+    pub fn of_packed(
+        isa: Isa,
+        inputs: usize,
+        outputs: usize,
+        (packing, values): (Packing, Bytes),
+        scales: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        assert!(Isa::available().contains(&isa), "this processor does not have {isa:?}");
+        assert_eq!(values.len(), packing.bytes(inputs, outputs));
+        let methods = [true, false].map(|narrow| Method::fastest(isa, narrow));
+        let reads = |method: &Method| {
+            let format = method.format();
+            format.packing == packing && !format.halves
+        };
+        match methods.into_iter().find(reads) {
+            Some(method) => Self::new(method, inputs, outputs, values.into(), scales, bias),
+            None => {
+                let values = packing.unpack(inputs, outputs, &values);
+                Self::for_isa(isa, inputs, outputs, &values, scales, bias)
+            }
+        }
+    }
+
     pub(super) fn pack(
         method: Method,
         inputs: usize,
@@ -195,33 +204,25 @@ impl PackedWeights {
         scales: &[f32],
         bias: &[f32],
     ) -> Self {
-        assert_eq!(values.len(), inputs * outputs);
-        assert_eq!((scales.len(), bias.len()), (outputs, outputs));
         assert!(inputs > 0, "rows must have a width");
-        let (Format { group, shift, halves, .. }, panels) = (method.format(), method.panels());
-        let steps = inputs.div_ceil(4);
-        let blocks = outputs.div_ceil(LANES * panels);
-        let mut lines = vec![Line([0; LANES * 4]); blocks * panels * steps];
-        for (step, rows) in values.chunks(4 * outputs).enumerate() {
-            for panel in 0..outputs.div_ceil(LANES) {
-                let columns = panel * LANES..outputs.min((panel + 1) * LANES);
-                let mut tile = [[0; LANES]; 4];
-                for (tile, row) in tile.iter_mut().zip(rows.chunks_exact(outputs)) {
-                    tile[..columns.len()].copy_from_slice(&row[columns.clone()]);
-                }
-                let line = interleave(tile, group, shift as u8);
-                if halves {
-                    // Those of two pairs of inputs, by eight outputs.
-                    for (i, bytes) in line.0.as_chunks::<LANES>().0.iter().enumerate() {
-                        let at = ((i % 2) * steps + step) * LANES * 2 + i / 2 * LANES;
-                        let line = &mut lines[panel * steps + at / (LANES * 4)];
-                        line.0[at % (LANES * 4)..][..LANES].copy_from_slice(bytes);
-                    }
-                } else {
-                    lines[(panel / panels * steps + step) * panels + panel % panels] = line;
-                }
-            }
+        let Format { packing, halves, .. } = method.format();
+        let mut lines = packing.lines(inputs, outputs, values);
+        if halves {
+            lines.chunks_exact_mut(inputs.div_ceil(4)).for_each(split_halves);
         }
+        Self::new(method, inputs, outputs, lines.into(), scales, bias)
+    }
+
+    fn new(
+        method: Method,
+        inputs: usize,
+        outputs: usize,
+        lines: Lines,
+        scales: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        assert_eq!((scales.len(), bias.len()), (outputs, outputs));
+        let [blocks, _, panels, ..] = method.format().packing.shape(inputs, outputs);
         let padded = |values: &[f32]| {
             let mut padded = vec![[0.0; LANES]; blocks * panels];
             padded.as_flattened_mut()[..outputs].copy_from_slice(values);
@@ -244,6 +245,12 @@ impl PackedWeights {
         self.method.format()
     }
 
+    /// Whether these bytes are the weights.
+    #[cfg(test)]
+    pub(super) fn lies_in(&self, bytes: &Bytes) -> bool {
+        bytes.as_ptr_range().contains(&self.lines.as_slice().as_ptr().cast())
+    }
+
     /// How many blocks of `P` panels there are.
     pub(super) fn blocks<const P: usize>(&self) -> usize {
         self.scales.len() / P
@@ -252,7 +259,7 @@ impl PackedWeights {
     /// A block of weights.
     pub(super) fn block<const P: usize>(&self, block: usize) -> &[[Line; P]] {
         let steps = self.inputs.div_ceil(4);
-        &self.lines.as_chunks::<P>().0[block * steps..][..steps]
+        &self.lines.as_slice().as_chunks::<P>().0[block * steps..][..steps]
     }
 
     /// The scales and the biases of a block.

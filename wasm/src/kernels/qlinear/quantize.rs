@@ -46,7 +46,10 @@ pub(super) fn quantize(x: &[f32], inputs: usize, format: Format, to: &mut Quanti
                 *q = value as u8;
             }
         }
-        to.rows.push(Row { scale: largest * (1.0 / 127.0), start: -format.shift * sum });
+        to.rows.push(Row {
+            scale: largest * (1.0 / 127.0),
+            start: -i32::from(format.packing.zero_point) * sum,
+        });
     }
 }
 
@@ -67,8 +70,10 @@ fn round(x: f32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Target;
 
-    const BYTES: Format = Format { group: 4, wide: false, shift: 64, halves: false };
+    const BYTES: Format =
+        Format { packing: Target::Avx2.packing(true), wide: false, halves: false };
 
     #[test]
     fn quantized_rows_reach_but_never_pass_127() {
@@ -85,7 +90,7 @@ mod tests {
         quantize(&[1.0; 8], 8, BYTES, &mut to);
         quantize(&[-1.0; 5], 5, BYTES, &mut to);
         assert_eq!(to.groups, [[129; 4], [129, 0, 0, 0]]);
-        let pairs = Format { group: 2, wide: true, ..BYTES };
+        let pairs = Format { packing: Target::Avx2.packing(false), wide: true, halves: false };
         quantize(&[1.0, -0.5, 0.0], 3, pairs, &mut to);
         let values: Vec<i16> =
             to.groups.as_flattened().as_chunks().0.iter().map(|q| i16::from_ne_bytes(*q)).collect();

@@ -151,6 +151,45 @@ fn a_nan_stays_in_its_row() {
     }
 }
 
+/// Packed for whatever instruction set, the weights are the same; those for this one stay in place.
+#[test]
+fn packed_weights_are_used_as_they_are() {
+    use crate::graph::Target;
+    use crate::kernels::isa::Isa;
+
+    let mut noise = Noise(0xd1b5_4a32_d192_ed03);
+    let mut scratch = Scratch::default();
+    for (weights, narrow) in [(WIDE, false), (NARROW, true)] {
+        for shape in [[2, 3, 5], [3, 64, 64], [1, 37, 130], [6, 384, 48]] {
+            let case = Case::new(shape, weights, &mut noise);
+            let [_, inputs, outputs] = shape;
+            let expected = case.expected(Activation::Gelu);
+            for isa in Isa::available() {
+                for target in Target::ALL {
+                    let packing = target.packing(narrow);
+                    let values = packing.pack(inputs, outputs, &case.weights);
+                    let of = |values: &bytes::Bytes| {
+                        let values = (packing, values.clone());
+                        let Case { scales, bias, .. } = &case;
+                        PackedWeights::of_packed(isa, inputs, outputs, values, scales, bias)
+                    };
+                    let packed = of(&values);
+                    let own = packing == Target::from(isa).packing(narrow);
+                    assert!(packed.lies_in(&values) || !own, "{isa:?} copies its own weights");
+                    let moved = bytes::Bytes::from([&[0][..], &values].concat()).slice(1..);
+                    let copied = of(&moved);
+                    assert!(!copied.lies_in(&moved));
+                    for packed in [packed, copied] {
+                        let mut out = vec![f32::NAN; expected.len()];
+                        qlinear(&case.x, &packed, Activation::Gelu, &mut scratch, &mut out);
+                        assert_eq!(out, expected, "{isa:?} with weights for {target:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn no_rows_give_no_rows() {
     let packed = PackedWeights::pack(Method::Portable, 3, 2, &[1; 6], &[1.0; 2], &[0.0; 2]);

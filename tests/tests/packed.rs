@@ -1,0 +1,30 @@
+//! Weights packed for a processor: the same answers, to the bit, on every other.
+
+use anyhow::Result;
+use edge_runtime::graph::Target;
+use edge_runtime::{Classifier, ExitPolicy};
+use edge_tests::{FIXTURES, FOUR_BITS, Golden, bundle, packed_bundle};
+use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits};
+use edge_toolkit::model::Int8;
+
+#[test]
+fn packed_for_whatever_processor_the_answers_are_the_same() -> Result<()> {
+    let bits = [WeightBits::Seven, WeightBits::Eight];
+    let forms =
+        bits.map(|bits| Int8::new(bits, EmbeddingBits::Eight)).into_iter().chain([FOUR_BITS]);
+    for int8 in forms {
+        for name in FIXTURES {
+            let golden = Golden::of(name)?;
+            let answers = |bundle: Vec<u8>| -> Result<Vec<Vec<Vec<f32>>>> {
+                let classifier = Classifier::from_bytes(bundle)?;
+                let predictions = classifier.classify(&golden.texts(), &ExitPolicy::Never)?;
+                Ok(predictions.into_iter().map(|p| p.exits).collect())
+            };
+            let expected = answers(bundle(name, Precision::Int8(int8))?)?;
+            for target in Target::ALL {
+                assert_eq!(answers(packed_bundle(name, int8, target)?)?, expected, "{target:?}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! Int8 weights in the order in which the kernels of an instruction set read them.
+
+use crate::kernels::isa::Isa;
+use bytes::Bytes;
+
+/// Outputs of a panel: as many as the widest register has sums.
+pub(crate) const LANES: usize = 16;
+
+/// Four inputs of a panel: as wide as the widest register and a cache line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [u8; LANES * 4]);
+
+/// An order of int8 weights.
+///
+/// They stand as `[blocks][steps][panels][4 / group][16][group]`: element `[b, s, p, h, o, i]` is
+/// the weight of input `4 s + group · h + i` and output `16 (panels · b + p) + o`, plus the zero
+/// point. What fills up the last step and the last block are weights of zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packing {
+    /// Neighbouring inputs of an output that stand side by side: 2 or 4.
+    pub group: usize,
+    /// What is added to every weight, for instructions that take unsigned bytes: 0, 64 or 128. With
+    /// 64 the weights are −64…63.
+    pub zero_point: u8,
+    /// Panels of 16 outputs that are multiplied together: 1 or 4.
+    pub panels: usize,
+}
+
+const PAIRS: Packing = Packing { group: 2, zero_point: 0, panels: 1 };
+const FOURS: Packing = Packing { group: 4, ..PAIRS };
+
+/// An instruction set that weights can be packed for, wherever that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every processor without kernels of its own, such as 32-bit ARM.
+    Portable,
+    /// x86-64 with AVX2.
+    Avx2,
+    /// x86-64 with AVX-VNNI.
+    AvxVnni,
+    /// x86-64 with AVX-512 VNNI.
+    Avx512Vnni,
+    /// AArch64.
+    Neon,
+    /// AArch64 with dot products.
+    NeonDot,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Target; 6] = [
+        Target::Portable,
+        Target::Avx2,
+        Target::AvxVnni,
+        Target::Avx512Vnni,
+        Target::Neon,
+        Target::NeonDot,
+    ];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Target::Portable => "portable",
+            Target::Avx2 => "avx2",
+            Target::AvxVnni => "avx-vnni",
+            Target::Avx512Vnni => "avx512-vnni",
+            Target::Neon => "neon",
+            Target::NeonDot => "neon-dot",
+        }
+    }
+
+    /// The order that its kernels read; `narrow` weights are −64…63.
+    pub const fn packing(self, narrow: bool) -> Packing {
+        match self {
+            Target::Portable | Target::Neon => PAIRS,
+            Target::Avx2 if narrow => Packing { zero_point: 64, ..FOURS },
+            Target::Avx2 => PAIRS,
+            Target::AvxVnni => Packing { zero_point: 128, ..FOURS },
+            Target::Avx512Vnni => Packing { zero_point: 128, panels: 4, ..FOURS },
+            Target::NeonDot => FOURS,
+        }
+    }
+}
+
+impl From<Isa> for Target {
+    fn from(isa: Isa) -> Self {
+        match isa {
+            #[cfg(target_arch = "aarch64")]
+            Isa::Baseline => Target::Neon,
+            #[cfg(not(target_arch = "aarch64"))]
+            Isa::Baseline => Target::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Target::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => Target::AvxVnni,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => Target::Avx512Vnni,
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => Target::NeonDot,
+        }
+    }
+}
+
+impl Packing {
+    /// The shape of a matrix in this order.
+    pub fn shape(self, inputs: usize, outputs: usize) -> [usize; 6] {
+        let blocks = outputs.div_ceil(LANES * self.panels);
+        [blocks, inputs.div_ceil(4), self.panels, 4 / self.group, LANES, self.group]
+    }
+
+    /// The size of a matrix in this order.
+    pub fn bytes(self, inputs: usize, outputs: usize) -> usize {
+        self.shape(inputs, outputs).iter().product()
+    }
+
+    /// The order whose matrices have such a shape, if there is one.
+    pub(super) fn of_shape(shape: &[usize], zero_point: u8) -> Option<Packing> {
+        let (panels, group) = (*shape.get(2)?, *shape.get(5)?);
+        let packing = Packing { group, zero_point, panels };
+        let known = matches!((group, panels, zero_point), (2 | 4, 1 | 4, 0 | 64 | 128));
+        let whole = [shape[0], shape[1], panels, 4 / group.clamp(1, 4), LANES, group];
+        (known && shape == whole).then_some(packing)
+    }
+
+    /// Packs a matrix `[inputs, outputs]` of bytes in two's complement.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn pack(self, inputs: usize, outputs: usize, values: &[u8]) -> Bytes {
+        Lines::from(self.lines(inputs, outputs, values)).0
+    }
+
+    /// [`pack`](Self::pack), in lines.
+    pub(crate) fn lines(self, inputs: usize, outputs: usize, values: &[u8]) -> Vec<Line> {
+        assert_eq!(values.len(), inputs * outputs);
+        let [blocks, steps, panels, ..] = self.shape(inputs, outputs);
+        let mut lines = vec![Line([self.zero_point; LANES * 4]); blocks * panels * steps];
+        for (step, rows) in values.chunks(4 * outputs).enumerate() {
+            for panel in 0..outputs.div_ceil(LANES) {
+                let columns = panel * LANES..outputs.min((panel + 1) * LANES);
+                let mut tile = [[0; LANES]; 4];
+                for (tile, row) in tile.iter_mut().zip(rows.chunks_exact(outputs)) {
+                    tile[..columns.len()].copy_from_slice(&row[columns.clone()]);
+                }
+                lines[(panel / panels * steps + step) * panels + panel % panels] =
+                    self.interleave(tile);
+            }
+        }
+        lines
+    }
+
+    /// Four inputs of 16 outputs: those of a group side by side.
+    #[inline(always)]
+    fn interleave(self, tile: [[u8; LANES]; 4]) -> Line {
+        let mut line = Line([0; LANES * 4]);
+        if self.group == 4 {
+            for (lane, bytes) in line.0.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                for i in 0..4 {
+                    bytes[i] = tile[i][lane].wrapping_add(self.zero_point);
+                }
+            }
+        } else {
+            for (half, tile) in
+                line.0.as_chunks_mut::<{ LANES * 2 }>().0.iter_mut().zip(tile.as_chunks::<2>().0)
+            {
+                for (lane, bytes) in half.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                    for i in 0..2 {
+                        bytes[i] = tile[i][lane].wrapping_add(self.zero_point);
+                    }
+                }
+            }
+        }
+        line
+    }
+
+    /// The matrix `[inputs, outputs]` that was packed.
+    ///
+    /// # Panics
+    /// If it has not the [`shape`](Self::shape) of such a one.
+    pub fn unpack(self, inputs: usize, outputs: usize, packed: &[u8]) -> Vec<u8> {
+        let [_, steps, panels, halves, lanes, group] = self.shape(inputs, outputs);
+        assert_eq!(packed.len(), self.bytes(inputs, outputs));
+        let mut values = vec![0; inputs * outputs];
+        for (input, row) in values.chunks_exact_mut(outputs).enumerate() {
+            let (step, half, i) = (input / 4, input % 4 / group, input % group);
+            for (output, value) in row.iter_mut().enumerate() {
+                let (block, panel, lane) =
+                    (output / (lanes * panels), output / lanes % panels, output % lanes);
+                let line = (block * steps + step) * panels + panel;
+                let at = ((line * halves + half) * lanes + lane) * group + i;
+                *value = packed[at].wrapping_sub(self.zero_point);
+            }
+        }
+        values
+    }
+}
+
+/// Packed weights where the kernels can read them: at an address that 64 divides.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Lines(Bytes);
+
+impl Lines {
+    /// The lines.
+    #[inline(always)]
+    pub(crate) fn as_slice(&self) -> &[Line] {
+        // SAFETY: a line is any 64 bytes, both constructors see to the alignment, and nobody writes
+        // to what a `Bytes` holds.
+        unsafe {
+            std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() / size_of::<Line>())
+        }
+    }
+}
+
+/// In place if they can be, else copied. What does not fill up a line is left out.
+impl From<Bytes> for Lines {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.as_ptr().cast::<Line>().is_aligned() {
+            return Lines(bytes);
+        }
+        let line = |bytes: &[u8; size_of::<Line>()]| Line(*bytes);
+        Lines::from(bytes.as_chunks().0.iter().map(line).collect::<Vec<_>>())
+    }
+}
+
+impl From<Vec<Line>> for Lines {
+    fn from(lines: Vec<Line>) -> Self {
+        struct Owned(Vec<Line>);
+        impl AsRef<[u8]> for Owned {
+            fn as_ref(&self) -> &[u8] {
+                // SAFETY: lines are bytes without padding.
+                unsafe {
+                    std::slice::from_raw_parts(self.0.as_ptr().cast(), size_of_val(&self.0[..]))
+                }
+            }
+        }
+        Lines(Bytes::from_owner(Owned(lines)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_stand_where_the_definition_says() {
+        let mut state = 11u32;
+        let mut byte = |narrow: bool| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let byte = (state >> 20) as u8;
+            if narrow { (byte % 128).wrapping_sub(64) } else { byte }
+        };
+        for target in Target::ALL {
+            for (inputs, outputs) in [(1, 1), (3, 5), (4, 16), (9, 33), (40, 64), (6, 130)] {
+                for narrow in [false, true] {
+                    let packing = target.packing(narrow);
+                    let values: Vec<u8> = (0..inputs * outputs).map(|_| byte(narrow)).collect();
+                    let packed = packing.pack(inputs, outputs, &values);
+                    let shape = packing.shape(inputs, outputs);
+                    assert_eq!(packed.len(), packing.bytes(inputs, outputs));
+                    assert_eq!(Packing::of_shape(&shape, packing.zero_point), Some(packing));
+                    for (at, byte) in packed.iter().enumerate() {
+                        let mut rest = at;
+                        let index = [5, 4, 3, 2, 1, 0].map(|axis| {
+                            let i = rest % shape[axis];
+                            rest /= shape[axis];
+                            i
+                        });
+                        let [i, o, h, p, s, b] = index;
+                        let input = 4 * s + packing.group * h + i;
+                        let output = LANES * (packing.panels * b + p) + o;
+                        let filled = input < inputs && output < outputs;
+                        let weight = if filled { values[input * outputs + output] } else { 0 };
+                        assert_eq!(*byte, weight.wrapping_add(packing.zero_point), "{target:?}");
+                    }
+                    assert_eq!(packing.unpack(inputs, outputs, &packed), values, "{target:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_shapes_are_none() {
+        for shape in [
+            &[1, 1, 1, 1, 16, 4][..5],
+            &[1, 1, 1, 2, 16, 4],
+            &[1, 1, 2, 1, 16, 4],
+            &[1, 1, 1, 1, 8, 4],
+            &[1, 1, 1, 4, 16, 1],
+            &[1, 1, 1, 0, 16, 0],
+            &[1, 1, 1, 1, 16, 4, 1],
+        ] {
+            assert_eq!(Packing::of_shape(shape, 0), None, "{shape:?}");
+        }
+        assert_eq!(Packing::of_shape(&[1, 1, 1, 1, 16, 4], 1), None);
+    }
+
+    #[test]
+    fn what_is_aligned_is_not_copied() {
+        let packed = Target::NeonDot.packing(true).pack(8, 20, &[7; 160]);
+        let lines = Lines::from(packed.clone());
+        assert_eq!(lines.as_slice().as_ptr().cast(), packed.as_ptr());
+        for at in [0, 1] {
+            let moved = Bytes::from([&vec![0; at][..], &packed].concat()).slice(at..);
+            assert_eq!(Lines::from(moved), lines);
+        }
+    }
+}
