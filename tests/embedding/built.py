@@ -9,14 +9,21 @@ from tools import ROOT, TARGET, run
 
 
 @cache
-def bundle(checkpoint: str = "fixtures/bert-exits", precision: str = "--int8") -> Path:
-    """A model of models/, exported."""
-    path = TARGET / "embedding" / f"{Path(checkpoint).name}{precision}.edge"
-    path.parent.mkdir(parents=True, exist_ok=True)
+def binary(name: str) -> Path:
+    """A program of the toolkit."""
     binaries = Path(os.environ.get("EDGE_BIN_DIR", TARGET / "release"))
-    if not (binaries / "edge-export").exists():
+    if not (binaries / name).exists():
         run("cargo", "build", "--release", "--locked", "--package", "edge-toolkit")
-    run(binaries / "edge-export", precision, ROOT / "models" / checkpoint, "-o", path)
+    return binaries / name
+
+
+@cache
+def bundle(checkpoint: str = "fixtures/bert-exits", *options: str) -> Path:
+    """A model of models/, exported; in int8 unless told otherwise."""
+    options = options or ("--int8",)
+    path = TARGET / "embedding" / f"{Path(checkpoint).name}{''.join(options)}.edge"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run(binary("edge-export"), *options, ROOT / "models" / checkpoint, "-o", path)
     return path
 
 

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 from bindings import MATURIN
-from built import bundle
+from built import binary, bundle
 from cross import AARCH64
 from tools import ROOT, TARGET, Failure, NotRun, need, run
 
@@ -61,6 +61,7 @@ def shell(text: str, folder: Path, environment: dict[str, str]) -> None:
         "rustup target add": ": rustup target add",
         "wasm/c/install --target": "wasm/c/install --profile dev --target",
         "cargo build --release": "cargo build",
+        "target/release/edge-export": binary("edge-export"),
         "target/release": TARGET / "debug",
     }.items():
         text = text.replace(place, str(ours))

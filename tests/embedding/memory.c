@@ -1,4 +1,5 @@
-/* What a process takes: memory open|mapped MODEL [TEXT]. Prints milliseconds until it is open and until the
+/* What a process takes: memory open|mapped|linked MODEL [TEXT], where linked is the model that -DLINKED
+ * found in the program. Prints milliseconds until it is open and until the
  * first answer, and in kB what is resident: of the process's own, and of files. */
 
 #define _POSIX_C_SOURCE 199309L
@@ -26,6 +27,21 @@ static void resident(const char *when) {
     printf("%s\tanonymous %ld kB\tfile %ld kB\tpeak %ld kB\n", when, anonymous, file, peak);
 }
 
+#ifdef LINKED
+extern const uint8_t _binary_model_edge_start[], _binary_model_edge_end[];
+#endif
+
+static EdgeStatus opened(const char *how, const char *path, EdgeClassifier **classifier, EdgeError *error) {
+    if (!strcmp(how, "open")) return edge_open(path, classifier, error);
+    if (!strcmp(how, "mapped")) return edge_open_mapped(path, classifier, error);
+#ifdef LINKED
+    size_t length = (size_t)(_binary_model_edge_end - _binary_model_edge_start);
+    return edge_open_memory(_binary_model_edge_start, length, classifier, error);
+#else
+    return EDGE_STATUS_ARGUMENT;
+#endif
+}
+
 int main(int count, char **arguments) {
     if (count < 3) return 2;
     const char *text = count > 3 ? arguments[3] : "What a wonderful film.";
@@ -34,9 +50,7 @@ int main(int count, char **arguments) {
     EdgePrediction p;
     resident("before");
     double start = now();
-    EdgeStatus status = strcmp(arguments[1], "mapped")
-                            ? edge_open(arguments[2], &classifier, &error)
-                            : edge_open_mapped(arguments[2], &classifier, &error);
+    EdgeStatus status = opened(arguments[1], arguments[2], &classifier, &error);
     double open = now();
     if (status == EDGE_STATUS_OK)
         status = edge_classify(classifier, text, strlen(text), NULL, &p, NULL, &error);

@@ -1,7 +1,8 @@
 //! The ways to open a bundle. They differ in what memory holds the weights.
 //!
-//! An engine lays the weights of linear layers out anew, so these are always copied. Int8 tables of
-//! embeddings, half of a small model, are used where they lie.
+//! Int8 tables of embeddings, half of a small model, are used where they lie, and so are weights that are
+//! packed for the processor at an address that 64 divides. Other weights are copied: an engine lays them
+//! out anew.
 
 use super::{Classifier, Loader};
 use crate::engine::Engine;

@@ -134,8 +134,8 @@ impl Packing {
     /// [`pack`](Self::pack), in lines.
     pub(crate) fn lines(self, inputs: usize, outputs: usize, values: &[u8]) -> Vec<Line> {
         assert_eq!(values.len(), inputs * outputs);
-        let [blocks, steps, panels, ..] = self.shape(inputs, outputs);
-        let mut lines = vec![Line([self.zero_point; LANES * 4]); blocks * panels * steps];
+        let steps = inputs.div_ceil(4);
+        let mut lines = vec![self.zero(); self.bytes(inputs, outputs) / size_of::<Line>()];
         for (step, rows) in values.chunks(4 * outputs).enumerate() {
             for panel in 0..outputs.div_ceil(LANES) {
                 let columns = panel * LANES..outputs.min((panel + 1) * LANES);
@@ -143,35 +143,95 @@ impl Packing {
                 for (tile, row) in tile.iter_mut().zip(rows.chunks_exact(outputs)) {
                     tile[..columns.len()].copy_from_slice(&row[columns.clone()]);
                 }
-                lines[(panel / panels * steps + step) * panels + panel % panels] =
-                    self.interleave(tile);
+                lines[self.line(steps, panel, step)] = self.interleave(tile);
             }
         }
         lines
     }
 
+    /// Lines in this order, from a matrix in another one.
+    ///
+    /// # Panics
+    /// If there are not as many bytes as such a matrix has.
+    pub(crate) fn lines_of(
+        self,
+        inputs: usize,
+        outputs: usize,
+        (from, packed): (Packing, &[u8]),
+    ) -> Vec<Line> {
+        assert_eq!(packed.len(), from.bytes(inputs, outputs));
+        let packed = packed.as_chunks::<{ size_of::<Line>() }>().0;
+        let mut lines = vec![self.zero(); self.bytes(inputs, outputs) / size_of::<Line>()];
+        let steps = inputs.div_ceil(4);
+        for panel in 0..outputs.div_ceil(LANES) {
+            for step in 0..steps {
+                let line = packed[from.line(steps, panel, step)];
+                let tile = from.separate(Line(line));
+                lines[self.line(steps, panel, step)] = self.interleave(tile);
+            }
+        }
+        lines
+    }
+
+    /// Whether all weights of a matrix in this order are −64…63.
+    pub(crate) fn is_narrow(self, packed: &[u8]) -> bool {
+        let to_zero = 64u8.wrapping_sub(self.zero_point);
+        // Without leaving early, so that the compiler vectorizes it.
+        packed.iter().fold(0, |wide, v| wide | (v.wrapping_add(to_zero) & 0x80)) == 0
+    }
+
+    /// Weights of zero.
+    fn zero(self) -> Line {
+        Line([self.zero_point; LANES * 4])
+    }
+
+    /// Where the line of a step stands.
+    fn line(self, steps: usize, panel: usize, step: usize) -> usize {
+        (panel / self.panels * steps + step) * self.panels + panel % self.panels
+    }
+
     /// Four inputs of 16 outputs: those of a group side by side.
     #[inline(always)]
     fn interleave(self, tile: [[u8; LANES]; 4]) -> Line {
-        let mut line = Line([0; LANES * 4]);
-        if self.group == 4 {
-            for (lane, bytes) in line.0.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                for i in 0..4 {
-                    bytes[i] = tile[i][lane].wrapping_add(self.zero_point);
-                }
-            }
-        } else {
-            for (half, tile) in
-                line.0.as_chunks_mut::<{ LANES * 2 }>().0.iter_mut().zip(tile.as_chunks::<2>().0)
+        fn grouped<const GROUP: usize>(tile: [[u8; LANES]; 4], zero_point: u8) -> Line {
+            let mut line = Line([0; LANES * 4]);
+            for (tile, half) in
+                tile.as_chunks::<GROUP>().0.iter().zip(line.0.chunks_exact_mut(LANES * GROUP))
             {
-                for (lane, bytes) in half.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                    for i in 0..2 {
-                        bytes[i] = tile[i][lane].wrapping_add(self.zero_point);
+                for (lane, bytes) in half.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
+                    for i in 0..GROUP {
+                        bytes[i] = tile[i][lane].wrapping_add(zero_point);
                     }
                 }
             }
+            line
         }
-        line
+        match self.group {
+            4 => grouped::<4>(tile, self.zero_point),
+            _ => grouped::<2>(tile, self.zero_point),
+        }
+    }
+
+    /// The tile that was interleaved.
+    #[inline(always)]
+    fn separate(self, line: Line) -> [[u8; LANES]; 4] {
+        fn apart<const GROUP: usize>(line: Line, zero_point: u8) -> [[u8; LANES]; 4] {
+            let mut tile = [[0; LANES]; 4];
+            for (tile, half) in
+                tile.as_chunks_mut::<GROUP>().0.iter_mut().zip(line.0.chunks_exact(LANES * GROUP))
+            {
+                for (lane, bytes) in half.as_chunks::<GROUP>().0.iter().enumerate() {
+                    for i in 0..GROUP {
+                        tile[i][lane] = bytes[i].wrapping_sub(zero_point);
+                    }
+                }
+            }
+            tile
+        }
+        match self.group {
+            4 => apart::<4>(line, self.zero_point),
+            _ => apart::<2>(line, self.zero_point),
+        }
     }
 
     /// The matrix `[inputs, outputs]` that was packed.
@@ -179,17 +239,17 @@ impl Packing {
     /// # Panics
     /// If it has not the [`shape`](Self::shape) of such a one.
     pub fn unpack(self, inputs: usize, outputs: usize, packed: &[u8]) -> Vec<u8> {
-        let [_, steps, panels, halves, lanes, group] = self.shape(inputs, outputs);
         assert_eq!(packed.len(), self.bytes(inputs, outputs));
+        let packed = packed.as_chunks::<{ size_of::<Line>() }>().0;
+        let steps = inputs.div_ceil(4);
         let mut values = vec![0; inputs * outputs];
-        for (input, row) in values.chunks_exact_mut(outputs).enumerate() {
-            let (step, half, i) = (input / 4, input % 4 / group, input % group);
-            for (output, value) in row.iter_mut().enumerate() {
-                let (block, panel, lane) =
-                    (output / (lanes * panels), output / lanes % panels, output % lanes);
-                let line = (block * steps + step) * panels + panel;
-                let at = ((line * halves + half) * lanes + lane) * group + i;
-                *value = packed[at].wrapping_sub(self.zero_point);
+        for (step, rows) in values.chunks_mut(4 * outputs).enumerate() {
+            for panel in 0..outputs.div_ceil(LANES) {
+                let columns = panel * LANES..outputs.min((panel + 1) * LANES);
+                let tile = self.separate(Line(packed[self.line(steps, panel, step)]));
+                for (row, tile) in rows.chunks_exact_mut(outputs).zip(tile) {
+                    row[columns.clone()].copy_from_slice(&tile[..columns.len()]);
+                }
             }
         }
         values
@@ -274,6 +334,12 @@ mod tests {
                         assert_eq!(*byte, weight.wrapping_add(packing.zero_point), "{target:?}");
                     }
                     assert_eq!(packing.unpack(inputs, outputs, &packed), values, "{target:?}");
+                    assert_eq!(packing.is_narrow(&packed), PAIRS.is_narrow(&values));
+                    for other in Target::ALL.map(|other| other.packing(narrow)) {
+                        let lines =
+                            Lines::from(other.lines_of(inputs, outputs, (packing, &packed)));
+                        assert_eq!(lines.0, other.pack(inputs, outputs, &values), "{target:?}");
+                    }
                 }
             }
         }

@@ -162,13 +162,12 @@ impl PackedWeights {
         bias: &[f32],
     ) -> Self {
         assert!(Isa::available().contains(&isa), "this processor does not have {isa:?}");
-        // Without leaving early, so that the compiler vectorizes it.
-        let narrow = values.iter().fold(0, |wide, v| wide | (v.wrapping_add(64) & 0x80)) == 0;
+        let narrow = Target::Portable.packing(false).is_narrow(values);
         Self::pack(Method::fastest(isa, narrow), inputs, outputs, values, scales, bias)
     }
 
     /// Weights that are packed already. They stay where they are if one of the instruction set's kernels
-    /// reads their order and 64 divides their address; else they are copied.
+    /// reads their order and 64 divides their address; else they are copied, and put into its order.
     ///
     /// # Panics
     /// As [`for_isa`](Self::for_isa).
@@ -190,8 +189,10 @@ impl PackedWeights {
         match methods.into_iter().find(reads) {
             Some(method) => Self::new(method, inputs, outputs, values.into(), scales, bias),
             None => {
-                let values = packing.unpack(inputs, outputs, &values);
-                Self::for_isa(isa, inputs, outputs, &values, scales, bias)
+                let method = Method::fastest(isa, packing.is_narrow(&values));
+                let to = method.format().packing;
+                let lines = to.lines_of(inputs, outputs, (packing, &values));
+                Self::of_lines(method, inputs, outputs, lines, scales, bias)
             }
         }
     }
@@ -205,9 +206,20 @@ impl PackedWeights {
         bias: &[f32],
     ) -> Self {
         assert!(inputs > 0, "rows must have a width");
-        let Format { packing, halves, .. } = method.format();
-        let mut lines = packing.lines(inputs, outputs, values);
-        if halves {
+        let lines = method.format().packing.lines(inputs, outputs, values);
+        Self::of_lines(method, inputs, outputs, lines, scales, bias)
+    }
+
+    /// Of what no other holds, so that halves of panels can be split.
+    fn of_lines(
+        method: Method,
+        inputs: usize,
+        outputs: usize,
+        mut lines: Vec<Line>,
+        scales: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        if method.format().halves {
             lines.chunks_exact_mut(inputs.div_ceil(4)).for_each(split_halves);
         }
         Self::new(method, inputs, outputs, lines.into(), scales, bias)
