@@ -18,6 +18,7 @@ pub mod model;
 pub mod pipeline;
 pub mod report;
 pub mod rng;
+pub mod say;
 pub mod train;
 
 pub use device::device;

@@ -47,6 +47,18 @@ fn an_output_that_nobody_reads_to_its_end_is_no_error() {
     let done = child.wait_with_output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(output.join("config.json").exists());
+
+    let output = folder.path().join("model.edge");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_edge-export"))
+        .args([fixture("bert-exits").as_path(), Path::new("-o"), &output])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(output.exists());
 }
 
 /// A folder with data and the recipes of a teacher and a student of it.

@@ -1,7 +1,7 @@
 //! The `edge-bench` command line.
 
 use clap::{Parser, Subcommand};
-use edge_toolkit::{bench, train::StepBench};
+use edge_toolkit::{bench, say, train::StepBench};
 use std::path::PathBuf;
 
 /// Measures us in answer to another program, which can so measure us and a peer in turn. Every
@@ -83,7 +83,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Load { model, text } => {
             let load = bench::load(&model, &text)?;
-            println!("{} {}", load.open.as_nanos(), load.first_answer.as_nanos());
+            say!("{} {}", load.open.as_nanos(), load.first_answer.as_nanos());
         }
         Command::TrainStep { model, threads } => {
             rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;

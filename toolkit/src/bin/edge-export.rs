@@ -11,6 +11,7 @@ use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::export::onnx::{self, Arithmetic, Written};
 use edge_toolkit::export::{Precision, WeightBits, export, export_packed, tensorrt};
 use edge_toolkit::model::Int8;
+use edge_toolkit::say;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -157,7 +158,7 @@ fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow
         }
     };
     let manifest = &summary.manifest;
-    println!(
+    say!(
         "{}: {} {}, {} layers of width {}, {} exits, labels {}, {:.1} MB",
         output.display(),
         manifest.architecture.model_type,
@@ -176,7 +177,7 @@ fn whole(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyho
         true => Arithmetic::Fp16,
         false => precision(arguments, checkpoint)?.into(),
     };
-    say(output, &onnx::export(checkpoint, arithmetic, output, progress)?);
+    report(output, &onnx::export(checkpoint, arithmetic, output, progress)?);
     Ok(())
 }
 
@@ -214,14 +215,14 @@ fn for_tensorrt(
     if arguments.weight_bits.is_none() && checkpoint.config.quantize.is_none() {
         int8.weights = WeightBits::Eight;
     }
-    say(output, &tensorrt::export(checkpoint, int8, &scales, output, progress)?);
-    println!("{}", tensorrt::trtexec(output, checkpoint.config.max_tokens));
+    report(output, &tensorrt::export(checkpoint, int8, &scales, output, progress)?);
+    say!("{}", tensorrt::trtexec(output, checkpoint.config.max_tokens));
     Ok(())
 }
 
-fn say(output: &Path, written: &Written) {
+fn report(output: &Path, written: &Written) {
     let outputs = written.outputs.join(" ");
-    println!("{}: outputs {outputs}, {:.1} MB", output.display(), written.bytes as f64 / 1e6);
+    say!("{}: outputs {outputs}, {:.1} MB", output.display(), written.bytes as f64 / 1e6);
 }
 
 fn progress(step: &str, at: usize, of: usize) {

@@ -254,7 +254,7 @@ enum EdgeStatus edge_open_mapped(const char *path,
 
 /**
  * As `edge_open`, for a bundle in memory: that of the program, if it is linked in. It is borrowed, not
- * copied.
+ * copied; weights that are packed for this processor are computed with in place, if 64 divides `bytes`.
  *
  * The caller sees to this:
  * The `length` bytes at `bytes` must stay as they are until `edge_close`; `error` is NULL or may be

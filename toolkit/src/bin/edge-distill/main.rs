@@ -1,7 +1,6 @@
 //! The `edge-distill` command line.
 
 mod arguments;
-mod say;
 
 use anyhow::{Context, bail};
 use arguments::{
@@ -23,10 +22,10 @@ use edge_toolkit::report::evaluation::{Comparison, Evaluation};
 use edge_toolkit::report::measure::{self, Examples};
 use edge_toolkit::report::suite::{self, Suite};
 use edge_toolkit::report::{curve, table};
+use edge_toolkit::say;
 use edge_toolkit::train::recipe::Recipe;
 use edge_toolkit::train::{Event, Options, average, train};
 use indicatif::{ProgressBar, ProgressStyle};
-use say::say;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
