@@ -70,7 +70,7 @@ def answers_as_pytorch(program: Path, *prefix) -> None:
     """Label and probability of the golden texts at full depth, which is the policy of an exported fixture."""
     golden = json.loads((ROOT / "tests/goldens/bert-exits.json").read_text())
     texts = [(i, t) for i, t in enumerate(golden["texts"]) if "\0" not in t and "\n" not in t and "\t" not in t]
-    lines = run(*prefix, program, bundle(precision="--fp32"), *(t for _, t in texts)).removesuffix("\n").split("\n")
+    lines = run(*prefix, program, bundle("fixtures/bert-exits", "--fp32"), *(t for _, t in texts)).removesuffix("\n").split("\n")
     if len(lines) != len(texts):
         raise Failure(f"{program.name} answers {len(lines)} of {len(texts)} texts")
     for (i, text), line in zip(texts, lines):

@@ -52,7 +52,7 @@ def contained(text: str, file: Path) -> None:
 
 def shell(text: str, folder: Path, environment: dict[str, str]) -> None:
     """Runs commands in the root of the project, with places of our own."""
-    for place, ours in {
+    places = {
         "/opt/edge-distil": folder / "prefix",
         "my-app": folder / "my-app",
         "model.edge ": f"{bundle()} ",
@@ -63,8 +63,8 @@ def shell(text: str, folder: Path, environment: dict[str, str]) -> None:
         "cargo build --release": "cargo build",
         "target/release/edge-export": binary("edge-export"),
         "target/release": TARGET / "debug",
-    }.items():
-        text = text.replace(place, str(ours))
+    }
+    text = re.sub("|".join(map(re.escape, places)), lambda place: str(places[place[0]]), text)
     print(textwrap.indent(run("bash", "-euo", "pipefail", "-c", text, env=environment), "    "), end="")
 
 
