@@ -94,9 +94,7 @@ impl GpuEngine {
 
     /// The name of the adapter, and of the interface it is reached by.
     pub fn name(&self) -> String {
-        let (name, backend) = (&self.gpu.info.name, self.gpu.info.backend);
-        // Browsers do not tell who made it.
-        if name.is_empty() { format!("{backend:?}") } else { format!("{name} ({backend:?})") }
+        device::name(&self.gpu.info)
     }
 
     /// Whether the adapter is a program that computes on the CPU.

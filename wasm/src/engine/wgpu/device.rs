@@ -88,8 +88,8 @@ impl Gpu {
         if options.f16 {
             required_features = Features::SHADER_F16;
             if !adapter.features().contains(required_features) {
-                let name = &info.name;
-                return Err(none(format!("the adapter {name} has no f16 (`shader-f16`)")));
+                let name = self::name(&info);
+                return Err(none(format!("the adapter {name} has no `shader-f16`; use f32")));
             }
         }
         let descriptor = DeviceDescriptor {
@@ -259,6 +259,13 @@ impl Gpu {
             }
         }
     }
+}
+
+/// The name of an adapter, and of the interface it is reached by.
+pub(super) fn name(info: &AdapterInfo) -> String {
+    let AdapterInfo { name, backend, .. } = info;
+    // Browsers do not tell who made it.
+    if name.is_empty() { format!("{backend:?}") } else { format!("{name} ({backend:?})") }
 }
 
 /// Locks; what is guarded here is whole at any time.

@@ -80,8 +80,8 @@ fn divided(a: f32, b: f32) -> f32 {
     return corrected(a / b, a, b);
 }
 
-// The result, or what it is of where that is no number, as f16 gives where its range ends: clamping
-// would hide it.
+// The result, or the value that it is of where that is no number: clamping would hide what damaged
+// weights give, and f16 where its range ends.
 fn unless_nan(value: f32, result: f32) -> f32 {
     return select(result, value, (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u);
 }

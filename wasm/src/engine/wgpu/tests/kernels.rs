@@ -427,3 +427,26 @@ fn pool_and_compact_take_the_rows_of_each_sentence() {
         }
     }
 }
+
+#[test]
+fn what_is_no_number_stays_none() {
+    for (gpu, float) in gpus() {
+        let nan = |out: &[u32], n: usize| float.numbers(out, n).iter().all(|x| x.is_nan());
+        for activation in 0..5 {
+            let one = float.words(&[1.0]);
+            let x = float.words(&[f32::NAN]);
+            let read = [params(0, 1, 1, 0, activation, 0.0), vec![1, 0], x, one, of_floats(&[0.0])];
+            let out = run(&gpu, (LINEAR, [float; 2], ""), &given(read, &[1]), (1, 1));
+            assert!(nan(&out[0], 1), "{activation}, {float:?}: {:?}", out[0]);
+        }
+        // A query of infinities, as f16 gives where its range ends.
+        let qkv = [[f32::INFINITY; 4], [1.0; 4], [1.0; 4]].concat();
+        let constants =
+            "const D = 4u;\nconst QUERIES = 1u;\nconst KEYS = 4u;\nconst FIRST = false;\n";
+        let of_sentences = of_offsets(&[0, 1]);
+        let read = [params(0, 12, 4, 0, 0, 0.5), vec![1, 1], of_sentences, float.words(&qkv)];
+        let kernel = (ATTENTION, [float; 2], constants);
+        let out = run(&gpu, kernel, &given(read, &[float.words_of(4)]), (1, 1));
+        assert!(nan(&out[0], 4), "{float:?}: {:?}", out[0]);
+    }
+}
