@@ -5,13 +5,15 @@
 mod model;
 
 use edge_runtime::engine::{Engine, ExitOn, GpuEngine, GpuOptions, Left};
+use edge_runtime::exit::argmax;
 use edge_runtime::graph::{Elements, Op, StageGraph};
 use edge_runtime::{Classifier, Error, ExitPolicy, GpuFailure, Prediction};
 use model::{stages, tokens};
 use std::path::{Path, PathBuf};
 
-/// How far logits of the bundles of `EDGE_BUNDLES` and of the shipped models may be apart.
-const TOLERANCE: f32 = 10.0;
+/// How far logits may be apart: of float models by what f16 rounds, 2^-11 of a number, layer after layer;
+/// of int8 models by more, as it rounds some activations to another integer.
+const TOLERANCE: [(&str, f32); 2] = [("fp32", 0.02), ("int8", 0.5)];
 
 /// The engine, or `None`, loudly, where there is no adapter or it has no f16.
 fn gpu(f16: bool) -> Option<GpuEngine> {
@@ -54,7 +56,8 @@ fn apart([a, b]: &[Vec<Prediction>; 2]) -> f32 {
 #[test]
 fn logits_are_near_those_in_f32() {
     let sentences = std::fs::read_to_string(file("tests/python/sentences.txt")).unwrap();
-    let texts: Vec<&str> = sentences.lines().collect();
+    // A software adapter takes minutes for all of them.
+    let texts: Vec<&str> = sentences.lines().step_by(4).collect();
     let mut bundles: Vec<PathBuf> = match std::env::var_os("EDGE_BUNDLES") {
         Some(folder) => std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect(),
         None => Vec::new(),
@@ -67,10 +70,12 @@ fn logits_are_near_those_in_f32() {
         ["sst2-minilm", "sst2-minilm-small"].map(|m| file(&format!("models/{m}/model.edge"))),
     );
     for bundle in bundles {
-        let Some((_, answers)) = both(&bundle, &texts) else { continue };
+        let Some((classifier, answers)) = both(&bundle, &texts) else { continue };
+        let precision = &classifier.manifest().architecture.precision;
+        let (_, tolerance) = TOLERANCE.into_iter().find(|(p, _)| p == precision).unwrap();
         let apart = apart(&answers);
         println!("{}: logits differ by {apart:.1e}", bundle.display());
-        assert!(apart <= TOLERANCE, "{}: {apart}", bundle.display());
+        assert!(apart <= tolerance, "{}: {apart}", bundle.display());
         assert_ne!(apart, 0.0, "{}: nothing was in f16", bundle.display());
     }
 }
@@ -83,43 +88,29 @@ fn accuracy_on_sst2_dev() {
     };
     let rows = dev.lines().skip(1).map(|line| line.rsplit_once('\t').unwrap());
     let (texts, labels): (Vec<&str>, Vec<&str>) = rows.unzip();
+    let labels: Vec<usize> = labels.iter().map(|label| label.parse().unwrap()).collect();
     for model in ["sst2-minilm", "sst2-minilm-small"] {
         let bundle = file(&format!("models/{model}/model.edge"));
         let Some((classifier, answers)) = both(&bundle, &texts) else { return };
-        let names = classifier.labels();
-        println!(
-            "{model} on {}, {} sentences: logits differ by {:.1e}",
-            classifier.engine().name(),
-            texts.len(),
-            apart(&answers)
-        );
-        for (what, policy) in
-            [("full depth", ExitPolicy::Never), ("its own policy", classifier.policy())]
-        {
-            // What a sentence has passed when it leaves.
+        let (adapter, apart) = (classifier.engine().name(), apart(&answers));
+        println!("{model} on {adapter}, {} texts: logits differ by {apart:.1e}", texts.len());
+        let policies = [("full depth", ExitPolicy::Never), ("its policy", classifier.policy())];
+        for (what, policy) in policies {
             let label = |p: &Prediction| {
                 let leaves = |exit: &usize| policy.leaves(*exit, &p.exits[..=*exit]);
-                let last = (0..p.exits.len() - 1).find(leaves).unwrap_or(p.exits.len() - 1);
-                edge_runtime::exit::argmax(&p.exits[last])
+                let last = p.exits.len() - 1;
+                argmax(&p.exits[(0..last).find(leaves).unwrap_or(last)])
             };
             let [a, b] = answers.each_ref().map(|a| a.iter().map(label).collect::<Vec<usize>>());
-            let right = |labels_given: &[usize]| {
-                labels_given
-                    .iter()
-                    .zip(&labels)
-                    .filter(|(given, l)| l.parse() == Ok(**given))
-                    .count() as f64
-                    * 100.0
-                    / texts.len() as f64
-            };
-            let differ = a.iter().zip(&b).filter(|(a, b)| a != b).count();
+            let same = |a: &[usize], b: &[usize]| a.iter().zip(b).filter(|(a, b)| a == b).count();
+            let [in_f32, in_f16] =
+                [&a, &b].map(|a| 100.0 * same(a, &labels) as f64 / labels.len() as f64);
+            let differ = texts.len() - same(&a, &b);
             println!(
-                "  {what}: {:.2} % in f32, {:.2} % in f16, {differ} labels differ",
-                right(&a),
-                right(&b)
+                "  {what}: {in_f32:.2} % in f32, {in_f16:.2} % in f16, {differ} labels differ"
             );
-            assert!(right(&a) > 80.0, "labels of {names:?}");
-            assert!((right(&a) - right(&b)).abs() < 0.5 && differ * 100 <= texts.len());
+            assert!(in_f32 > 85.0 && (in_f32 - in_f16).abs() < 0.5, "{model}, {what}");
+            assert!(differ * 100 <= texts.len(), "{model}, {what}: {differ} labels differ");
         }
     }
 }

@@ -2,8 +2,8 @@
 //! uploaded; in a browser by the browser, which returns at once. An error of compiling is reported by
 //! the device, as all others are, at the latest when a batch begins, which waits for all of them.
 //!
-//! Nothing is kept for the next start: drivers keep what they compile on disk themselves, and what
-//! wgpu would keep for them (Vulkan only) has to be trusted like code.
+//! Nothing is kept for the next start: desktop drivers do so themselves, and what wgpu would keep for
+//! others (Vulkan only) has to be trusted like code.
 
 use super::device::{Gpu, lock};
 use ::wgpu::{
