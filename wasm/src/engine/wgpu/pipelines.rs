@@ -228,10 +228,10 @@ impl Pipeline {
 /// The whole text of a shader.
 fn code(kernel: &Kernel, packed: bool, counts: bool) -> String {
     let Kernel { source, read, written, constants } = kernel;
-    let source = *source;
     let enable = if [read, written].contains(&&Float::F16) { "enable f16;\n" } else { "" };
     let types = format!("alias Read = {};\nalias Written = {};\n", read.name(), written.name());
-    let products = match read {
+    let sums = match read {
+        _ if *source != ATTENTION => "",
         Float::F16 => F16,
         Float::F32 => F32,
     };
@@ -252,13 +252,14 @@ fn code(kernel: &Kernel, packed: bool, counts: bool) -> String {
     let dots = "fn dot_sixteen(a: vec4<u32>, b: vec4<u32>) -> i32 {\n\
          return dot_four(a.x, b.x) + dot_four(a.y, b.y) + dot_four(a.z, b.z) + dot_four(a.w, b.w);\n\
          }\n";
-    let requires =
-        if packed && source == QLINEAR { "requires packed_4x8_integer_dot_product;\n" } else { "" };
-    let dots = if source == QLINEAR { [dot, dots].concat() } else { String::new() };
-    let products = if source == ATTENTION { products } else { "" };
+    let requires = if packed && *source == QLINEAR {
+        "requires packed_4x8_integer_dot_product;\n"
+    } else {
+        ""
+    };
+    let dots = if *source == QLINEAR { [dot, dots].concat() } else { String::new() };
     let parts = source.parts.concat();
-    [enable, requires, &types, constants, COMMON, count, &dots, products, &parts, source.code]
-        .concat()
+    [enable, requires, &types, constants, COMMON, count, &dots, sums, &parts, source.code].concat()
 }
 
 fn layout(gpu: &Gpu, access: &str) -> BindGroupLayout {

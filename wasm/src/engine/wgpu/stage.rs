@@ -360,7 +360,7 @@ impl Builder<'_> {
         }
         let rounded: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
         if let Some(i) = rounded.iter().position(|v| v.is_infinite()) {
-            return Err(format!("a weight of {}, f16 goes to {}", values[i], f16::MAX));
+            return Err(format!("a weight of {}, f16 goes to {}; use f32", values[i], f16::MAX));
         }
         self.storage(rounded.into_iter().flat_map(f16::to_le_bytes).collect())
     }
