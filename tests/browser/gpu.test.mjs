@@ -13,6 +13,8 @@ const WEBGPU = [
   "--use-vulkan=swiftshader",
 ];
 const TOLERANCE = 2e-3;
+/** As in wasm/tests/gpu_f16.rs. */
+const F16_TOLERANCE = 0.5;
 let browser, server;
 
 before(async () => {
@@ -73,6 +75,34 @@ for (const worker of [true, false]) {
     await page.close();
   });
 }
+
+test("in f16 the GPU gives logits near those in f32, or says that it has none", async () => {
+  const { page } = await openBlank(browser, server.url);
+  const texts = sentences().slice(0, 16);
+  const { has, problem, engine, answers } = await page.evaluate(async (texts) => {
+    const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+    const has = adapter.features.has("shader-f16");
+    const { Classifier } = await import("/pkg/index.js");
+    try {
+      const classifier = await Classifier.load("/model.edge", { engine: "gpu-f16" });
+      const answers = await classifier.classify(texts, { policy: { kind: "never" } });
+      return { has, engine: classifier.engine, answers };
+    } catch (error) {
+      return { has, problem: `${error.name} ${error.code}: ${error.message}` };
+    }
+  }, texts);
+  await page.close();
+  if (!has) {
+    assert.match(problem, /^EdgeError engine: .*has no `shader-f16`; use f32/);
+    return console.log("NOT RUN: the adapter of this browser has no shader-f16; it says so");
+  }
+  assert.deepEqual([engine.name, engine.arithmetic], ["gpu", "webgpu-f16"]);
+  for (const [i, { exits }] of edgeRun(texts, ["--policy", "never"]).entries()) {
+    for (const [j, logit] of exits.flat().entries()) {
+      assert.ok(Math.abs(answers[i].exits.flat()[j] - logit) <= F16_TOLERANCE, texts[i]);
+    }
+  }
+});
 
 test("a policy that does not fit is an error of the policy", async () => {
   const { page } = await loaded({ engine: "gpu" });

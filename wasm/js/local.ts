@@ -62,7 +62,7 @@ export class Local implements Backend {
       const complete = settled(wasm, source.download);
       await unless(stop.signal, wasm.ready());
       const manifest = JSON.parse(await wasm.manifest()) as Manifest;
-      if (options.engine === "gpu") await unless(stop.signal, accelerator!.opened);
+      if (options.engine.startsWith("gpu")) await unless(stop.signal, accelerator!.opened);
       const local = new Local(wasm, started, stop, complete, manifest, accelerator);
       accelerator?.start(wasm, complete, () => onEngine?.(local.engine));
       return local;

@@ -27,15 +27,16 @@ export interface Progress {
 
 /**
  * Who computes: `cpu` is WebAssembly with SIMD. `gpu` is WebGPU, once all of the model has arrived, or an
- * error where there is none. `auto` begins on the CPU, and where there is a GPU it measures both and gives
+ * error where there is none; `gpu-f16` the same with values in f16, or an error where the GPU has no
+ * `shader-f16`. `auto` begins on the CPU, and where there is a GPU it measures both and gives
  * it the batches that it is faster at; what the GPU fails at goes to the CPU.
  */
-export type EngineChoice = "auto" | "cpu" | "gpu";
+export type EngineChoice = "auto" | "cpu" | "gpu" | "gpu-f16";
 
 /** Who computes, and with what. */
 export interface Engine {
   readonly name: "cpu" | "gpu";
-  readonly arithmetic: "simd128" | "relaxed-simd" | "webgpu";
+  readonly arithmetic: "simd128" | "relaxed-simd" | "webgpu" | "webgpu-f16";
   /** Why `auto` did or did not take the GPU. */
   readonly reason?: string;
 }

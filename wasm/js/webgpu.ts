@@ -34,6 +34,7 @@ interface WebGpu {
 
 export class Accelerator {
   readonly #forced: boolean;
+  readonly #f16: boolean;
   /** The engine, without a model; rejects where there is none. */
   readonly opened: Promise<Gpu>;
   /** Resolves when batches may go to the GPU, or are known not to. */
@@ -50,9 +51,10 @@ export class Accelerator {
   #disposed = false;
   #changed = () => {};
 
-  constructor(choice: "auto" | "gpu") {
-    this.#forced = choice === "gpu";
-    this.opened = open(this.#forced);
+  constructor(choice: "auto" | "gpu" | "gpu-f16") {
+    this.#forced = choice !== "auto";
+    this.#f16 = choice === "gpu-f16";
+    this.opened = open(this.#forced, this.#f16);
     this.opened.then(
       (gpu) => this.#take(gpu),
       (error: unknown) => this.#giveUp(error),
@@ -81,7 +83,8 @@ export class Accelerator {
 
   /** Who computes. */
   engine(cpu: Engine): Engine {
-    const usual: Engine = this.#from < Infinity || this.#forced ? { name: "gpu", arithmetic: "webgpu" } : cpu;
+    const gpu: Engine = { name: "gpu", arithmetic: this.#f16 ? "webgpu-f16" : "webgpu" };
+    const usual = this.#from < Infinity || this.#forced ? gpu : cpu;
     return this.#reason === undefined ? usual : { ...usual, reason: this.#reason };
   }
 
@@ -201,7 +204,7 @@ function webgpu(): WebGpu | undefined {
 }
 
 /** Opens the engine where there is a GPU; one that is a program only if `software` says so. */
-async function open(software: boolean): Promise<Gpu> {
+async function open(software: boolean, f16: boolean): Promise<Gpu> {
   const gpu = webgpu();
   const wrong = (problem: string) => new EdgeError("engine", problem);
   if (!gpu) throw wrong("there is no WebGPU here");
@@ -217,5 +220,5 @@ async function open(software: boolean): Promise<Gpu> {
   const { init, WasmGpu } = (await import(address.href)) as GpuModule;
   const module = await moduleAt(new URL("./edge_runtime_gpu.wasm", import.meta.url));
   const { memory } = await init({ module_or_path: module });
-  return { wasm: await WasmGpu.open(), memory };
+  return { wasm: await WasmGpu.open(f16), memory };
 }

@@ -60,6 +60,9 @@ enum EngineName {
     Cpu,
     /// The GPU, or an error where there is none
     Gpu,
+    /// The GPU with values in f16, or an error where it has no such
+    #[value(name = "gpu-f16")]
+    GpuF16,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -96,7 +99,7 @@ fn answer(mut arguments: Arguments) -> anyhow::Result<bool> {
         None => shipped_model()?,
     };
     if model.extension().is_some_and(|e| e == "onnx") {
-        if arguments.engine == EngineName::Gpu {
+        if arguments.engine.is_gpu() {
             bail!("ONNX files from elsewhere run on the CPU only");
         }
         run(open_onnx(&model)?, &arguments)
@@ -114,6 +117,7 @@ fn run_chosen(model: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
         EngineName::Auto => EngineChoice::Auto,
         EngineName::Cpu => EngineChoice::Cpu,
         EngineName::Gpu => EngineChoice::Gpu,
+        EngineName::GpuF16 => EngineChoice::GpuF16,
     };
     let bytes = std::fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
     let classifier = Classifier::with_engine(bytes, ChosenEngine::open(choice)?)?
@@ -129,7 +133,7 @@ fn run_chosen(model: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
 
 #[cfg(not(feature = "wgpu"))]
 fn run_chosen(model: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
-    if arguments.engine == EngineName::Gpu {
+    if arguments.engine.is_gpu() {
         bail!("this build has no GPU engine; build it with the feature `wgpu`");
     }
     run(Classifier::open(model)?, arguments)
@@ -161,6 +165,13 @@ fn shipped_model() -> anyhow::Result<PathBuf> {
             "no model: name one (edge-run MODEL …), set EDGE_MODEL, or make {SHIPPED} by ./demo"
         )
     })
+}
+
+impl EngineName {
+    /// Whether it is the GPU and nothing else.
+    fn is_gpu(self) -> bool {
+        matches!(self, EngineName::Gpu | EngineName::GpuF16)
+    }
 }
 
 impl Arguments {

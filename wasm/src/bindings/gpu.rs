@@ -24,9 +24,10 @@ pub struct WasmGpu {
 
 #[wasm_bindgen]
 impl WasmGpu {
-    /// The best adapter, without a model.
-    pub async fn open() -> Result<WasmGpu, JsValue> {
-        let engine = GpuEngine::open(GpuOptions::default()).await.map_err(to_js)?;
+    /// The best adapter, without a model; with values in f16 if so asked.
+    pub async fn open(f16: bool) -> Result<WasmGpu, JsValue> {
+        let options = GpuOptions { f16, ..GpuOptions::default() };
+        let engine = GpuEngine::open(options).await.map_err(to_js)?;
         let reader = BundleReader::new(Limits::default());
         Ok(WasmGpu { reader, manifest: None, engine: Rc::new(engine) })
     }

@@ -19,6 +19,8 @@ pub enum EngineChoice {
     Cpu,
     /// The GPU, or an error.
     Gpu,
+    /// The GPU with [`GpuOptions::f16`], or an error.
+    GpuF16,
 }
 
 /// Who takes a batch.
@@ -75,11 +77,12 @@ impl ChosenEngine {
     /// [`Error::Gpu`] if the GPU was chosen and cannot be used.
     pub fn open(choice: EngineChoice) -> Result<Self, Error> {
         let cpu = CpuEngine::default;
-        let gpu = || GpuEngine::open_blocking(GpuOptions::default());
+        let gpu = |f16| GpuEngine::open_blocking(GpuOptions { f16, ..GpuOptions::default() });
         Ok(match choice {
             EngineChoice::Cpu => Self::of(Some(cpu()), None, None),
-            EngineChoice::Gpu => Self::of(None, Some(gpu()?), None),
-            EngineChoice::Auto => match gpu() {
+            EngineChoice::Gpu => Self::of(None, Some(gpu(false)?), None),
+            EngineChoice::GpuF16 => Self::of(None, Some(gpu(true)?), None),
+            EngineChoice::Auto => match gpu(false) {
                 Ok(gpu) if gpu.is_software() => {
                     let reason = format!("{} is a software adapter", gpu.name());
                     Self::of(Some(cpu()), None, Some(reason))

@@ -21,7 +21,7 @@ pub use device::{GpuCounts, GpuOptions};
 use super::plan::{Plan, Rows, follows};
 use super::{Left, Tokens};
 use crate::graph::StageGraph;
-use crate::{Error, ExitPolicy};
+use crate::{Error, ExitPolicy, GpuFailure};
 use ::wgpu::ComputePass;
 use device::{Gpu, lock};
 use memory::{Memory, beginning, most_rows};
@@ -94,9 +94,7 @@ impl GpuEngine {
 
     /// The name of the adapter, and of the interface it is reached by.
     pub fn name(&self) -> String {
-        let (name, backend) = (&self.gpu.info.name, self.gpu.info.backend);
-        // Browsers do not tell who made it.
-        if name.is_empty() { format!("{backend:?}") } else { format!("{name} ({backend:?})") }
+        device::name(&self.gpu.info)
     }
 
     /// Whether the adapter is a program that computes on the CPU.
@@ -104,9 +102,14 @@ impl GpuEngine {
         self.gpu.is_software()
     }
 
-    /// How int8 products are computed.
+    /// How int8 products are computed, and whether other values are in f16.
     pub fn arithmetic(&self) -> &'static str {
-        if self.gpu.packed { "packed dot products" } else { "unpacked products" }
+        match (self.gpu.packed, self.gpu.options.f16) {
+            (true, false) => "packed dot products",
+            (false, false) => "unpacked products",
+            (true, true) => "packed dot products, f16",
+            (false, true) => "unpacked products, f16",
+        }
     }
 
     /// What has been asked of the GPU so far.
@@ -201,13 +204,19 @@ impl GpuEngine {
         Ok(left)
     }
 
+    /// Waits for the pipelines, and errs with what the device has reported.
+    fn ready(&self) -> Result<(), Error> {
+        self.shared.pipelines.wait();
+        self.gpu.check()
+    }
+
     async fn run_part(
         &self,
         ids: &[u32],
         offsets: &[usize],
         policy: &ExitPolicy,
     ) -> Result<Vec<Left>, Error> {
-        self.gpu.check()?;
+        self.ready()?;
         let sentences = offsets.len() - 1;
         let mut memory = self.memory(ids.len(), sentences);
         let (device, queue) = (&self.gpu.device, &self.gpu.queue);
@@ -241,7 +250,18 @@ impl GpuEngine {
         }
         let left = policy::answers(&words(&answers), &exits, memory.sentences, sentences);
         lock(&self.pool).push(memory);
-        left
+        let left = left?;
+        self.check_range(left.iter().flat_map(|left| left.exits.iter().flatten()))?;
+        Ok(left)
+    }
+
+    /// Errs if values were beyond what f16 goes to, of which logits come that are no numbers.
+    fn check_range<'a>(&self, mut logits: impl Iterator<Item = &'a f32>) -> Result<(), Error> {
+        if self.gpu.options.f16 && logits.any(|logit| logit.is_nan()) {
+            let problem = format!("values beyond {}, the largest f16; use f32", half::f16::MAX);
+            return Err(Error::Gpu { failure: GpuFailure::Other, problem });
+        }
+        Ok(())
     }
 
     /// The stage and the number of labels of each exit.
@@ -303,7 +323,7 @@ impl GpuEngine {
         stage: usize,
         number: usize,
     ) {
-        pass.set_pipeline(&dispatch.pipeline.pipeline);
+        pass.set_pipeline(dispatch.pipeline.compiled());
         pass.set_bind_group(0, &memory.groups(&self.gpu, &self.stages, stage)[number], &[]);
         match dispatch.grid {
             None => pass.dispatch_workgroups(1, 1, 1),

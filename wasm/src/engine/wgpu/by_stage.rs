@@ -40,7 +40,7 @@ impl GpuEngine {
         batch: &mut GpuBatch,
         logits: &mut Logits,
     ) -> Result<bool, Error> {
-        self.gpu.check()?;
+        self.ready()?;
         let (device, queue) = (&self.gpu.device, &self.gpu.queue);
         let sentences = batch.offsets.len() - 1;
         let mut encoder: CommandEncoder = device.create_command_encoder(&Default::default());
@@ -93,6 +93,7 @@ impl GpuEngine {
         if sentences > 0 {
             let read = self.gpu.read(&memory.staging, bytes).await?;
             logits.values.extend(words(&read).into_iter().map(f32::from_bits));
+            self.check_range(logits.values.iter())?;
         }
         Ok(true)
     }

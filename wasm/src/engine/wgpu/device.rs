@@ -3,7 +3,7 @@
 use crate::error::{Error, GpuFailure};
 use ::wgpu::{
     AdapterInfo, Backends, Buffer, BufferDescriptor, BufferUsages, Device, DeviceDescriptor,
-    DeviceType, Instance, InstanceDescriptor, InstanceFlags, Limits, MapMode, Queue,
+    DeviceType, Features, Instance, InstanceDescriptor, InstanceFlags, Limits, MapMode, Queue,
     RequestAdapterOptions, WgslLanguageFeatures,
 };
 use std::future::poll_fn;
@@ -14,6 +14,9 @@ use std::task::{Poll, Waker};
 /// How a GPU is to be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GpuOptions {
+    /// In f16 what is in f32 else, where there is a row for every token: values, and weights that are
+    /// not int8. An error where the adapter has no `shader-f16`.
+    pub f16: bool,
     /// Products of bytes one by one, even where the shader language has packed ones.
     pub unpacked: bool,
     /// No more than every WebGPU implementation must offer, even where the adapter has larger
@@ -80,8 +83,20 @@ impl Gpu {
             limits.max_storage_buffer_binding_size =
                 limits.max_storage_buffer_binding_size.max(most.max_storage_buffer_binding_size);
         }
-        let descriptor = DeviceDescriptor { required_limits: limits.clone(), ..Default::default() };
         let info = adapter.get_info();
+        let mut required_features = Features::empty();
+        if options.f16 {
+            required_features = Features::SHADER_F16;
+            if !adapter.features().contains(required_features) {
+                let name = self::name(&info);
+                return Err(none(format!("the adapter {name} has no `shader-f16`; use f32")));
+            }
+        }
+        let descriptor = DeviceDescriptor {
+            required_features,
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
         let (device, queue) = adapter
             .request_device(&descriptor)
             .await
@@ -244,6 +259,13 @@ impl Gpu {
             }
         }
     }
+}
+
+/// The name of an adapter, and of the interface it is reached by.
+pub(super) fn name(info: &AdapterInfo) -> String {
+    let AdapterInfo { name, backend, .. } = info;
+    // Browsers do not tell who made it.
+    if name.is_empty() { format!("{backend:?}") } else { format!("{name} ({backend:?})") }
 }
 
 /// Locks; what is guarded here is whole at any time.

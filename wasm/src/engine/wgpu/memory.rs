@@ -19,7 +19,7 @@ pub(super) struct Memory {
     pub rows: usize,
     pub sentences: usize,
     slots: Vec<Buffer>,
-    /// The width of a row that each slot has room for.
+    /// The bytes of a row that each slot has room for.
     widths: Vec<usize>,
     /// Bytes of a quantized row, labels and exits that there is room for.
     quantized_width: usize,
@@ -96,7 +96,7 @@ impl Memory {
                 continue;
             }
             grown = true;
-            let slot = gpu.buffer("slot", (self.rows * width * 4) as u64, SLOT);
+            let slot = gpu.buffer("slot", (self.rows * width) as u64, SLOT);
             if let Some(old) = self.slots.get_mut(i) {
                 encoder.copy_buffer_to_buffer(old, 0, &slot, 0, old.size());
                 *old = slot;
@@ -177,7 +177,7 @@ impl Memory {
 pub(super) fn most_rows(gpu: &Gpu, shared: &Shared) -> usize {
     let widest = shared.widths.iter().copied().max().unwrap_or(1).max(1);
     let limit = gpu.limits.max_storage_buffer_binding_size.min(gpu.limits.max_buffer_size);
-    let rows = limit / (4 * widest as u64);
+    let rows = limit / widest as u64;
     rows.min(u64::from(gpu.limits.max_compute_workgroups_per_dimension)) as usize
 }
 

@@ -1,18 +1,26 @@
-//! Compute pipelines, each compiled once.
+//! Compute pipelines, each compiled once: natively on a thread of its own, while weights are read and
+//! uploaded; in a browser by the browser, which returns at once. An error of compiling is reported by
+//! the device, as all others are, at the latest when a batch begins, which waits for all of them.
+//!
+//! Nothing is kept for the next start: desktop drivers do so themselves, and what wgpu would keep for
+//! others (Vulkan only) has to be trusted like code.
 
 use super::device::{Gpu, lock};
 use ::wgpu::{
     BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType,
-    BufferBindingType, ComputePipeline, ComputePipelineDescriptor, PipelineCompilationOptions,
-    PipelineLayoutDescriptor, ShaderModuleDescriptor, ShaderSource, ShaderStages,
+    BufferBindingType, ComputePipeline, ComputePipelineDescriptor, Device,
+    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModuleDescriptor,
+    ShaderSource, ShaderStages,
 };
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 const COMMON: &str = include_str!("shaders/common.wgsl");
 const SENTENCES: &str = include_str!("shaders/sentences.wgsl");
 const NORM: &str = include_str!("shaders/norm.wgsl");
+const F16: &str = include_str!("shaders/f16.wgsl");
+const F32: &str = include_str!("shaders/f32.wgsl");
 
 /// A kernel: its file, what the file is put behind, and how it binds each buffer, in order: `u` a
 /// uniform, `r` one that is read, `w` one that is written, `-` none.
@@ -48,19 +56,60 @@ sources! {
     #[cfg(test)] QUOTIENTS "quotients" "urw" &[];
 }
 
-/// A compiled kernel.
+/// The type of a value's elements, or of a weight's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Float {
+    F16,
+    F32,
+}
+
+/// What is compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Kernel {
+    pub source: Source,
+    /// The elements of the values that it reads, `Read` in WGSL; and of its float weights.
+    pub read: Float,
+    /// The elements of what it writes, `Written` in WGSL.
+    pub written: Float,
+    /// Lines of WGSL for the constants that the source leaves open.
+    pub constants: String,
+}
+
+/// A kernel that is compiled, or is going to be.
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub source: Source,
-    pub pipeline: ComputePipeline,
     pub layout: BindGroupLayout,
+    device: Device,
+    code: String,
+    whole_layout: PipelineLayout,
+    compiled: OnceLock<ComputePipeline>,
 }
 
-/// All compiled kernels, by source and constants.
+/// The pipelines of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    compiled: Mutex<HashMap<(Source, String), Arc<Pipeline>>>,
+    all: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
     counting: Mutex<Option<BindGroupLayout>>,
+    #[cfg(not(target_arch = "wasm32"))]
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+impl Float {
+    /// Bytes of an element.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Float::F16 => 2,
+            Float::F32 => 4,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Float::F16 => "f16",
+            Float::F32 => "f32",
+        }
+    }
 }
 
 impl Source {
@@ -76,13 +125,24 @@ impl Source {
 }
 
 impl Pipelines {
-    /// The kernel, with these lines of WGSL for the constants that it leaves open.
-    pub(super) fn get(&self, gpu: &Gpu, source: Source, constants: &str) -> Arc<Pipeline> {
-        let key = (source, constants.to_owned());
-        lock(&self.compiled)
-            .entry(key)
-            .or_insert_with(|| Arc::new(self.compile(gpu, source, constants)))
-            .clone()
+    /// The kernel, which begins to be compiled if it is new.
+    pub(super) fn get(&self, gpu: &Gpu, kernel: Kernel) -> Arc<Pipeline> {
+        let mut all = lock(&self.all);
+        if let Some(pipeline) = all.get(&kernel) {
+            return pipeline.clone();
+        }
+        let pipeline = Arc::new(self.prepare(gpu, &kernel));
+        all.insert(kernel, pipeline.clone());
+        self.begin(pipeline.clone());
+        pipeline
+    }
+
+    /// Waits until all are compiled.
+    pub(super) fn wait(&self) {
+        let all: Vec<Arc<Pipeline>> = lock(&self.all).values().cloned().collect();
+        for pipeline in all {
+            pipeline.compiled();
+        }
     }
 
     /// The layout of the counters of workgroups.
@@ -90,41 +150,91 @@ impl Pipelines {
         lock(&self.counting).get_or_insert_with(|| layout(gpu, "w")).clone()
     }
 
-    fn compile(&self, gpu: &Gpu, source: Source, constants: &str) -> Pipeline {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn begin(&self, pipeline: Arc<Pipeline>) {
+        let name = format!("compiles {}", pipeline.source.name);
+        let compile = move || {
+            pipeline.compiled();
+        };
+        // Without a thread it is compiled when it is waited for.
+        lock(&self.threads).extend(std::thread::Builder::new().name(name).spawn(compile));
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn begin(&self, pipeline: Arc<Pipeline>) {
+        pipeline.compiled();
+    }
+
+    fn prepare(&self, gpu: &Gpu, kernel: &Kernel) -> Pipeline {
         gpu.pipelines.fetch_add(1, Ordering::Relaxed);
+        let source = kernel.source;
         let counts = gpu.options.count_workgroups && source != EXIT;
-        let code = code(source, constants, gpu.packed, counts);
-        let module = gpu.device.create_shader_module(ShaderModuleDescriptor {
-            label: Some(source.name),
-            source: ShaderSource::Wgsl(code.into()),
-        });
         let own = layout(gpu, source.access);
         let counting = counts.then(|| self.counting(gpu));
         let mut layouts = vec![Some(&own)];
         layouts.extend(counting.as_ref().map(Some));
-        let layout = gpu.device.create_pipeline_layout(&PipelineLayoutDescriptor {
+        let whole_layout = gpu.device.create_pipeline_layout(&PipelineLayoutDescriptor {
             label: Some(source.name),
             bind_group_layouts: &layouts,
             ..Default::default()
         });
-        let pipeline = gpu.device.create_compute_pipeline(&ComputePipelineDescriptor {
-            label: Some(source.name),
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some("main"),
-            // Every kernel writes what it reads.
-            compilation_options: PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
-        Pipeline { source, pipeline, layout: own }
+        Pipeline {
+            source,
+            layout: own,
+            device: gpu.device.clone(),
+            code: code(kernel, gpu.packed, counts),
+            whole_layout,
+            compiled: OnceLock::new(),
+        }
+    }
+}
+
+/// A driver must not be at work while its process ends.
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Pipelines {
+    fn drop(&mut self) {
+        for thread in lock(&self.threads).drain(..) {
+            // One that has panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Pipeline {
+    /// The pipeline, once whoever is compiling it is done; by this thread if that is nobody.
+    pub(super) fn compiled(&self) -> &ComputePipeline {
+        self.compiled.get_or_init(|| {
+            let label = Some(self.source.name);
+            let module = self.device.create_shader_module(ShaderModuleDescriptor {
+                label,
+                source: ShaderSource::Wgsl(self.code.as_str().into()),
+            });
+            self.device.create_compute_pipeline(&ComputePipelineDescriptor {
+                label,
+                layout: Some(&self.whole_layout),
+                module: &module,
+                entry_point: Some("main"),
+                // Every kernel writes what it reads.
+                compilation_options: PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            })
+        })
     }
 }
 
 /// The whole text of a shader.
-fn code(source: Source, constants: &str, packed: bool, counts: bool) -> String {
+fn code(kernel: &Kernel, packed: bool, counts: bool) -> String {
+    let Kernel { source, read, written, constants } = kernel;
+    let enable = if [read, written].contains(&&Float::F16) { "enable f16;\n" } else { "" };
+    let types = format!("alias Read = {};\nalias Written = {};\n", read.name(), written.name());
+    let sums = match read {
+        _ if *source != ATTENTION => "",
+        Float::F16 => F16,
+        Float::F32 => F32,
+    };
     let count = if counts {
         "@group(1) @binding(0) var<storage, read_write> workgroups: array<atomic<u32>>;\n\
          fn count(lane: u32) { if lane == 0u { atomicAdd(&workgroups[params.stage], 1u); } }\n"
@@ -142,10 +252,14 @@ fn code(source: Source, constants: &str, packed: bool, counts: bool) -> String {
     let dots = "fn dot_sixteen(a: vec4<u32>, b: vec4<u32>) -> i32 {\n\
          return dot_four(a.x, b.x) + dot_four(a.y, b.y) + dot_four(a.z, b.z) + dot_four(a.w, b.w);\n\
          }\n";
-    let requires =
-        if packed && source == QLINEAR { "requires packed_4x8_integer_dot_product;\n" } else { "" };
-    let dots = if source == QLINEAR { [dot, dots].concat() } else { String::new() };
-    [requires, constants, COMMON, count, &dots, &source.parts.concat(), source.code].concat()
+    let requires = if packed && *source == QLINEAR {
+        "requires packed_4x8_integer_dot_product;\n"
+    } else {
+        ""
+    };
+    let dots = if *source == QLINEAR { [dot, dots].concat() } else { String::new() };
+    let parts = source.parts.concat();
+    [enable, requires, &types, constants, COMMON, count, &dots, sums, &parts, source.code].concat()
 }
 
 fn layout(gpu: &Gpu, access: &str) -> BindGroupLayout {

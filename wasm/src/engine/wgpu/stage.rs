@@ -2,13 +2,14 @@
 
 use super::device::Gpu;
 use super::pipelines::{
-    ADD_NORM, ATTENTION, COMPACT, EMBED, EXIT, LINEAR, POOL, Pipeline, Pipelines, QLINEAR,
-    QUANTIZE, Source,
+    ADD_NORM, ATTENTION, COMPACT, EMBED, EXIT, Float, Kernel, LINEAR, POOL, Pipeline, Pipelines,
+    QLINEAR, QUANTIZE, Source,
 };
 use crate::Error;
 use crate::engine::plan::{Plan, Rows, Step};
 use crate::graph::{Activation, Elements, Matrix, Op};
 use ::wgpu::{Buffer, BufferUsages};
+use half::f16;
 use std::sync::Arc;
 
 /// Rows and outputs of a workgroup of the linear kernels.
@@ -75,7 +76,7 @@ pub(super) struct Stage {
 pub(super) struct Shared {
     pub pipelines: Pipelines,
     pub grids: Vec<Grid>,
-    /// The width of the widest value in each buffer.
+    /// The bytes of the widest row in each buffer.
     pub widths: Vec<usize>,
     /// The bytes of the widest row that is quantized.
     pub quantized: usize,
@@ -139,17 +140,19 @@ impl Builder<'_> {
     }
 
     fn compact(&mut self, from: usize, to: usize, width: usize) -> Result<Dispatch, String> {
-        self.widen(to, width);
+        self.widen(to, width, Rows::Tokens);
         let params = self.params(Params { outputs: width, ..Params::default() })?;
         let bindings =
             vec![params, Bind::Counts, Bind::Sentences, Bind::Slot(from), Bind::Slot(to)];
-        Ok(self.dispatch(COMPACT, "", bindings, Grid { per: 1, rows: Rows::Tokens, y: 1 }))
+        let grid = Grid { per: 1, rows: Rows::Tokens, y: 1 };
+        Ok(self.dispatch(COMPACT, [Rows::Tokens; 2], "", bindings, grid))
     }
 
     fn exit(&mut self, slot: usize, labels: usize) -> Result<Dispatch, String> {
         let exit = self.shared.exits;
         let params = self.params(Params { inputs: labels, a: exit, ..Params::default() })?;
-        let pipeline = self.shared.pipelines.get(self.gpu, EXIT, "");
+        let kernel = self.kernel(EXIT, [Rows::Sentences; 2], "");
+        let pipeline = self.shared.pipelines.get(self.gpu, kernel);
         let bindings = vec![
             params,
             Bind::Policy,
@@ -166,10 +169,11 @@ impl Builder<'_> {
 
     /// The dispatches of a call.
     fn step(&mut self, step: Step<(Op, bool)>) -> Result<Vec<Dispatch>, String> {
-        self.widen(step.slot, step.width);
+        self.widen(step.slot, step.width, step.written);
         let input = step.inputs.first().map_or(0, |(slot, _)| *slot);
         let inputs = step.inputs.first().map_or(0, |(_, width)| *width);
         let (outputs, rows) = (step.width, step.written);
+        let both = [step.read, step.written];
         let of = Params { inputs, outputs, ..Params::default() };
         let per_row = Grid { per: 1, rows, y: 1 };
         let out = Bind::Slot(step.slot);
@@ -186,8 +190,8 @@ impl Builder<'_> {
                 let params = Params { a: words.rows, b: scales, number: norm.epsilon, ..of };
                 let params = self.params(params)?;
                 let mut numbers = [norm.gamma, norm.beta].concat();
-                let (words, word_bits) = self.table(words, &mut numbers)?;
-                let (positions, position_bits) = self.table(positions, &mut numbers)?;
+                let (words, word_bits) = self.table(words, rows, &mut numbers)?;
+                let (positions, position_bits) = self.table(positions, rows, &mut numbers)?;
                 let constants = format!(
                     "const WORD_BITS = {word_bits}u;\nconst POSITION_BITS = {position_bits}u;\n"
                 );
@@ -202,7 +206,8 @@ impl Builder<'_> {
                     numbers,
                     out,
                 ];
-                self.dispatch(EMBED, &constants, bindings, Grid { per: NORM_ROWS, ..per_row })
+                let grid = Grid { per: NORM_ROWS, ..per_row };
+                self.dispatch(EMBED, [rows; 2], &constants, bindings, grid)
             }
             Op::Linear { weight, bias, activation } => {
                 let grid = Grid { per: TILE, rows, y: (outputs as u32).div_ceil(TILE) };
@@ -211,10 +216,11 @@ impl Builder<'_> {
                 match weight.elements {
                     Elements::F32(values) => {
                         let params = self.params(of)?;
-                        let (weights, bias) = (self.floats(&values)?, self.floats(&bias)?);
+                        let weights = self.elements(&values, step.read)?;
+                        let bias = self.floats(&bias)?;
                         let bindings =
                             vec![params, Bind::Counts, Bind::Slot(input), weights, bias, out];
-                        self.dispatch(LINEAR, "", bindings, grid)
+                        self.dispatch(LINEAR, both, "", bindings, grid)
                     }
                     Elements::I8 { values, scales } => {
                         let lines = inputs.div_ceil(16);
@@ -223,6 +229,7 @@ impl Builder<'_> {
                             self.params(Params { inputs, a: lines, ..Params::default() })?;
                         let quantize = self.dispatch(
                             QUANTIZE,
+                            both,
                             "",
                             vec![params, Bind::Slot(input), Bind::Quantized, Bind::RowScales],
                             per_row,
@@ -240,7 +247,8 @@ impl Builder<'_> {
                             columns,
                             out,
                         ];
-                        return Ok(vec![quantize, self.dispatch(QLINEAR, "", bindings, grid)]);
+                        let linear = self.dispatch(QLINEAR, both, "", bindings, grid);
+                        return Ok(vec![quantize, linear]);
                     }
                     Elements::I4 { .. } | Elements::Packed { .. } => {
                         unreachable!("refused, or unpacked, when the stage was planned")
@@ -249,7 +257,7 @@ impl Builder<'_> {
             }
             Op::SelfAttention { heads } => {
                 let d = (outputs / heads) as u32;
-                let (queries, keys) = self.attention_tile(d, first)?;
+                let (queries, keys) = self.attention_tile(d, first, step.read)?;
                 let constants = format!(
                     "const D = {d}u;\nconst QUERIES = {queries}u;\nconst KEYS = {keys}u;\n\
                      const FIRST = {first};\n"
@@ -258,7 +266,7 @@ impl Builder<'_> {
                 let params = self.params(Params { number: scale, ..of })?;
                 let bindings = vec![params, Bind::Counts, Bind::Sentences, Bind::Slot(input), out];
                 let grid = Grid { per: queries, rows, y: heads as u32 };
-                self.dispatch(ATTENTION, &constants, bindings, grid)
+                self.dispatch(ATTENTION, both, &constants, bindings, grid)
             }
             Op::AddNorm(norm) => {
                 let number = norm.epsilon;
@@ -267,22 +275,25 @@ impl Builder<'_> {
                 let norm = self.floats(&[norm.gamma, norm.beta].concat())?;
                 let residual = Bind::Slot(step.inputs[1].0);
                 let bindings = vec![params, Bind::Counts, Bind::Slot(input), residual, norm, out];
-                self.dispatch(ADD_NORM, "", bindings, Grid { per: NORM_ROWS, ..per_row })
+                let grid = Grid { per: NORM_ROWS, ..per_row };
+                self.dispatch(ADD_NORM, both, "", bindings, grid)
             }
             Op::MeanPool | Op::FirstPool => {
                 let only_first = usize::from(matches!(op, Op::FirstPool));
                 let params = self.params(Params { a: only_first, ..of })?;
                 let bindings = vec![params, Bind::Sentences, Bind::Slot(input), out];
-                self.dispatch(POOL, "", bindings, per_row)
+                self.dispatch(POOL, both, "", bindings, per_row)
             }
         }])
     }
 
     /// The largest tile of attention whose memory a workgroup has.
-    fn attention_tile(&self, d: u32, first: bool) -> Result<(u32, u32), String> {
+    fn attention_tile(&self, d: u32, first: bool, read: Rows) -> Result<(u32, u32), String> {
         let limit = self.gpu.limits.max_compute_workgroup_storage_size;
+        let element = self.float(read).bytes() as u32;
+        let columns = d.next_multiple_of(4);
         let bytes = |(queries, keys): (u32, u32)| {
-            4 * (queries * d + keys * (d + 1) + queries * keys + 64) + 8
+            element * (queries * columns + keys * (columns + 4)) + 4 * (queries * keys + 64) + 8
         };
         let tiles = ATTENTION_TILES.map(|(q, k)| if first { (1, k) } else { (q, k) });
         tiles.into_iter().find(|tile| bytes(*tile) <= limit).ok_or_else(|| {
@@ -293,15 +304,29 @@ impl Builder<'_> {
         })
     }
 
-    fn widen(&mut self, slot: usize, width: usize) {
+    /// The elements of values with such rows. There is little to gain where a sentence has one row,
+    /// and the logits are there.
+    fn float(&self, rows: Rows) -> Float {
+        if self.gpu.options.f16 && rows == Rows::Tokens { Float::F16 } else { Float::F32 }
+    }
+
+    fn widen(&mut self, slot: usize, width: usize, rows: Rows) {
+        let bytes = width * self.float(rows).bytes();
         let widths = &mut self.shared.widths;
         widths.resize(widths.len().max(slot + 1), 0);
-        widths[slot] = widths[slot].max(width);
+        widths[slot] = widths[slot].max(bytes);
+    }
+
+    /// A kernel that goes from and to values with such rows.
+    fn kernel(&self, source: Source, [read, written]: [Rows; 2], constants: &str) -> Kernel {
+        let (read, written) = (self.float(read), self.float(written));
+        Kernel { source, read, written, constants: constants.to_owned() }
     }
 
     fn dispatch(
         &mut self,
         source: Source,
+        rows: [Rows; 2],
         constants: &str,
         bindings: Vec<Bind>,
         grid: Grid,
@@ -311,7 +336,7 @@ impl Builder<'_> {
             grids.push(grid);
             grids.len() - 1
         });
-        let pipeline = self.shared.pipelines.get(self.gpu, source, constants);
+        let pipeline = self.shared.pipelines.get(self.gpu, self.kernel(source, rows, constants));
         Dispatch { pipeline, bindings, grid: Some(number) }
     }
 
@@ -330,10 +355,29 @@ impl Builder<'_> {
         self.storage(values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
+    /// A weight whose elements are those of the values that it is multiplied with.
+    fn elements(&self, values: &[f32], rows: Rows) -> Result<Bind, String> {
+        if self.float(rows) == Float::F32 {
+            return self.floats(values);
+        }
+        let rounded: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
+        if let Some(i) = rounded.iter().position(|v| v.is_infinite()) {
+            return Err(format!("a weight of {}, f16 goes to {}; use f32", values[i], f16::MAX));
+        }
+        self.storage(rounded.into_iter().flat_map(f16::to_le_bytes).collect())
+    }
+
     /// A table of embeddings and the bits of its elements. Its scales go behind `numbers`.
-    fn table(&self, table: Matrix, numbers: &mut Vec<f32>) -> Result<(Bind, u32), String> {
+    fn table(
+        &self,
+        table: Matrix,
+        rows: Rows,
+        numbers: &mut Vec<f32>,
+    ) -> Result<(Bind, u32), String> {
         let (bytes, bits) = match table.elements {
-            Elements::F32(values) => return Ok((self.floats(&values)?, 32)),
+            Elements::F32(values) => {
+                return Ok((self.elements(&values, rows)?, 8 * self.float(rows).bytes() as u32));
+            }
             Elements::I8 { values, scales } => {
                 numbers.extend(scales);
                 (values, 8)

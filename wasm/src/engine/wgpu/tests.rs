@@ -1,14 +1,16 @@
 //! Every kernel against its scalar twin, on odd and on random shapes, into buffers filled with NaN.
 
+mod compiling;
 mod exits;
 mod kernels;
 mod same_bits;
 
 use super::device::{Gpu, GpuOptions};
-use super::pipelines::{Pipelines, Source};
+use super::pipelines::{Float, Kernel, Pipelines, Source};
 use super::words;
 use crate::{Error, GpuFailure};
 use ::wgpu::{BindGroupDescriptor, BindGroupEntry, BufferUsages};
+use half::f16;
 
 /// Random numbers that are the same on every run (xorshift64*).
 struct Random(u64);
@@ -46,17 +48,79 @@ impl Random {
 }
 
 fn gpu(unpacked: bool) -> Option<Gpu> {
-    let options = GpuOptions { unpacked, default_limits: true, ..GpuOptions::default() };
+    open(GpuOptions { unpacked, ..GpuOptions::default() })
+}
+
+/// The adapter in f32, and in f16.
+fn gpus() -> impl Iterator<Item = (Gpu, Float)> {
+    [(false, Float::F32), (true, Float::F16)].into_iter().filter_map(|(f16, float)| {
+        Some((open(GpuOptions { f16, ..GpuOptions::default() })?, float))
+    })
+}
+
+fn open(options: GpuOptions) -> Option<Gpu> {
+    let options = GpuOptions { default_limits: true, ..options };
     // Natively the future is ready at once.
     let mut future = std::pin::pin!(Gpu::open(options));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match future.as_mut().poll(&mut context) {
         std::task::Poll::Ready(Ok(gpu)) => Some(gpu),
         std::task::Poll::Ready(Err(Error::Gpu { failure: GpuFailure::NoAdapter, problem })) => {
-            eprintln!("NOT RUN: no GPU adapter ({problem})");
+            eprintln!("NOT RUN with {options:?}: {problem}");
             None
         }
         other => panic!("{other:?}"),
+    }
+}
+
+impl Float {
+    /// Numbers as such elements hold them.
+    fn rounded(self, values: Vec<f32>) -> Vec<f32> {
+        match self {
+            Float::F16 => values.into_iter().map(|v| f16::from_f32(v).to_f32()).collect(),
+            Float::F32 => values,
+        }
+    }
+
+    /// The words of a buffer.
+    fn words(self, values: &[f32]) -> Vec<u32> {
+        match self {
+            Float::F16 => {
+                let halves: Vec<u16> = values.iter().map(|v| f16::from_f32(*v).to_bits()).collect();
+                let word = |pair: &[u16]| pair.iter().rev().fold(0, |w, h| w << 16 | u32::from(*h));
+                halves.chunks(2).map(word).collect()
+            }
+            Float::F32 => of_floats(values),
+        }
+    }
+
+    /// So many numbers of a buffer.
+    fn numbers(self, words: &[u32], n: usize) -> Vec<f32> {
+        let halves = |w: &u32| [*w as u16, (*w >> 16) as u16].map(|h| f16::from_bits(h).to_f32());
+        let mut numbers: Vec<f32> = match self {
+            Float::F16 => words.iter().flat_map(halves).collect(),
+            Float::F32 => words.iter().map(|w| f32::from_bits(*w)).collect(),
+        };
+        numbers.truncate(n);
+        numbers
+    }
+
+    /// The words that so many elements take.
+    fn words_of(self, n: usize) -> usize {
+        (n * self.bytes()).div_ceil(4)
+    }
+}
+
+/// A kernel from f32 to f32.
+impl From<(Source, &str)> for Kernel {
+    fn from((source, constants): (Source, &str)) -> Self {
+        (source, [Float::F32; 2], constants).into()
+    }
+}
+
+impl From<(Source, [Float; 2], &str)> for Kernel {
+    fn from((source, [read, written], constants): (Source, [Float; 2], &str)) -> Self {
+        Kernel { source, read, written, constants: constants.to_owned() }
     }
 }
 
@@ -96,13 +160,16 @@ enum Given {
 /// what it is given.
 fn run(
     gpu: &Gpu,
-    (source, constants): (Source, &str),
+    kernel: impl Into<Kernel>,
     given: &[Given],
     (x, y): (usize, usize),
 ) -> Vec<Vec<u32>> {
     const BEHIND: usize = 67;
-    let pipeline = Pipelines::default().get(gpu, source, constants);
-    let nan = f32::NAN.to_bits();
+    let kernel = kernel.into();
+    let source = kernel.source;
+    let pipeline = Pipelines::default().get(gpu, kernel);
+    // Of f32 and of f16.
+    let nan = 0x7fff_7fff;
     let buffer = |words: &[u32], usage| {
         let bytes = words.iter().flat_map(|w| w.to_le_bytes()).collect();
         gpu.upload("test", bytes, usage).unwrap()
@@ -134,7 +201,7 @@ fn run(
     });
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
-    pass.set_pipeline(&pipeline.pipeline);
+    pass.set_pipeline(pipeline.compiled());
     pass.set_bind_group(0, &group, &[]);
     pass.dispatch_workgroups(x as u32, y as u32, 1);
     drop(pass);

@@ -5,10 +5,15 @@
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read> residual: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<Read>;
+@group(0) @binding(3) var<storage, read> residual: array<Read>;
 @group(0) @binding(4) var<storage, read> norm: array<f32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<Written>;
+
+fn value(row: u32, column: u32) -> f32 {
+    let at = row * params.outputs + column;
+    return f32(x[at]) + f32(residual[at]);
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -18,9 +23,5 @@ fn main(
     count(lane);
     let row = group.x * ROWS + lane / LANES;
     let width = select(0u, params.outputs, row < counts[params.rows]);
-    let start = row * params.outputs;
-    for (var c = lane % LANES; c < width; c += LANES) {
-        out[start + c] = x[start + c] + residual[start + c];
-    }
-    normalize(start, width, lane);
+    normalize(row, width, lane);
 }

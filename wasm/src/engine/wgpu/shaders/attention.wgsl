@@ -8,23 +8,25 @@
 // width of a head, `number` is 1 / sqrt(D).
 // A workgroup of 64 takes QUERIES rows, LANES = 64 / QUERIES invocations each, through the keys of
 // their sentences, KEYS at a time. Rows of a workgroup may belong to several sentences: a query takes
-// no part while keys of another one are there.
-// Memory of a workgroup: 4 * (QUERIES * D + KEYS * (D + 1) + QUERIES * KEYS + 64) + 8 bytes.
+// no part while keys of another one are there. Columns are held in fours, filled up with zeros.
+// Memory of a workgroup, with C the columns filled up and s bytes of a Read:
+// s * (QUERIES * C + KEYS * (C + 4)) + 4 * (QUERIES * KEYS + 64) + 8 bytes.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;
-@group(0) @binding(3) var<storage, read> qkv: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read> qkv: array<Read>;
+@group(0) @binding(4) var<storage, read_write> out: array<Written>;
 
 const LANES = 64u / QUERIES;
-// Columns of an invocation.
-const COLUMNS = (D + LANES - 1u) / LANES;
+const FOURS = (D + 3u) / 4u;
+// Fours of columns of an invocation.
+const OWN = (FOURS + LANES - 1u) / LANES;
 // One more than the columns, so that rows do not share memory banks.
-const PITCH = D + 1u;
+const PITCH = FOURS + 1u;
 const LOWEST = -3.4e38;
 
-var<workgroup> queries: array<f32, QUERIES * D>;
-var<workgroup> block: array<f32, KEYS * PITCH>;
+var<workgroup> queries: array<vec4<Read>, QUERIES * FOURS>;
+var<workgroup> block: array<vec4<Read>, KEYS * PITCH>;
 var<workgroup> weights: array<f32, QUERIES * KEYS>;
 var<workgroup> parts: array<f32, 64>;
 var<workgroup> span: vec2<u32>;
@@ -39,21 +41,34 @@ fn query_at(index: u32) -> vec2<u32> {
     return vec2<u32>(row, number_of(row, counts[0]));
 }
 
-// Keys (part 1) or values (part 2) from a row on.
+// Four columns of a head: of the queries (part 0), the keys (part 1) or the values (part 2).
+fn four(row: u32, part: u32, head: u32, number: u32) -> vec4<Read> {
+    let at = row * params.inputs + part * params.outputs + head * D + number * 4u;
+    var columns = vec4<Read>(0.0);
+    for (var c = 0u; c < min(4u, D - number * 4u); c += 1u) {
+        columns[c] = qkv[at + c];
+    }
+    return columns;
+}
+
+// Keys or values from a row on.
 fn load(first: u32, count: u32, head: u32, part: u32, lane: u32) {
-    for (var at = lane; at < count * D; at += 64u) {
-        let column = part * params.outputs + head * D + at % D;
-        block[at / D * PITCH + at % D] = qkv[(first + at / D) * params.inputs + column];
+    for (var at = lane; at < count * FOURS; at += 64u) {
+        block[at / FOURS * PITCH + at % FOURS] = four(first + at / FOURS, part, head, at % FOURS);
     }
 }
 
 // The score of a query for a key of the block.
 fn score(query: u32, key: u32) -> f32 {
     var dot = 0.0;
-    for (var c = 0u; c < D; c += 1u) {
-        dot += times(queries[query * D + c], block[key * PITCH + c]);
+    for (var i = 0u; i < FOURS; i += 1u) {
+        dot = sum_of_products(dot, queries[query * FOURS + i], block[key * PITCH + i]);
     }
     return times(dot, params.number);
+}
+
+fn scaled(x: vec4<f32>, by: f32) -> vec4<f32> {
+    return vec4<f32>(times(x.x, by), times(x.y, by), times(x.z, by), times(x.w, by));
 }
 
 @compute @workgroup_size(64)
@@ -70,8 +85,8 @@ fn main(
     if lane == 0u {
         span = vec2<u32>(at.y, query_at(group.x * QUERIES + QUERIES - 1u).y);
     }
-    for (var c = own; c < D; c += LANES) {
-        queries[query * D + c] = qkv[at.x * params.inputs + head * D + c];
+    for (var i = own; i < FOURS; i += LANES) {
+        queries[query * FOURS + i] = four(at.x, 0u, head, i);
     }
     let numbers = workgroupUniformLoad(&span);
 
@@ -97,9 +112,9 @@ fn main(
     }
 
     var sum = 0.0;
-    var sums: array<f32, COLUMNS>;
-    for (var i = 0u; i < COLUMNS; i += 1u) {
-        sums[i] = 0.0;
+    var sums: array<vec4<f32>, OWN>;
+    for (var i = 0u; i < OWN; i += 1u) {
+        sums[i] = vec4<f32>(0.0);
     }
     for (var number = numbers.x; number <= numbers.y; number += 1u) {
         let sentence = sentences[number];
@@ -120,9 +135,9 @@ fn main(
                 for (var key = 0u; key < keys; key += 1u) {
                     let weight = weights[query * KEYS + key];
                     sum += weight;
-                    for (var i = 0u; i < COLUMNS; i += 1u) {
-                        let c = min(own + i * LANES, D - 1u);
-                        sums[i] += times(weight, block[key * PITCH + c]);
+                    for (var i = 0u; i < OWN; i += 1u) {
+                        let values = block[key * PITCH + min(own + i * LANES, FOURS - 1u)];
+                        sums[i] += scaled(vec4<f32>(values), weight);
                     }
                 }
             }
@@ -131,10 +146,10 @@ fn main(
     }
     let factor = rounded(divided(1.0, sum));
     if index < select(counts[1], counts[0], FIRST) {
-        for (var i = 0u; i < COLUMNS; i += 1u) {
-            let c = own + i * LANES;
-            if c < D {
-                out[index * params.outputs + head * D + c] = sums[i] * factor;
+        for (var i = 0u; i < OWN; i += 1u) {
+            let first = 4u * (own + i * LANES);
+            for (var c = first; c < min(first + 4u, D); c += 1u) {
+                out[index * params.outputs + head * D + c] = Written(sums[i][c % 4u] * factor);
             }
         }
     }

@@ -1,5 +1,8 @@
 // What every kernel has in front of it: its parameters, and functions of one number that are those
 // of the CPU's kernels, operation for operation, so that int8 activations are rounded alike.
+//
+// Before it stand the types of what a kernel reads and writes, f32 or f16: values have elements Read
+// and Written. Numbers for themselves are f32.
 
 struct Params {
     // The stage, for counting workgroups.
@@ -77,6 +80,12 @@ fn divided(a: f32, b: f32) -> f32 {
     return corrected(a / b, a, b);
 }
 
+// The result, or the value that it is of where that is no number: clamping would hide what damaged
+// weights give, and f16 where its range ends.
+fn unless_nan(value: f32, result: f32) -> f32 {
+    return select(result, value, (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u);
+}
+
 // e to the x for -87 <= x <= 88, and the value at the end of this range outside.
 fn exponential(value: f32) -> f32 {
     let x = clamp(value, -87.0, 88.0);
@@ -89,7 +98,7 @@ fn exponential(value: f32) -> f32 {
     p = times(p, r) + 1.6666665e-1;
     p = times(p, r) + 0.5;
     p = rounded(times(p, times(r, r)) + r) + 1.0;
-    return p * bitcast<f32>(u32(i32(n) + 127) << 23u);
+    return unless_nan(value, p * bitcast<f32>(u32(i32(n) + 127) << 23u));
 }
 
 fn hyperbolic_tangent(value: f32) -> f32 {
@@ -106,7 +115,7 @@ fn hyperbolic_tangent(value: f32) -> f32 {
     q = times(q, s) + 1.1853471e-4;
     q = times(q, s) + 2.2684346e-3;
     q = times(q, s) + 4.893525e-3;
-    return divided(times(x, p), q);
+    return unless_nan(value, divided(times(x, p), q));
 }
 
 fn error_function(value: f32) -> f32 {

@@ -4,8 +4,8 @@
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;
-@group(0) @binding(3) var<storage, read> x: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read> x: array<Read>;
+@group(0) @binding(4) var<storage, read_write> out: array<Read>;
 
 @compute @workgroup_size(64)
 fn main(

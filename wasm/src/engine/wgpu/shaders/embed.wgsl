@@ -1,8 +1,9 @@
 // Embeddings: the word's row and the position's, each times its scale, summed and normalized.
 //
-// words [vocabulary, outputs], positions [positions, outputs]: f32 as bits, or int8 four to a word
-// (WORD_BITS, POSITION_BITS 32 or 8), or words of 4 bits eight to a word, those of the first half of
-// the columns in the low halves of the bytes (WORD_BITS 4). Writes out [rows, outputs].
+// words [vocabulary, outputs], positions [positions, outputs]: f32 as bits, f16 two to a word, or int8
+// four to a word (WORD_BITS, POSITION_BITS 32, 16 or 8), or words of 4 bits eight to a word, those of
+// the first half of the columns in the low halves of the bytes (WORD_BITS 4). Writes out
+// [rows, outputs].
 // `a` is the number of words, `b` that of the scales of each word, `number` epsilon. Four rows for a
 // workgroup of 64, sixteen invocations each. No limit but the bindings'. Memory of a workgroup: 256
 // bytes.
@@ -14,7 +15,7 @@
 @group(0) @binding(5) var<storage, read> positions: array<u32>;
 // gamma, beta, the scales of the words and those of the positions.
 @group(0) @binding(6) var<storage, read> norm: array<f32>;
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;
+@group(0) @binding(7) var<storage, read_write> out: array<Written>;
 
 fn signed_byte(word: u32, at: u32) -> f32 {
     return f32(extractBits(bitcast<i32>(word), (at % 4u) * 8u, 8u));
@@ -33,6 +34,9 @@ fn of_word(id: u32, column: u32) -> f32 {
     if WORD_BITS == 8u {
         return times(signed_byte(words[at / 4u], at), norm[scales]);
     }
+    if WORD_BITS == 16u {
+        return unpack2x16float(words[at / 2u])[at % 2u];
+    }
     return bitcast<f32>(words[at]);
 }
 
@@ -42,7 +46,18 @@ fn of_position(position: u32, column: u32) -> f32 {
         let scale = norm[2u * params.outputs + params.a * params.b + position];
         return times(signed_byte(positions[at / 4u], at), scale);
     }
+    if POSITION_BITS == 16u {
+        return unpack2x16float(positions[at / 2u])[at % 2u];
+    }
     return bitcast<f32>(positions[at]);
+}
+
+// Those of the row.
+var<private> id: u32;
+var<private> position: u32;
+
+fn value(row: u32, column: u32) -> f32 {
+    return of_word(id, column) + of_position(position, column);
 }
 
 @compute @workgroup_size(64)
@@ -54,13 +69,9 @@ fn main(
     let row = group.x * ROWS + lane / LANES;
     let inside = row < counts[1];
     let width = select(0u, params.outputs, inside);
-    let start = row * params.outputs;
     if inside {
-        let id = ids[row];
-        let position = row - sentence_of(row, counts[0]).x;
-        for (var c = lane % LANES; c < width; c += LANES) {
-            out[start + c] = of_word(id, c) + of_position(position, c);
-        }
+        id = ids[row];
+        position = row - sentence_of(row, counts[0]).x;
     }
-    normalize(start, width, lane);
+    normalize(row, width, lane);
 }

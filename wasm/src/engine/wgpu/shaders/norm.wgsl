@@ -1,4 +1,5 @@
-// Layer normalization (Ba, Kiros and Hinton 2016), for kernels that end in one. Sixteen invocations
+// Layer normalization (Ba, Kiros and Hinton 2016), for kernels that end in one and say what the `value`
+// of a row and a column is; three times, so that nothing is rounded in between. Sixteen invocations
 // have a row, four rows a workgroup of 64; the order of the sums is that of the CPU's kernels: column
 // c is added by invocation c % 16, then the sums of the invocations half by half.
 
@@ -22,25 +23,25 @@ fn total(value: f32, lane: u32) -> f32 {
     return sum;
 }
 
-// Normalizes a row of `out` in place, of which each invocation has written the columns that it reads;
-// none if `width` is 0.
-fn normalize(start: u32, width: u32, lane: u32) {
+// Normalizes a row of `value` to `out`; of no columns if `width` is 0.
+fn normalize(row: u32, width: u32, lane: u32) {
     let count = f32(params.outputs);
     var sum = 0.0;
     for (var c = lane % LANES; c < width; c += LANES) {
-        sum += out[start + c];
+        sum += value(row, c);
     }
     let mean = divided(total(sum, lane), count);
     var squares = 0.0;
     for (var c = lane % LANES; c < width; c += LANES) {
-        let d = out[start + c] - mean;
+        let d = value(row, c) - mean;
         squares += times(d, d);
     }
     let variance = divided(total(squares, lane), count);
     let spread = variance + params.number;
     let scale = divided(1.0, corrected_root(sqrt(spread), spread));
     for (var c = lane % LANES; c < width; c += LANES) {
-        let d = out[start + c] - mean;
-        out[start + c] = times(times(d, scale), norm[c]) + norm[params.outputs + c];
+        let d = value(row, c) - mean;
+        let normalized = times(times(d, scale), norm[c]) + norm[params.outputs + c];
+        out[row * params.outputs + c] = Written(normalized);
     }
 }

@@ -4,8 +4,8 @@
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> sentences: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> x: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read> x: array<Read>;
+@group(0) @binding(4) var<storage, read_write> out: array<Written>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -19,8 +19,8 @@ fn main(
     for (var c = lane; c < width; c += 64u) {
         var sum = 0.0;
         for (var row = sentence.x; row < sentence.x + length; row += 1u) {
-            sum += x[row * width + c];
+            sum += f32(x[row * width + c]);
         }
-        out[group.x * width + c] = divided(sum, f32(length));
+        out[group.x * width + c] = Written(divided(sum, f32(length)));
     }
 }

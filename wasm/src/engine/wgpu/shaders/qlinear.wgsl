@@ -13,7 +13,7 @@
 @group(0) @binding(3) var<storage, read> row_scales: array<f32>;
 @group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> columns: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+@group(0) @binding(6) var<storage, read_write> out: array<Written>;
 
 const TILE = 32u;
 const STEP = 4u;
@@ -81,7 +81,7 @@ fn main(
             if output < params.outputs {
                 let column = columns[output];
                 let value = times(times(f32(sums[i][j]), column.x), scale) + column.y;
-                out[row * params.outputs + output] = activate(value, params.b);
+                out[row * params.outputs + output] = Written(activate(value, params.b));
             }
         }
     }

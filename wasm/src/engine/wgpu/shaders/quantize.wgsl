@@ -5,7 +5,7 @@
 // bytes.
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<Read>;
 @group(0) @binding(2) var<storage, read_write> q: array<u32>;
 @group(0) @binding(3) var<storage, read_write> scales: array<f32>;
 
@@ -15,7 +15,7 @@ fn quantized(row: u32, column: u32, inverse: f32) -> u32 {
     if column >= params.inputs {
         return 0u;
     }
-    return bitcast<u32>(i32(round(x[row * params.inputs + column] * inverse))) & 0xffu;
+    return bitcast<u32>(i32(round(f32(x[row * params.inputs + column]) * inverse))) & 0xffu;
 }
 
 @compute @workgroup_size(64)
@@ -28,7 +28,7 @@ fn main(
     // Absolute values are in order as integers too, and a NaN is above all.
     var most = 0u;
     for (var c = lane; c < params.inputs; c += 64u) {
-        most = max(most, bitcast<u32>(x[row * params.inputs + c]) & 0x7fffffffu);
+        most = max(most, bitcast<u32>(f32(x[row * params.inputs + c])) & 0x7fffffffu);
     }
     largest[lane] = most;
     workgroupBarrier();

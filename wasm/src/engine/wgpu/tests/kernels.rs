@@ -1,9 +1,13 @@
-//! What computes.
+//! What computes, in f32 and in f16.
 
-use super::{Random, given, gpu, of_bytes, of_floats, of_offsets, params, run};
+use super::{Random, given, gpus, of_bytes, of_floats, of_offsets, open, params, run};
+use crate::engine::GpuOptions;
 use crate::engine::wgpu::pipelines::{
-    ADD_NORM, ATTENTION, COMPACT, EMBED, LINEAR, POOL, QLINEAR, QUANTIZE,
+    ADD_NORM, ATTENTION, COMPACT, EMBED, Float, LINEAR, POOL, QLINEAR, QUANTIZE,
 };
+
+/// By how much f16 rounds, at most, of a number.
+const HALF: f64 = 1.0 / 2048.0;
 
 /// Odd shapes, and as many random ones.
 fn shapes<const N: usize>(odd: &[[usize; N]], most: [usize; N], seed: u64) -> Vec<[usize; N]> {
@@ -12,10 +16,17 @@ fn shapes<const N: usize>(odd: &[[usize; N]], most: [usize; N], seed: u64) -> Ve
     odd.iter().copied().chain(random).collect()
 }
 
-fn assert_close(out: &[u32], expected: &[f64], tolerance: f64, what: &str) {
+/// By how much a kernel may be off: with elements in f32, and in f16 as multiples of [`HALF`]. Where
+/// sums are f32, what is written is rounded once; where tiles are summed up in f16, 16 products of a
+/// linear layer or 4 of a score, each of these sums is off by some.
+fn tolerance(float: Float, f32: f64, halves: f64) -> f64 {
+    if float == Float::F32 { f32 } else { halves * HALF }
+}
+
+fn assert_close(out: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(out.len(), expected.len(), "{what}");
     for (i, (a, b)) in out.iter().zip(expected).enumerate() {
-        let a = f64::from(f32::from_bits(*a));
+        let a = f64::from(*a);
         assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{what}, at {i}: {a} is not {b}");
     }
 }
@@ -45,28 +56,35 @@ fn normalized(sums: &[f64], norm: &[f32], epsilon: f64) -> Vec<f64> {
 
 #[test]
 fn quantize_is_the_same_integers() {
-    let Some(gpu) = gpu(false) else { return };
-    let mut random = Random(1);
-    let odd = [[1, 1], [3, 5], [2, 64], [7, 99], [4, 384], [1, 1537]];
-    for [rows, inputs] in shapes(&odd, [9, 700], 101) {
-        let mut x = random.floats(rows * inputs);
-        x[..inputs].fill(if rows == 3 { f32::NAN } else { 0.0 });
-        let lines = inputs.div_ceil(16);
-        let read = [params(0, inputs, 0, lines, 0, 0.0), of_floats(&x)];
-        let out = run(&gpu, (QUANTIZE, ""), &given(read, &[rows * lines * 4, rows]), (rows, 1));
-        for (row, x) in x.chunks(inputs).enumerate() {
-            let most = x.iter().fold(0f32, |m, v| if v.is_nan() { *v } else { m.max(v.abs()) });
-            let scale = f32::from_bits(out[1][row]);
-            if most.is_nan() {
-                assert!(scale.is_nan());
-                continue;
-            }
-            assert!((scale - most / 127.0).abs() <= most * 1e-8);
-            for c in 0..lines * 16 {
-                let q = (out[0][row * lines * 4 + c / 4] >> (c % 4 * 8)) as i8;
-                let exact =
-                    x.get(c).map_or(0.0, |x| f64::from(*x) * 127.0 / f64::from(most).max(1e-30));
-                assert!((f64::from(q) - exact).abs() <= 0.500_01, "{q} is not {exact}");
+    for (gpu, float) in gpus() {
+        let mut random = Random(1);
+        let odd = [[1, 1], [3, 5], [2, 64], [7, 99], [4, 384], [1, 1537]];
+        for [rows, inputs] in shapes(&odd, [9, 700], 101) {
+            let mut x = float.rounded(random.floats(rows * inputs));
+            x[..inputs].fill(if rows == 3 { f32::NAN } else { 0.0 });
+            let lines = inputs.div_ceil(16);
+            let read = [params(0, inputs, 0, lines, 0, 0.0), float.words(&x)];
+            let out = run(
+                &gpu,
+                (QUANTIZE, [float; 2], ""),
+                &given(read, &[rows * lines * 4, rows]),
+                (rows, 1),
+            );
+            for (row, x) in x.chunks(inputs).enumerate() {
+                let most = x.iter().fold(0f32, |m, v| if v.is_nan() { *v } else { m.max(v.abs()) });
+                let scale = f32::from_bits(out[1][row]);
+                if most.is_nan() {
+                    assert!(scale.is_nan());
+                    continue;
+                }
+                assert!((scale - most / 127.0).abs() <= most * 1e-8);
+                for c in 0..lines * 16 {
+                    let q = (out[0][row * lines * 4 + c / 4] >> (c % 4 * 8)) as i8;
+                    let exact = x
+                        .get(c)
+                        .map_or(0.0, |x| f64::from(*x) * 127.0 / f64::from(most).max(1e-30));
+                    assert!((f64::from(q) - exact).abs() <= 0.500_01, "{q} is not {exact}");
+                }
             }
         }
     }
@@ -74,8 +92,9 @@ fn quantize_is_the_same_integers() {
 
 #[test]
 fn qlinear_equals_the_definition() {
-    for unpacked in [false, true] {
-        let Some(gpu) = gpu(unpacked) else { return };
+    for (unpacked, float) in [(false, Float::F32), (true, Float::F32), (false, Float::F16)] {
+        let options = GpuOptions { unpacked, f16: float == Float::F16, ..Default::default() };
+        let Some(gpu) = open(options) else { continue };
         let mut random = Random(2);
         let odd = [[1, 1, 1], [3, 16, 2], [33, 99, 31], [32, 64, 32], [5, 384, 70], [70, 1537, 33]];
         let shapes = shapes(&odd, [80, 500, 80], 102);
@@ -103,7 +122,12 @@ fn qlinear_equals_the_definition() {
                 of_floats(&columns),
             ];
             let grid = (rows.div_ceil(32), outputs.div_ceil(32));
-            let out = run(&gpu, (QLINEAR, ""), &given(read, &[rows * outputs]), grid);
+            let out = run(
+                &gpu,
+                (QLINEAR, [float; 2], ""),
+                &given(read, &[float.words_of(rows * outputs)]),
+                grid,
+            );
             let mut expected = Vec::new();
             for row in 0..rows {
                 for output in 0..outputs {
@@ -117,75 +141,101 @@ fn qlinear_equals_the_definition() {
                 }
             }
             let what = format!("{rows} x {inputs} x {outputs}, unpacked {unpacked}");
-            assert_close(&out[0], &expected, 1e-5, &what);
+            let close = tolerance(float, 1e-5, 1.01);
+            let out = float.numbers(&out[0], expected.len());
+            assert_close(&out, &expected, close, &what);
         }
     }
 }
 
 #[test]
 fn linear_equals_the_definition() {
-    let Some(gpu) = gpu(false) else { return };
-    let mut random = Random(3);
-    let odd = [[1, 1, 1], [3, 16, 2], [33, 99, 31], [32, 64, 32], [5, 384, 70], [70, 129, 33]];
-    for (i, [rows, inputs, outputs]) in shapes(&odd, [80, 300, 80], 103).into_iter().enumerate() {
-        let (x, w) = (random.floats(rows * inputs), random.floats(inputs * outputs));
-        let w: Vec<f32> = w.iter().map(|w| w / (inputs as f32).sqrt()).collect();
-        let bias = random.floats(outputs);
-        let read = [
-            params(0, inputs, outputs, 0, i % 5, 0.0),
-            vec![rows as u32, 0],
-            of_floats(&x),
-            of_floats(&w),
-            of_floats(&bias),
-        ];
-        let grid = (rows.div_ceil(32), outputs.div_ceil(32));
-        let out = run(&gpu, (LINEAR, ""), &given(read, &[rows * outputs]), grid);
-        let mut expected = Vec::new();
-        for row in 0..rows {
-            for output in 0..outputs {
-                let at =
-                    |i: usize| f64::from(x[row * inputs + i]) * f64::from(w[i * outputs + output]);
-                let value = (0..inputs).map(at).sum::<f64>() + f64::from(bias[output]);
-                expected.push(activate(value, i % 5));
+    for (gpu, float) in gpus() {
+        let mut random = Random(3);
+        let odd = [[1, 1, 1], [3, 16, 2], [33, 99, 31], [32, 64, 32], [5, 384, 70], [70, 129, 33]];
+        for (i, [rows, inputs, outputs]) in shapes(&odd, [80, 300, 80], 103).into_iter().enumerate()
+        {
+            let x = float.rounded(random.floats(rows * inputs));
+            let w = random.floats(inputs * outputs).into_iter().map(|w| w / (inputs as f32).sqrt());
+            let w = float.rounded(w.collect());
+            let bias = random.floats(outputs);
+            let read = [
+                params(0, inputs, outputs, 0, i % 5, 0.0),
+                vec![rows as u32, 0],
+                float.words(&x),
+                float.words(&w),
+                of_floats(&bias),
+            ];
+            let grid = (rows.div_ceil(32), outputs.div_ceil(32));
+            let out = run(
+                &gpu,
+                (LINEAR, [float; 2], ""),
+                &given(read, &[float.words_of(rows * outputs)]),
+                grid,
+            );
+            let mut expected = Vec::new();
+            for row in 0..rows {
+                for output in 0..outputs {
+                    let at = |i: usize| {
+                        f64::from(x[row * inputs + i]) * f64::from(w[i * outputs + output])
+                    };
+                    let value = (0..inputs).map(at).sum::<f64>() + f64::from(bias[output]);
+                    expected.push(activate(value, i % 5));
+                }
             }
+            let what = format!("{rows} x {inputs} x {outputs}");
+            let close = tolerance(float, 1e-5, 16.0);
+            let out = float.numbers(&out[0], expected.len());
+            assert_close(&out, &expected, close, &what);
         }
-        assert_close(&out[0], &expected, 1e-5, &format!("{rows} x {inputs} x {outputs}"));
     }
 }
 
 #[test]
 fn add_norm_equals_the_definition() {
-    let Some(gpu) = gpu(false) else { return };
-    let mut random = Random(4);
-    let odd = [[1, 1], [3, 7], [2, 64], [5, 99], [3, 384], [1, 1025]];
-    for [rows, width] in shapes(&odd, [13, 800], 104) {
-        let (x, r) = (random.floats(rows * width), random.floats(rows * width));
-        let norm = random.floats(2 * width);
-        let read = [
-            params(1, 0, width, 0, 0, 1e-3),
-            vec![0, rows as u32],
-            of_floats(&x),
-            of_floats(&r),
-            of_floats(&norm),
-        ];
-        let out = run(&gpu, (ADD_NORM, ""), &given(read, &[rows * width]), (rows.div_ceil(4), 1));
-        let sums: Vec<f64> = x.iter().zip(&r).map(|(x, r)| f64::from(*x) + f64::from(*r)).collect();
-        let expected: Vec<f64> =
-            sums.chunks(width).flat_map(|s| normalized(s, &norm, 1e-3)).collect();
-        assert_close(&out[0], &expected, 2e-5, &format!("{rows} x {width}"));
+    for (gpu, float) in gpus() {
+        let mut random = Random(4);
+        let odd = [[1, 1], [3, 7], [2, 64], [5, 99], [3, 384], [1, 1025]];
+        for [rows, width] in shapes(&odd, [13, 800], 104) {
+            let mut rows_of_floats = || float.rounded(random.floats(rows * width));
+            let (x, r) = (rows_of_floats(), rows_of_floats());
+            let norm = random.floats(2 * width);
+            let read = [
+                params(1, 0, width, 0, 0, 1e-3),
+                vec![0, rows as u32],
+                float.words(&x),
+                float.words(&r),
+                of_floats(&norm),
+            ];
+            let out = run(
+                &gpu,
+                (ADD_NORM, [float; 2], ""),
+                &given(read, &[float.words_of(rows * width)]),
+                (rows.div_ceil(4), 1),
+            );
+            let sums: Vec<f64> =
+                x.iter().zip(&r).map(|(x, r)| f64::from(*x) + f64::from(*r)).collect();
+            let expected: Vec<f64> =
+                sums.chunks(width).flat_map(|s| normalized(s, &norm, 1e-3)).collect();
+            let close = tolerance(float, 2e-5, 1.01);
+            let out = float.numbers(&out[0], expected.len());
+            assert_close(&out, &expected, close, &format!("{rows} x {width}"));
+        }
     }
 }
 
-/// A table of embeddings with elements of so many bits: its words, its scales, and what it holds.
+/// A table of embeddings with elements of so many bits, or floats for 32: its words, its scales, and
+/// what it holds.
 fn table(
     random: &mut Random,
+    float: Float,
     (rows, columns, bits): (usize, usize, u32),
     groups: usize,
 ) -> (Vec<u32>, Vec<f32>, Vec<f64>) {
     if bits == 32 {
-        let values = random.floats(rows * columns);
+        let values = float.rounded(random.floats(rows * columns));
         let held = values.iter().map(|v| f64::from(*v)).collect();
-        return (of_floats(&values), Vec::new(), held);
+        return (float.words(&values), Vec::new(), held);
     }
     let bytes = random.bytes(rows * columns * bits as usize / 8);
     let scales: Vec<f32> = random.floats(rows * groups).iter().map(|s| s * 0.01).collect();
@@ -206,144 +256,197 @@ fn table(
 
 #[test]
 fn embed_equals_the_definition() {
-    let Some(gpu) = gpu(false) else { return };
-    let mut random = Random(5);
-    for (word_bits, position_bits, width, groups) in [
-        (8, 8, 5, 1),
-        (8, 8, 384, 1),
-        (32, 32, 99, 0),
-        (32, 8, 66, 0),
-        (4, 8, 6, 2),
-        (4, 8, 384, 4),
-        (4, 32, 40, 10),
-    ] {
-        let (vocabulary, places) = (11, 9);
-        let offsets = random.offsets(6, 9);
-        let rows = offsets[6];
-        let ids: Vec<u32> = (0..rows).map(|_| (random.next() % 11) as u32).collect();
-        let (words, scales, held) = table(&mut random, (vocabulary, width, word_bits), groups);
-        let of_positions = table(&mut random, (places, width, position_bits), 1);
-        let norm = random.floats(2 * width);
-        let read = [
-            params(0, 0, width, vocabulary, groups, 1e-3),
-            vec![6, rows as u32],
-            of_offsets(&offsets),
-            ids.clone(),
-            words,
-            of_positions.0,
-            of_floats(&[norm.clone(), scales, of_positions.1].concat()),
-        ];
-        let constants =
-            format!("const WORD_BITS = {word_bits}u;\nconst POSITION_BITS = {position_bits}u;\n");
-        let grid = (rows.div_ceil(4), 1);
-        let out = run(&gpu, (EMBED, &constants), &given(read, &[rows * width]), grid);
-        let mut expected = Vec::new();
-        for s in offsets.windows(2) {
-            for row in s[0]..s[1] {
-                let word = &held[ids[row] as usize * width..][..width];
-                let position = &of_positions.2[(row - s[0]) * width..][..width];
-                let sums: Vec<f64> = word.iter().zip(position).map(|(w, p)| w + p).collect();
-                expected.extend(normalized(&sums, &norm, 1e-3));
+    for (gpu, float) in gpus() {
+        let mut random = Random(5);
+        for (word_bits, position_bits, width, groups) in [
+            (8, 8, 5, 1),
+            (8, 8, 384, 1),
+            (32, 32, 99, 0),
+            (32, 8, 66, 0),
+            (4, 8, 6, 2),
+            (4, 8, 384, 4),
+            (4, 32, 40, 10),
+        ] {
+            let (vocabulary, places) = (11, 9);
+            let bits = |bits| if bits == 32 { 8 * float.bytes() as u32 } else { bits };
+            let offsets = random.offsets(6, 9);
+            let rows = offsets[6];
+            let ids: Vec<u32> = (0..rows).map(|_| (random.next() % 11) as u32).collect();
+            let (words, scales, held) =
+                table(&mut random, float, (vocabulary, width, word_bits), groups);
+            let of_positions = table(&mut random, float, (places, width, position_bits), 1);
+            let norm = random.floats(2 * width);
+            let read = [
+                params(0, 0, width, vocabulary, groups, 1e-3),
+                vec![6, rows as u32],
+                of_offsets(&offsets),
+                ids.clone(),
+                words,
+                of_positions.0,
+                of_floats(&[norm.clone(), scales, of_positions.1].concat()),
+            ];
+            let constants = format!(
+                "const WORD_BITS = {}u;\nconst POSITION_BITS = {}u;\n",
+                bits(word_bits),
+                bits(position_bits)
+            );
+            let grid = (rows.div_ceil(4), 1);
+            let out = run(
+                &gpu,
+                (EMBED, [float; 2], &*constants),
+                &given(read, &[float.words_of(rows * width)]),
+                grid,
+            );
+            let mut expected = Vec::new();
+            for s in offsets.windows(2) {
+                for row in s[0]..s[1] {
+                    let word = &held[ids[row] as usize * width..][..width];
+                    let position = &of_positions.2[(row - s[0]) * width..][..width];
+                    let sums: Vec<f64> = word.iter().zip(position).map(|(w, p)| w + p).collect();
+                    expected.extend(normalized(&sums, &norm, 1e-3));
+                }
             }
+            let what = format!("{word_bits} and {position_bits} bits, width {width}");
+            let close = tolerance(float, 5e-5, 1.01);
+            let out = float.numbers(&out[0], expected.len());
+            assert_close(&out, &expected, close, &what);
         }
-        let what = format!("{word_bits} and {position_bits} bits, width {width}");
-        assert_close(&out[0], &expected, 5e-5, &what);
     }
 }
 
 #[test]
 fn attention_equals_the_definition() {
-    let Some(gpu) = gpu(false) else { return };
-    let mut random = Random(6);
-    for (d, heads, tile, lengths) in [
-        (1, 1, (16, 32), (1, 1)),
-        (3, 2, (16, 32), (9, 30)),
-        (32, 12, (16, 32), (5, 40)),
-        (64, 2, (16, 32), (1, 512)),
-        (80, 2, (8, 16), (4, 60)),
-        (33, 3, (4, 8), (4, 60)),
-        (128, 1, (8, 16), (2, 70)),
-    ] {
-        for first in [false, true] {
-            let offsets = random.offsets(lengths.0, lengths.1);
-            let offsets = if lengths.1 == 512 { vec![0, 512] } else { offsets };
-            let (sentences, rows, width) =
-                (offsets.len() - 1, offsets[offsets.len() - 1], d * heads);
-            let qkv = random.floats(rows * 3 * width);
-            let (queries, keys) = if first { (1, tile.1) } else { tile };
-            let constants = format!(
-                "const D = {d}u;\nconst QUERIES = {queries}u;\nconst KEYS = {keys}u;\n\
+    for (gpu, float) in gpus() {
+        let mut random = Random(6);
+        for (d, heads, tile, lengths) in [
+            (1, 1, (16, 32), (1, 1)),
+            (3, 2, (16, 32), (9, 30)),
+            (32, 12, (16, 32), (5, 40)),
+            (64, 2, (16, 32), (1, 512)),
+            (80, 2, (8, 16), (4, 60)),
+            (33, 3, (4, 8), (4, 60)),
+            (128, 1, (8, 16), (2, 70)),
+        ] {
+            for first in [false, true] {
+                let offsets = random.offsets(lengths.0, lengths.1);
+                let offsets = if lengths.1 == 512 { vec![0, 512] } else { offsets };
+                let (sentences, rows, width) =
+                    (offsets.len() - 1, offsets[offsets.len() - 1], d * heads);
+                let qkv = float.rounded(random.floats(rows * 3 * width));
+                let (queries, keys) = if first { (1, tile.1) } else { tile };
+                let constants = format!(
+                    "const D = {d}u;\nconst QUERIES = {queries}u;\nconst KEYS = {keys}u;\n\
                  const FIRST = {first};\n"
-            );
-            let read = [
-                params(0, 3 * width, width, 0, 0, 1.0 / (d as f32).sqrt()),
-                vec![sentences as u32, rows as u32],
-                of_offsets(&offsets),
-                of_floats(&qkv),
-            ];
-            let written = if first { sentences } else { rows };
-            let grid = (written.div_ceil(queries), heads);
-            let out = run(&gpu, (ATTENTION, &constants), &given(read, &[written * width]), grid);
-            let at = |row: usize, which: usize, head: usize, c: usize| {
-                f64::from(qkv[row * 3 * width + which * width + head * d + c])
-            };
-            let mut expected = vec![0.0; written * width];
-            for (number, s) in offsets.windows(2).enumerate() {
-                for i in s[0]..if first { s[0] + 1 } else { s[1] } {
-                    let row = if first { number } else { i };
-                    for head in 0..heads {
-                        let dot =
-                            |j| (0..d).map(|c| at(i, 0, head, c) * at(j, 1, head, c)).sum::<f64>();
-                        let scores: Vec<f64> =
-                            (s[0]..s[1]).map(|j| dot(j) / (d as f64).sqrt()).collect();
-                        let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                        let e: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
-                        let sum: f64 = e.iter().sum();
-                        for c in 0..d {
-                            expected[row * width + head * d + c] = (s[0]..s[1])
-                                .zip(&e)
-                                .map(|(j, e)| e / sum * at(j, 2, head, c))
-                                .sum();
+                );
+                let read = [
+                    params(0, 3 * width, width, 0, 0, 1.0 / (d as f32).sqrt()),
+                    vec![sentences as u32, rows as u32],
+                    of_offsets(&offsets),
+                    float.words(&qkv),
+                ];
+                let (written, out_float) =
+                    if first { (sentences, Float::F32) } else { (rows, float) };
+                let grid = (written.div_ceil(queries), heads);
+                let kernel = (ATTENTION, [float, out_float], &*constants);
+                let given = given(read, &[out_float.words_of(written * width)]);
+                let out = run(&gpu, kernel, &given, grid);
+                let at = |row: usize, which: usize, head: usize, c: usize| {
+                    f64::from(qkv[row * 3 * width + which * width + head * d + c])
+                };
+                let mut expected = vec![0.0; written * width];
+                for (number, s) in offsets.windows(2).enumerate() {
+                    for i in s[0]..if first { s[0] + 1 } else { s[1] } {
+                        let row = if first { number } else { i };
+                        for head in 0..heads {
+                            let dot = |j| {
+                                (0..d).map(|c| at(i, 0, head, c) * at(j, 1, head, c)).sum::<f64>()
+                            };
+                            let scores: Vec<f64> =
+                                (s[0]..s[1]).map(|j| dot(j) / (d as f64).sqrt()).collect();
+                            let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                            let e: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
+                            let sum: f64 = e.iter().sum();
+                            for c in 0..d {
+                                expected[row * width + head * d + c] = (s[0]..s[1])
+                                    .zip(&e)
+                                    .map(|(j, e)| e / sum * at(j, 2, head, c))
+                                    .sum();
+                            }
                         }
                     }
                 }
+                let what = format!("heads of {d}, first {first}, {offsets:?}");
+                let close = tolerance(float, 2e-5, 8.0);
+                let out = out_float.numbers(&out[0], expected.len());
+                assert_close(&out, &expected, close, &what);
             }
-            let what = format!("heads of {d}, first {first}, {offsets:?}");
-            assert_close(&out[0], &expected, 2e-5, &what);
         }
     }
 }
 
 #[test]
 fn pool_and_compact_take_the_rows_of_each_sentence() {
-    let Some(gpu) = gpu(false) else { return };
-    let mut random = Random(7);
-    for [width] in shapes(&[[1], [37], [384]], [500], 105) {
-        let offsets = random.offsets(9, 21);
-        let x = random.floats(offsets[9] * width);
-        for first in [0, 1] {
-            let read = [params(0, 0, width, first, 0, 0.0), of_offsets(&offsets), of_floats(&x)];
-            let out = run(&gpu, (POOL, ""), &given(read, &[9 * width]), (9, 1));
-            let mut expected = Vec::new();
-            for s in offsets.windows(2) {
-                let end = if first == 1 { s[0] + 1 } else { s[1] };
-                for c in 0..width {
-                    let sum: f64 = (s[0]..end).map(|r| f64::from(x[r * width + c])).sum();
-                    expected.push(sum / (end - s[0]) as f64);
+    for (gpu, float) in gpus() {
+        let mut random = Random(7);
+        for [width] in shapes(&[[1], [37], [384]], [500], 105) {
+            let offsets = random.offsets(9, 21);
+            let x = float.rounded(random.floats(offsets[9] * width));
+            for first in [0, 1] {
+                let read =
+                    [params(0, 0, width, first, 0, 0.0), of_offsets(&offsets), float.words(&x)];
+                let out =
+                    run(&gpu, (POOL, [float, Float::F32], ""), &given(read, &[9 * width]), (9, 1));
+                let mut expected = Vec::new();
+                for s in offsets.windows(2) {
+                    let end = if first == 1 { s[0] + 1 } else { s[1] };
+                    for c in 0..width {
+                        let sum: f64 = (s[0]..end).map(|r| f64::from(x[r * width + c])).sum();
+                        expected.push(sum / (end - s[0]) as f64);
+                    }
                 }
+                let out = Float::F32.numbers(&out[0], expected.len());
+                assert_close(&out, &expected, 1e-5, &format!("width {width}, first {first}"));
             }
-            assert_close(&out[0], &expected, 1e-5, &format!("width {width}, first {first}"));
+            // Every other sentence stays.
+            let (mut records, mut expected, mut end) = (Vec::new(), Vec::new(), 0);
+            for s in offsets.windows(2).step_by(2) {
+                records.extend([end, s[1] - s[0], 0, s[0]].map(|n| n as u32));
+                expected.extend(x[s[0] * width..s[1] * width].iter().map(|v| f64::from(*v)));
+                end += s[1] - s[0];
+            }
+            let counts = vec![records.len() as u32 / 4, end as u32];
+            let read = [params(0, 0, width, 0, 0, 0.0), counts, records, float.words(&x)];
+            let out = run(
+                &gpu,
+                (COMPACT, [float; 2], ""),
+                &given(read, &[float.words_of(end * width)]),
+                (end, 1),
+            );
+            let out = float.numbers(&out[0], expected.len());
+            assert_close(&out, &expected, 0.0, &format!("width {width}"));
         }
-        // Every other sentence stays.
-        let (mut records, mut expected, mut end) = (Vec::new(), Vec::new(), 0);
-        for s in offsets.windows(2).step_by(2) {
-            records.extend([end, s[1] - s[0], 0, s[0]].map(|n| n as u32));
-            expected.extend(x[s[0] * width..s[1] * width].iter().map(|v| f64::from(*v)));
-            end += s[1] - s[0];
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    for (gpu, float) in gpus() {
+        let nan = |out: &[u32], n: usize| float.numbers(out, n).iter().all(|x| x.is_nan());
+        for activation in 0..5 {
+            let one = float.words(&[1.0]);
+            let x = float.words(&[f32::NAN]);
+            let read = [params(0, 1, 1, 0, activation, 0.0), vec![1, 0], x, one, of_floats(&[0.0])];
+            let out = run(&gpu, (LINEAR, [float; 2], ""), &given(read, &[1]), (1, 1));
+            assert!(nan(&out[0], 1), "{activation}, {float:?}: {:?}", out[0]);
         }
-        let counts = vec![records.len() as u32 / 4, end as u32];
-        let read = [params(0, 0, width, 0, 0, 0.0), counts, records, of_floats(&x)];
-        let out = run(&gpu, (COMPACT, ""), &given(read, &[end * width]), (end, 1));
-        assert_close(&out[0], &expected, 0.0, &format!("width {width}"));
+        // A query of infinities, as f16 gives where its range ends.
+        let qkv = [[f32::INFINITY; 4], [1.0; 4], [1.0; 4]].concat();
+        let constants =
+            "const D = 4u;\nconst QUERIES = 1u;\nconst KEYS = 4u;\nconst FIRST = false;\n";
+        let of_sentences = of_offsets(&[0, 1]);
+        let read = [params(0, 12, 4, 0, 0, 0.5), vec![1, 1], of_sentences, float.words(&qkv)];
+        let kernel = (ATTENTION, [float; 2], constants);
+        let out = run(&gpu, kernel, &given(read, &[float.words_of(4)]), (1, 1));
+        assert!(nan(&out[0], 4), "{float:?}: {:?}", out[0]);
     }
 }

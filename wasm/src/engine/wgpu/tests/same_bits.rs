@@ -101,7 +101,7 @@ fn software_adapters_give_the_bits_of_the_cpu() {
         let of_params = params(0, 3 * width, width, 0, 0, 1.0 / (d as f32).sqrt());
         let read = [of_params, counts, of_offsets(&offsets), of_floats(&qkv)];
         let grid = (rows.div_ceil(8), heads);
-        let out = run(&gpu, (ATTENTION, &constants), &given(read, &[rows * width]), grid);
+        let out = run(&gpu, (ATTENTION, &*constants), &given(read, &[rows * width]), grid);
         let mut expected = vec![0.0; rows * width];
         let mut scratch = Default::default();
         self_attention(isa, &qkv, &offsets, heads, usize::MAX, &mut scratch, &mut expected);
