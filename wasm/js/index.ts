@@ -6,6 +6,7 @@
 import type { Backend, BackendOptions, Model } from "./backend.js";
 import { EdgeError } from "./errors.js";
 import { absolute, isPage } from "./host.js";
+import { Local } from "./local.js";
 import { Remote } from "./remote.js";
 import { visited } from "./store.js";
 import type { ClassifyOptions, Engine, LoadOptions, Manifest, Policy, Prediction, Source } from "./types.js";
@@ -121,7 +122,6 @@ async function start(model: Model, options: BackendOptions, worker?: boolean): P
       console.warn(`edge-distil computes in the page's own thread: ${error.message}`);
     }
   }
-  const { Local } = await import("./local.js");
   return Local.open(model, options);
 }
 

@@ -12,6 +12,8 @@ export type Request =
       readonly address?: string;
       readonly engine: EngineChoice;
       readonly visited?: boolean | undefined;
+      /** Whether anybody wants to hear of progress. */
+      readonly progress: boolean;
     }
   /** The runtime's module, which the page has compiled while the worker was starting. */
   | { readonly kind: "module"; readonly compiled: Compiled }

@@ -83,7 +83,9 @@ export class Remote implements Backend {
       };
       const address = typeof model === "string" ? { address: model } : {};
       // What takes time is under way before the worker has started.
-      void visited.then((visited) => this.#send({ kind: "load", ...address, engine, visited }));
+      void visited.then((visited) => {
+        this.#send({ kind: "load", ...address, engine, visited, progress: onProgress !== undefined });
+      });
       compiled().then((compiled) => this.#send({ kind: "module", compiled }), failed);
     });
   }

@@ -375,7 +375,10 @@ impl<E: Engine + Default> Loader<E> {
 impl<E: Engine> Loader<E> {
     /// As [`new`](Self::new), for an engine that has no stages yet.
     pub fn with_engine(limits: Limits, engine: E) -> Self {
-        let reader = BundleReader::new(limits);
+        Self::with_reader(BundleReader::new(limits), engine)
+    }
+
+    fn with_reader(reader: BundleReader, engine: E) -> Self {
         Loader { reader, manifest: None, classifier: None, engine: Some(engine) }
     }
 
@@ -385,27 +388,36 @@ impl<E: Engine> Loader<E> {
     /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`]; the loader is then of no
     /// further use.
     pub fn push(&mut self, piece: impl Into<Bytes>) -> Result<(), Error> {
-        let Loader { reader, manifest, classifier, engine } = self;
-        reader.push(piece.into(), |part| {
-            match part {
-                Part::Manifest(m) => *manifest = Some(*m),
-                Part::Tokenizer(json) => {
-                    let manifest = manifest.take().expect("the manifest is the first entry");
-                    let tokenizer =
-                        Tokenizer::from_bundle(&json, manifest.architecture.max_tokens)?;
-                    let engine = engine.take().expect("there is one tokenizer");
-                    *classifier = Some(Classifier::from_parts(manifest, tokenizer, engine));
-                }
-                Part::Stage(index, file) => {
-                    let classifier = classifier.as_mut().expect("the tokenizer came before");
-                    let name = crate::bundle::stage_entry(index);
-                    let graph = StageGraph::decode(&name, file)?;
-                    check_stage(&classifier.manifest, index, &graph)?;
-                    classifier.engine.add_stage(graph)?;
-                }
+        let mut piece = piece.into();
+        while let Some(entry) = self.reader.arrive(&mut piece)? {
+            let digest = self.reader.digest().expect("only a caller of `arrive` goes without");
+            self.accept(entry, &digest)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an entry of the bundle that is whole, with its SHA-256.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub(crate) fn accept(&mut self, entry: Bytes, digest: &[u8]) -> Result<(), Error> {
+        match self.reader.verify(entry, digest)? {
+            Part::Manifest(m) => self.manifest = Some(*m),
+            Part::Tokenizer(json) => {
+                let manifest = self.manifest.take().expect("the manifest is the first entry");
+                let tokenizer = Tokenizer::from_bundle(&json, manifest.architecture.max_tokens)?;
+                let engine = self.engine.take().expect("there is one tokenizer");
+                self.classifier = Some(Classifier::from_parts(manifest, tokenizer, engine));
             }
-            Ok(())
-        })
+            Part::Stage(index, file) => {
+                let classifier = self.classifier.as_mut().expect("the tokenizer came before");
+                let name = crate::bundle::stage_entry(index);
+                let graph = StageGraph::decode(&name, file)?;
+                check_stage(&classifier.manifest, index, &graph)?;
+                classifier.engine.add_stage(graph)?;
+            }
+        }
+        Ok(())
     }
 
     /// The classifier, as soon as the manifest and the tokenizer have arrived.
@@ -438,6 +450,24 @@ impl<E: Engine> Loader<E> {
     pub fn finish(self) -> Result<Classifier<E>, Error> {
         self.reader.finish()?;
         Ok(self.classifier.expect("a complete bundle has a tokenizer"))
+    }
+}
+
+/// For a platform that digests entries faster than we.
+#[cfg(target_arch = "wasm32")]
+impl Loader {
+    /// As [`new`](Self::new), for a caller that digests each entry that [`arrive`](Self::arrive) gives, and
+    /// gives it to [`accept`](Self::accept).
+    pub(crate) fn without_digest(limits: Limits) -> Self {
+        Self::with_reader(BundleReader::without_digest(limits), CpuEngine::default())
+    }
+
+    /// Takes from the front of a piece, until an entry is whole or nothing is left.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub(crate) fn arrive(&mut self, piece: &mut Bytes) -> Result<Option<Bytes>, Error> {
+        self.reader.arrive(piece)
     }
 }
 
