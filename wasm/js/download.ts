@@ -12,7 +12,7 @@ const HEAD = (1 << 20) + 1024;
 const GLANCE = 1 << 14;
 /** How much is stored at a time: at least so much, and what comes while the store is busy with it. */
 const LEAST = 1 << 20;
-const MOST = 4 << 20;
+const MOST = 2 << 20;
 
 export class Download {
   /** Where the bytes come from at present. */
