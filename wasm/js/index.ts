@@ -8,7 +8,6 @@ import { EdgeError } from "./errors.js";
 import { absolute, isPage } from "./host.js";
 import { Local } from "./local.js";
 import { Remote } from "./remote.js";
-import { visited } from "./store.js";
 import type { ClassifyOptions, Engine, LoadOptions, Manifest, Policy, Prediction, Source } from "./types.js";
 
 export { EdgeError, type ErrorCode } from "./errors.js";
@@ -39,8 +38,7 @@ export class Classifier {
     const { onProgress, policy, signal, engine = "auto", worker, cache = true } = options;
     signal?.throwIfAborted();
     const model = open(source);
-    const stored = cache && typeof model === "string" ? visited(model) : Promise.resolve(undefined);
-    const inner: BackendOptions = { engine, visited: stored, onProgress, signal };
+    const inner: BackendOptions = { engine, cache, onProgress, signal };
     return new Classifier(await start(model, inner, worker), policy);
   }
 

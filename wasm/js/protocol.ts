@@ -11,7 +11,7 @@ export type Request =
       readonly kind: "load";
       readonly address?: string;
       readonly engine: EngineChoice;
-      readonly visited?: boolean | undefined;
+      readonly cache: boolean;
       /** Whether anybody wants to hear of progress. */
       readonly progress: boolean;
     }

@@ -32,11 +32,11 @@ function say(reply: Reply): void {
   page.postMessage(reply);
 }
 
-async function load({ address, engine, visited, progress }: Request & { kind: "load" }): Promise<void> {
+async function load({ address, engine, cache, progress }: Request & { kind: "load" }): Promise<void> {
   try {
     local = await Local.open(address ?? fromPage(), {
       engine,
-      visited: Promise.resolve(visited),
+      cache,
       onEngine: (engine) => say({ kind: "engine", engine }),
       onProgress: progress ? (progress) => say({ kind: "progress", progress }) : undefined,
     });
