@@ -104,11 +104,8 @@ function compileBindgen() {
   return join(targetDir, "release", process.platform === "win32" ? "edge-bindgen.exe" : "edge-bindgen");
 }
 
-/**
- * What a page or a worker fetches first. Files that one page loads share what they have in common, and
- * with it its classes; a worker has all of its own in one file: each further one is a round trip.
- */
-const ENTRIES = [["index.js", "local.js"], ["worker.js"], ["gpu.js"]];
+/** What a page or a worker fetches, each with all of its own in one file: a further one is a round trip. */
+const ENTRIES = ["index.js", "worker.js", "gpu.js"];
 /** The types of the package's surface. */
 const DECLARATIONS = ["index.d.ts", "errors.d.ts", "types.d.ts"];
 
@@ -122,12 +119,11 @@ async function compileTypeScript() {
   run(process.execPath, [tsc, "--project", join(wasmDir, "js", "tsconfig.test.json")]);
   for (const glue of glues) copyFileSync(glue, join(out, basename(glue)));
   const { build } = await import("esbuild");
-  for (const names of ENTRIES) {
+  for (const name of ENTRIES) {
     await build({
-      entryPoints: names.map((name) => join(out, name)),
+      entryPoints: [join(out, name)],
       outdir: pkg,
       bundle: true,
-      splitting: true,
       format: "esm",
       target: "es2022",
       minify: true,
@@ -137,7 +133,7 @@ async function compileTypeScript() {
       logLevel: "warning",
     });
   }
-  for (const name of ["local.js", "worker.js"]) keepImport(join(pkg, name));
+  for (const name of ["index.js", "worker.js"]) keepImport(join(pkg, name));
   for (const name of DECLARATIONS) copyFileSync(join(out, name), join(pkg, name));
 }
 

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { edgeExport } from "./lib/native.mjs";
-import { launch, openBlank, serve, sizeAt } from "./lib/page.mjs";
+import { launch, manifest, openBlank, serve, sizeAt } from "./lib/page.mjs";
 import { ROOT } from "./lib/paths.mjs";
 
 const NAMED = /^EdgeError: bundle entry `(manifest\.json|tokenizer\.json|stage-\d+\.onnx|end of bundle)`: ./;
@@ -106,6 +106,24 @@ test("bits flipped", async () => {
   });
   for (const [bit, words] of said) assert.match(words, NAMED, `bit ${bit}`);
   await checkMemory();
+});
+
+test("without the platform's SHA-256, which only secure contexts have, ours finds the same", async () => {
+  const hide = () => Object.defineProperty(crypto, "subtle", { value: undefined, configurable: true });
+  await page.evaluate(hide);
+  try {
+    assert.equal(await verdictOn(bundle), "complete");
+    const names = ["manifest.json", ...manifest(join(folder, "model.edge")).entries.map(({ name }) => name)];
+    for (let at = 0; bundle[at] !== 0; at += 512 + Math.ceil(sizeAt(bundle, at) / 512) * 512) {
+      const bytes = Buffer.from(bundle);
+      bytes[at + 512 + (sizeAt(bundle, at) >> 1)] ^= 1;
+      const said = await verdictOn(bytes);
+      assert.ok(said.startsWith(`EdgeError: bundle entry \`${names.shift()}\`: `), said);
+    }
+    assert.deepEqual(names, []);
+  } finally {
+    await page.evaluate(() => delete crypto.subtle);
+  }
 });
 
 test("another version", async () => {

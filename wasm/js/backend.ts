@@ -17,8 +17,8 @@ export type Model = string | ReadableStream<Uint8Array>;
 
 export interface BackendOptions {
   readonly engine: EngineChoice;
-  /** Whether an earlier visit may have stored the model; undefined where it is not to be stored. */
-  readonly visited: Promise<boolean | undefined>;
+  /** Whether a model from an address may be stored, and taken from the store. */
+  readonly cache: boolean;
   /** Called when somebody else computes than before. */
   readonly onEngine?: ((engine: Engine) => void) | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;

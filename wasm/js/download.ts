@@ -10,8 +10,9 @@ import { Store, type Identity } from "./store.js";
 const HEAD = (1 << 20) + 1024;
 /** How much is asked for first where an earlier visit may have stored the rest. */
 const GLANCE = 1 << 14;
-/** How much is stored at a time. */
-const SEGMENT = 1 << 20;
+/** How much is stored at a time: at least so much, and what comes while the store is busy with it. */
+const LEAST = 1 << 20;
+const MOST = 2 << 20;
 
 export class Download {
   /** Where the bytes come from at present. */
@@ -67,12 +68,12 @@ export class Download {
 
   /** Notes that the model was whole, so that the next visit may have it from the store. */
   async verified(): Promise<void> {
-    await this.#orWithout(() => this.#store!.keep(this.#address, this.#identity!));
+    await this.#orWithout((store) => store.keep(this.#address, this.#identity!));
   }
 
   /** Notes that what came was damaged, so that the next visit does not get it again. */
   async damaged(): Promise<void> {
-    await this.#orWithout(() => this.#store!.remove(this.#identity!.digest));
+    await this.#orWithout((store, digest) => store.remove(digest));
   }
 
   /** Reads until it is known which model this is, and gives what was read. */
@@ -99,31 +100,38 @@ export class Download {
   /** Passes on what arrives, which begins at `from` and has `head` before it, and stores both. */
   async *#storing(from: number, head: Uint8Array, arriving: AsyncGenerator<Uint8Array>) {
     if (!this.#store || !this.#identity) return yield* arriving;
-    const segment = new Uint8Array(SEGMENT);
+    const segment = new Uint8Array(MOST);
     let filled = 0;
-    let written = this.#orWithout(() => this.#store!.begin(this.#address, this.#identity!.digest));
+    let busy = false;
+    const use = async (act: (store: Store, digest: string) => Promise<void>) => {
+      busy = true;
+      await this.#orWithout(act);
+      busy = false;
+    };
+    let written = use((store, digest) => store.begin(this.#address, digest));
     const flush = async () => {
       await written;
       const bytes = segment.subarray(0, filled);
       const at = from;
-      written = this.#orWithout(() => this.#store!.write(this.#identity!.digest, at, bytes));
+      written = use((store, digest) => store.write(digest, at, bytes));
       from += filled;
       filled = 0;
     };
     const take = async (piece: Uint8Array) => {
       while (this.#store && piece.length > 0) {
-        const part = piece.subarray(0, SEGMENT - filled);
+        const part = piece.subarray(0, MOST - filled);
         segment.set(part, filled);
         filled += part.length;
         piece = piece.subarray(part.length);
-        if (filled === SEGMENT) await flush();
+        if (filled === MOST || (filled >= LEAST && !busy)) await flush();
       }
     };
     try {
       await take(head);
       for await (const piece of arriving) {
-        await take(piece);
+        // Whoever waits for an answer is served first; the piece is still good.
         yield piece;
+        await take(piece);
       }
     } finally {
       // What has come of a broken download is stored too.
@@ -133,15 +141,16 @@ export class Download {
   }
 
   /** Does something with the store, and does without the store from then on if that fails. */
-  async #orWithout(use: () => Promise<void>): Promise<void> {
+  async #orWithout(use: (store: Store, digest: string) => Promise<void>): Promise<void> {
     if (!this.#store || !this.#identity) return;
+    const store = this.#store;
+    const { digest } = this.#identity;
     try {
-      await use();
+      await use(store, digest);
     } catch {
       // Storage is full or was taken away. What is stored of this model helps nobody then.
-      const store = this.#store;
       this.#store = undefined;
-      await store.remove(this.#identity.digest).catch(() => {});
+      await store.remove(digest).catch(() => {});
     }
   }
 }

@@ -6,8 +6,8 @@
 import type { Backend, BackendOptions, Model } from "./backend.js";
 import { EdgeError } from "./errors.js";
 import { absolute, isPage } from "./host.js";
+import { Local } from "./local.js";
 import { Remote } from "./remote.js";
-import { visited } from "./store.js";
 import type { ClassifyOptions, Engine, LoadOptions, Manifest, Policy, Prediction, Source } from "./types.js";
 
 export { EdgeError, type ErrorCode } from "./errors.js";
@@ -38,8 +38,7 @@ export class Classifier {
     const { onProgress, policy, signal, engine = "auto", worker, cache = true } = options;
     signal?.throwIfAborted();
     const model = open(source);
-    const stored = cache && typeof model === "string" ? visited(model) : Promise.resolve(undefined);
-    const inner: BackendOptions = { engine, visited: stored, onProgress, signal };
+    const inner: BackendOptions = { engine, cache, onProgress, signal };
     return new Classifier(await start(model, inner, worker), policy);
   }
 
@@ -121,7 +120,6 @@ async function start(model: Model, options: BackendOptions, worker?: boolean): P
       console.warn(`edge-distil computes in the page's own thread: ${error.message}`);
     }
   }
-  const { Local } = await import("./local.js");
   return Local.open(model, options);
 }
 

@@ -6,6 +6,7 @@ import { WasmClassifier } from "./edge_runtime.js";
 import { EdgeError, messageOf, ours } from "./errors.js";
 import { readFile, turn, unless } from "./host.js";
 import { runtime, type Runtime } from "./runtime.js";
+import { visited } from "./store.js";
 import { Accelerator } from "./webgpu.js";
 import type { Engine, Manifest, Policy, Prediction } from "./types.js";
 
@@ -50,7 +51,7 @@ export class Local implements Backend {
     let wasm: WasmClassifier | undefined;
     const accelerator = options.engine === "cpu" ? undefined : new Accelerator(options.engine);
     try {
-      const source = await from(model, options.visited, stop.signal);
+      const source = await from(model, options.cache, stop.signal);
       const started = await runtime();
       stop.signal.throwIfAborted();
       wasm = WasmClassifier.fromStream(
@@ -153,7 +154,7 @@ interface Arriving {
 
 async function from(
   model: Model,
-  visited: BackendOptions["visited"],
+  cache: boolean,
   signal: AbortSignal,
 ): Promise<Arriving> {
   if (typeof model !== "string") {
@@ -163,7 +164,7 @@ async function from(
     const bytes = await file(model);
     return { stream: new Blob([bytes]).stream(), from: () => "cache" };
   }
-  const download = new Download(model, visited, signal);
+  const download = new Download(model, cache ? visited(model) : Promise.resolve(undefined), signal);
   const pieces = download.pieces();
   // Asked for at once, so that the model is on its way while the runtime is compiled.
   let first: ReturnType<typeof pieces.next> | undefined = pieces.next();

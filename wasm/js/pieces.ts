@@ -2,7 +2,7 @@
 // that each have memory of their own wait for the garbage collector, and together are a second model.
 
 /** Bytes that are read at once. */
-const SIZE = 256 << 10;
+const SIZE = 512 << 10;
 
 /** Gives the bytes of a stream; a piece is good only until the next one is asked for. */
 export async function* pieces(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -11,7 +11,9 @@ export type Request =
       readonly kind: "load";
       readonly address?: string;
       readonly engine: EngineChoice;
-      readonly visited?: boolean | undefined;
+      readonly cache: boolean;
+      /** Whether anybody wants to hear of progress. */
+      readonly progress: boolean;
     }
   /** The runtime's module, which the page has compiled while the worker was starting. */
   | { readonly kind: "module"; readonly compiled: Compiled }

@@ -59,7 +59,7 @@ export class Remote implements Backend {
     this.#end(new EdgeError("disposed", "the classifier was disposed"));
   }
 
-  #load(model: Model, { engine, visited, onProgress }: BackendOptions): Promise<void> {
+  #load(model: Model, { engine, cache, onProgress }: BackendOptions): Promise<void> {
     const worker = this.#worker;
     const source = typeof model === "string" ? undefined : pieces(model);
     return new Promise<void>((done, failed) => {
@@ -82,8 +82,8 @@ export class Remote implements Backend {
         this.#end(error);
       };
       const address = typeof model === "string" ? { address: model } : {};
-      // What takes time is under way before the worker has started.
-      void visited.then((visited) => this.#send({ kind: "load", ...address, engine, visited }));
+      // At once: the page's thread is busy while it compiles.
+      this.#send({ kind: "load", ...address, engine, cache, progress: onProgress !== undefined });
       compiled().then((compiled) => this.#send({ kind: "module", compiled }), failed);
     });
   }

@@ -92,7 +92,8 @@ export class Store {
   /** Stores bytes of a model, which it copies at once; rejects where storage is full. */
   async write(digest: string, from: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const address = `${BASE}/model/${digest}/${from}-${from + bytes.length}`;
-    await this.#cache.put(address, new Response(bytes));
+    // A body of bytes would be copied once more.
+    await this.#cache.put(address, new Response(new Blob([bytes])));
   }
 
   /** Notes that a model from an address is being stored; an earlier one's broken download is dropped. */

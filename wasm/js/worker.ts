@@ -32,13 +32,13 @@ function say(reply: Reply): void {
   page.postMessage(reply);
 }
 
-async function load({ address, engine, visited }: Request & { kind: "load" }): Promise<void> {
+async function load({ address, engine, cache, progress }: Request & { kind: "load" }): Promise<void> {
   try {
     local = await Local.open(address ?? fromPage(), {
       engine,
-      visited: Promise.resolve(visited),
+      cache,
       onEngine: (engine) => say({ kind: "engine", engine }),
-      onProgress: (progress) => say({ kind: "progress", progress }),
+      onProgress: progress ? (progress) => say({ kind: "progress", progress }) : undefined,
     });
     say({ kind: "loaded", manifest: local.manifest, engine: local.engine });
   } catch (error) {

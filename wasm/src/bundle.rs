@@ -74,8 +74,8 @@ pub struct BundleReader {
     done: usize,
     state: State,
     pending: BytesMut,
-    /// Of what has arrived of the entry.
-    digest: Sha256,
+    /// Of what has arrived of the entry; `None` if the caller digests entries.
+    digest: Option<Sha256>,
     /// Bytes taken so far.
     taken: u64,
 }
@@ -92,6 +92,11 @@ enum State {
 impl BundleReader {
     /// A reader that has seen nothing yet.
     pub fn new(limits: Limits) -> Self {
+        BundleReader { digest: Some(Sha256::new()), ..Self::without_digest(limits) }
+    }
+
+    /// As [`new`](Self::new), for a caller that digests each entry itself.
+    pub(crate) fn without_digest(limits: Limits) -> Self {
         BundleReader {
             limits,
             manifest: None,
@@ -99,7 +104,7 @@ impl BundleReader {
             done: 0,
             state: State::Header,
             pending: BytesMut::new(),
-            digest: Sha256::new(),
+            digest: None,
             taken: 0,
         }
     }
@@ -129,29 +134,36 @@ impl BundleReader {
         mut piece: Bytes,
         mut each: impl FnMut(Part) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.taken += piece.len() as u64;
+        while let Some(entry) = self.arrive(&mut piece)? {
+            let digest = self.digest().expect("only a caller of `arrive` goes without");
+            each(self.verify(entry, &digest)?)?;
+        }
+        Ok(())
+    }
+
+    /// Takes from the front of a piece, until an entry is whole or nothing is left. The entry is to be
+    /// [verified](Self::verify) before more is taken.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] naming the entry at which the bundle is damaged.
+    pub(crate) fn arrive(&mut self, piece: &mut Bytes) -> Result<Option<Bytes>, Error> {
         loop {
             let wanted = match self.state {
                 State::Header => tar::BLOCK,
                 State::Body(size) => size as usize,
                 State::Padding(n) => n,
                 State::Trailer => 2 * tar::BLOCK,
-                State::End if piece.is_empty() => return Ok(()),
+                State::End if piece.is_empty() => return Ok(None),
                 State::End => {
                     return Err(Error::bundle("end of bundle", "data after the last entry"));
                 }
             };
-            let Some(bytes) = self.take(&mut piece, wanted) else {
-                return Ok(());
+            let Some(bytes) = self.take(piece, wanted) else {
+                return Ok(None);
             };
             match self.state {
                 State::Header => self.header(&bytes)?,
-                State::Body(size) => {
-                    let part = self.body(bytes)?;
-                    self.done += 1;
-                    self.state = State::Padding(tar::padding(size));
-                    each(part)?;
-                }
+                State::Body(_) => return Ok(Some(bytes)),
                 State::Padding(_) => {
                     if bytes.iter().any(|b| *b != 0) {
                         let entry = self.name_of(self.done - 1);
@@ -174,6 +186,23 @@ impl BundleReader {
         }
     }
 
+    /// The SHA-256 of the entry that is whole, unless that is left to the caller.
+    pub(crate) fn digest(&mut self) -> Option<[u8; 32]> {
+        self.digest.as_mut().map(|digest| digest.finalize_reset().into())
+    }
+
+    /// Verifies the entry that is whole by its SHA-256. The manifest has its own digest in it.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] naming the entry, if it is damaged or too large.
+    pub(crate) fn verify(&mut self, bytes: Bytes, digest: &[u8]) -> Result<Part, Error> {
+        let size = bytes.len() as u64;
+        let part = self.part(bytes, digest)?;
+        self.done += 1;
+        self.state = State::Padding(tar::padding(size));
+        Ok(part)
+    }
+
     /// Says whether the whole bundle has arrived.
     ///
     /// # Errors
@@ -194,8 +223,9 @@ impl BundleReader {
     fn take(&mut self, piece: &mut Bytes, wanted: usize) -> Option<Bytes> {
         let missing = wanted - self.pending.len();
         let more = piece.split_to(missing.min(piece.len()));
-        if let State::Body(_) = self.state {
-            more.chunks(DIGESTED).for_each(|chunk| self.digest.update(chunk));
+        self.taken += more.len() as u64;
+        if let (State::Body(_), Some(digest)) = (self.state, &mut self.digest) {
+            more.chunks(DIGESTED).for_each(|chunk| digest.update(chunk));
         }
         if more.len() == wanted {
             return Some(more);
@@ -238,13 +268,12 @@ impl BundleReader {
             )),
             _ => {
                 self.state = State::Body(size);
-                self.digest.reset();
                 Ok(())
             }
         }
     }
 
-    fn body(&mut self, bytes: Bytes) -> Result<Part, Error> {
+    fn part(&mut self, bytes: Bytes, digest: &[u8]) -> Result<Part, Error> {
         let Some(manifest) = &self.manifest else {
             let manifest = Manifest::from_json(&bytes)?;
             let tokenizer = manifest.entries[0].bytes;
@@ -270,7 +299,7 @@ impl BundleReader {
             return Ok(Part::Manifest(Box::new(manifest)));
         };
         let entry = &manifest.entries[self.done - 1];
-        let actual = hex(&self.digest.finalize_reset());
+        let actual = hex(digest);
         if actual != entry.sha256 {
             return Err(Error::bundle(
                 &entry.name,

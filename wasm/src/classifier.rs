@@ -1,19 +1,19 @@
 //! From text to labels, leaving early.
 
+pub(crate) mod load;
 mod one;
 mod open;
 #[cfg(not(target_arch = "wasm32"))]
 mod parallel;
 
+pub use load::Loader;
 pub use one::{Answer, Scratch};
 
-use crate::bundle::{Architecture, BundleReader, Limits, Manifest, Part};
+use crate::bundle::Manifest;
 use crate::engine::{CpuEngine, Engine, Left, Logits, Tokens};
 use crate::exit::{argmax, softmax};
-use crate::graph::{Call, Op, StageGraph};
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, ExitPolicy};
-use bytes::Bytes;
 
 /// A model that puts labels on texts.
 ///
@@ -352,130 +352,4 @@ impl<E: Engine> Walk<E> {
     pub fn into_predictions(self) -> Vec<Prediction> {
         self.left.into_iter().map(|p| p.expect("all texts have left")).collect()
     }
-}
-
-/// Builds a [`Classifier`] from a bundle that arrives in pieces. The classifier can answer from
-/// the first exits before the last stages are there.
-#[derive(Debug)]
-pub struct Loader<E: Engine = CpuEngine> {
-    reader: BundleReader,
-    manifest: Option<Manifest>,
-    classifier: Option<Classifier<E>>,
-    /// Until the classifier has it.
-    engine: Option<E>,
-}
-
-impl<E: Engine + Default> Loader<E> {
-    /// A loader that has seen nothing yet.
-    pub fn new(limits: Limits) -> Self {
-        Self::with_engine(limits, E::default())
-    }
-}
-
-impl<E: Engine> Loader<E> {
-    /// As [`new`](Self::new), for an engine that has no stages yet.
-    pub fn with_engine(limits: Limits, engine: E) -> Self {
-        let reader = BundleReader::new(limits);
-        Loader { reader, manifest: None, classifier: None, engine: Some(engine) }
-    }
-
-    /// Takes the next piece of the bundle.
-    ///
-    /// # Errors
-    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`]; the loader is then of no
-    /// further use.
-    pub fn push(&mut self, piece: impl Into<Bytes>) -> Result<(), Error> {
-        let Loader { reader, manifest, classifier, engine } = self;
-        reader.push(piece.into(), |part| {
-            match part {
-                Part::Manifest(m) => *manifest = Some(*m),
-                Part::Tokenizer(json) => {
-                    let manifest = manifest.take().expect("the manifest is the first entry");
-                    let tokenizer =
-                        Tokenizer::from_bundle(&json, manifest.architecture.max_tokens)?;
-                    let engine = engine.take().expect("there is one tokenizer");
-                    *classifier = Some(Classifier::from_parts(manifest, tokenizer, engine));
-                }
-                Part::Stage(index, file) => {
-                    let classifier = classifier.as_mut().expect("the tokenizer came before");
-                    let name = crate::bundle::stage_entry(index);
-                    let graph = StageGraph::decode(&name, file)?;
-                    check_stage(&classifier.manifest, index, &graph)?;
-                    classifier.engine.add_stage(graph)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// The classifier, as soon as the manifest and the tokenizer have arrived.
-    pub fn classifier(&self) -> Option<&Classifier<E>> {
-        self.classifier.as_ref()
-    }
-
-    /// Bytes taken so far.
-    pub fn bytes(&self) -> u64 {
-        self.reader.taken()
-    }
-
-    /// Size of the whole bundle in bytes, once the manifest has arrived.
-    pub fn total(&self) -> Option<u64> {
-        self.reader.total()
-    }
-
-    /// Says whether the bundle is complete.
-    ///
-    /// # Errors
-    /// [`Error::Bundle`] naming the entry at which it breaks off.
-    pub fn check_complete(&self) -> Result<(), Error> {
-        self.reader.finish()
-    }
-
-    /// The complete classifier.
-    ///
-    /// # Errors
-    /// As [`check_complete`](Self::check_complete).
-    pub fn finish(self) -> Result<Classifier<E>, Error> {
-        self.reader.finish()?;
-        Ok(self.classifier.expect("a complete bundle has a tokenizer"))
-    }
-}
-
-/// A stage must be what the manifest says of it.
-pub(crate) fn check_stage(
-    manifest: &Manifest,
-    index: usize,
-    graph: &StageGraph,
-) -> Result<(), Error> {
-    let stage = &manifest.stages[index];
-    let last = index + 1 == manifest.stages.len();
-    let labels = graph.logits.map(|(_, labels)| labels);
-    let expected = stage.exit.then_some(manifest.labels.len());
-    let problem = if labels != expected {
-        format!("it gives {labels:?} logits, by the manifest it gives {expected:?}")
-    } else if graph.input.is_none() != (index == 0) {
-        "stage 0 takes token ids, and only stage 0".into()
-    } else if !last && graph.next_hidden.is_none() {
-        "it gives no hidden states for the next stage".into()
-    } else {
-        return graph.calls.iter().try_for_each(|call| check_tables(manifest, graph, call));
-    };
-    Err(Error::graph(&graph.name, "graph", problem))
-}
-
-/// Every token that the manifest permits must have a row in the tables.
-fn check_tables(manifest: &Manifest, graph: &StageGraph, call: &Call) -> Result<(), Error> {
-    let Op::Embed { words, positions, .. } = &call.op else {
-        return Ok(());
-    };
-    let Architecture { vocabulary, max_tokens, .. } = manifest.architecture;
-    if words.rows >= vocabulary && positions.rows >= max_tokens {
-        return Ok(());
-    }
-    let problem = format!(
-        "it has {} word pieces and {} positions, by the manifest it has {vocabulary} and \
-         {max_tokens}",
-        words.rows, positions.rows
-    );
-    Err(Error::graph(&graph.name, &call.name, problem))
 }

@@ -1,6 +1,7 @@
 //! Text to token ids: Hugging Face `tokenizers`, the same in every build.
 
 mod bert;
+mod wordpiece;
 
 use crate::Error;
 use bert::{Bert, Kinds, NORMALIZERS, PRE_TOKENIZERS, PROCESSORS, SEQUENCE};

@@ -1,6 +1,6 @@
 // Us, as plain SIMD128 and as relaxed-SIMD build, and onnxruntime-web in turn in one page of Chromium.
 //
-//     node bench.mjs [--json] [--rounds 100] [--loads 9] [--tokens 16,32,128]
+//     node bench.mjs [--json] [--parts depth,load] [--rounds 100] [--loads 9] [--tokens 16,32,128]
 
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -31,6 +31,7 @@ const LOADED_IDS = [101, 1037, 2143, 102];
 const { values: options } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
+    parts: { type: "string", default: "depth,load" },
     rounds: { type: "string", default: "100" },
     loads: { type: "string", default: "9" },
     tokens: { type: "string", default: "16,32,128" },
@@ -48,10 +49,9 @@ try {
     `browser: ${MODEL}, batch 1, one thread`,
     `${processor}; chromium ${browser.version()}, onnxruntime-web ${version}, node ${process.version}`,
   );
-  const page = await open();
-  await depth(page, report);
-  await page.context().close();
-  await load(report);
+  const parts = options.parts.split(",");
+  if (parts.includes("depth")) await depth(report);
+  if (parts.includes("load")) await load(report);
   report.show(options.json);
 } finally {
   await browser.close();
@@ -75,7 +75,8 @@ function call(page, name, ...args) {
   );
 }
 
-async function depth(page, report) {
+async function depth(report) {
+  const page = await open();
   const { isolated } = await call(page, "open", Object.keys(PEERS));
   if (!isolated) throw new Error("the page is not isolated, its clock is too coarse");
   const texts = sentences();
@@ -91,6 +92,7 @@ async function depth(page, report) {
     const named = Object.fromEntries([...OURS, ...Object.values(PEERS)].map((name, i) => [name, times[i]]));
     report.add(OURS, TARGETS, named, MODEL, tokens);
   }
+  await page.context().close();
 }
 
 async function load(report) {

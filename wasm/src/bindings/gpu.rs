@@ -3,7 +3,7 @@
 
 use super::convert::{read_policy, to_js};
 use crate::bundle::{BundleReader, Manifest, Part, stage_entry};
-use crate::classifier::check_stage;
+use crate::classifier::load::check_stage;
 use crate::engine::{ExitOn, GpuEngine, GpuOptions, Left, Tokens};
 use crate::graph::StageGraph;
 use crate::{Error, ExitPolicy, Limits};

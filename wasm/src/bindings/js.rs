@@ -8,6 +8,7 @@ use crate::bundle::{BundleReader, Part};
 use crate::engine::Left;
 use crate::tokenizer::Encoded;
 use crate::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction, Queue, Walk};
+use bytes::Bytes;
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array, Uint32Array};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -15,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
-use web_sys::{ReadableStream, ReadableStreamDefaultReader};
+use web_sys::{ReadableStream, ReadableStreamDefaultReader, SubtleCrypto};
 
 /// A classifier whose bundle is arriving, or has arrived.
 #[wasm_bindgen]
@@ -51,15 +52,17 @@ impl WasmClassifier {
         on_progress: Option<Function>,
     ) -> Result<WasmClassifier, JsValue> {
         let reader = ReadableStreamDefaultReader::new(stream)?;
+        let subtle = subtle();
+        let new = if subtle.is_some() { Loader::without_digest } else { Loader::new };
         let shared = Rc::new(RefCell::new(Shared {
-            loader: Loader::new(Limits::default()),
+            loader: new(Limits::default()),
             arrival: Arrival::Arriving,
             reader: reader.clone(),
             waiting: Vec::new(),
         }));
         let of_task = shared.clone();
         spawn_local(async move {
-            let outcome = read_all(&of_task, &reader, on_progress).await;
+            let outcome = read_all(&of_task, &reader, subtle, on_progress).await;
             let failed = outcome.is_err();
             of_task.borrow_mut().settle(match outcome {
                 Ok(()) => Arrival::Complete,
@@ -295,6 +298,7 @@ impl Shared {
 async fn read_all(
     shared: &RefCell<Shared>,
     reader: &ReadableStreamDefaultReader,
+    subtle: Option<SubtleCrypto>,
     on_progress: Option<Function>,
 ) -> Result<(), JsValue> {
     loop {
@@ -310,27 +314,53 @@ async fn read_all(
         let Some(piece) = piece.dyn_ref::<Uint8Array>() else {
             return Err(to_js(Error::Stream("it gave a piece that is no Uint8Array".into())));
         };
-        let progress = {
-            let mut shared = shared.borrow_mut();
-            if !matches!(shared.arrival, Arrival::Arriving) {
-                return Ok(());
-            }
-            shared.loader.push(piece.to_vec()).map_err(to_js)?;
-            shared.wake();
-            let loader = &shared.loader;
+        let mut piece = Bytes::from(piece.to_vec());
+        match &subtle {
+            None => drop(loading(shared, |loader| loader.push(piece))?),
+            Some(subtle) => loop {
+                let entry = loading(shared, |loader| loader.arrive(&mut piece))?;
+                let Some(entry) = entry.flatten() else { break };
+                let digest = subtle.digest_with_str_and_u8_array("SHA-256", &entry)?;
+                let digest = Uint8Array::new(&JsFuture::from(digest).await?).to_vec();
+                loading(shared, |loader| loader.accept(entry, &digest))?;
+            },
+        }
+        let progress = loading(shared, |loader| {
             let classifier = loader.classifier();
-            [
+            Ok([
                 loader.bytes() as f64,
                 loader.total().unwrap_or(0) as f64,
                 classifier.map_or(0, |c| c.stages_ready()) as f64,
                 classifier.map_or(0, |c| c.manifest().stages.len()) as f64,
-            ]
-        };
+            ])
+        })?;
+        let Some(progress) = progress else { return Ok(()) };
         if let Some(on_progress) = &on_progress {
             let args: Array = progress.into_iter().map(JsValue::from).collect();
             on_progress.apply(&JsValue::UNDEFINED, &args)?;
         }
     }
+}
+
+/// The platform's SHA-256, several times as fast as ours; there is none outside a secure context.
+fn subtle() -> Option<SubtleCrypto> {
+    let crypto = Reflect::get(&js_sys::global(), &"crypto".into()).ok()?;
+    Reflect::get(&crypto, &"subtle".into()).ok()?.dyn_into().ok()
+}
+
+/// Does something with the loader of a bundle that is arriving, and has all look at it who wait; nothing
+/// once the classifier was disposed of.
+fn loading<T>(
+    shared: &RefCell<Shared>,
+    act: impl FnOnce(&mut Loader) -> Result<T, Error>,
+) -> Result<Option<T>, JsValue> {
+    let mut shared = shared.borrow_mut();
+    if !matches!(shared.arrival, Arrival::Arriving) {
+        return Ok(None);
+    }
+    let done = act(&mut shared.loader).map_err(to_js)?;
+    shared.wake();
+    Ok(Some(done))
 }
 
 /// Waits until `get` has something, which it is asked after each piece.

@@ -4,11 +4,11 @@
 //! program. This one brings what it can be itself: a program that reads bundles is half a megabyte
 //! smaller.
 
+use super::wordpiece::WordPiece;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::fmt;
-use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{
     BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Strip, StripAccents,
 };
