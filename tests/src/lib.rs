@@ -59,7 +59,7 @@ pub fn bundle(name: &str, precision: Precision) -> Result<Vec<u8>> {
 pub fn packed_bundle(name: &str, int8: Int8, packed: Target) -> Result<Vec<u8>> {
     let scratch = tempfile::tempdir()?;
     let path = scratch.path().join("model.edge");
-    export_packed(&Checkpoint::open(&fixture(name))?, int8, packed, &path, |_, _, _| {})?;
+    export_packed(&Checkpoint::open(fixture(name))?, int8, packed, &path, |_, _, _| {})?;
     Ok(std::fs::read(path)?)
 }
 
