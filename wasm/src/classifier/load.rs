@@ -108,7 +108,7 @@ impl<E: Engine> Loader<E> {
 }
 
 /// For a platform that digests entries faster than we.
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", not(feature = "wgpu")))]
 impl Loader {
     /// As [`new`](Self::new), for a caller that digests each entry that [`arrive`](Self::arrive) gives, and
     /// gives it to [`accept`](Self::accept).
