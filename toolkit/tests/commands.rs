@@ -36,29 +36,23 @@ fn an_output_that_nobody_reads_to_its_end_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let (data, output) = (folder.path().join("data.tsv"), folder.path().join("pruned"));
     std::fs::write(&data, "sentence\tlabel\na good film\t1\na dull film\t0\n").unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_edge-distill"))
-        .args(["prune", fixture("bert-exits").to_str().unwrap(), "--heads", "0.5", "--data"])
-        .args([&data, Path::new("-o"), &output])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let done = child.wait_with_output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let mut prune = Command::new(env!("CARGO_BIN_EXE_edge-distill"));
+    prune.args(["prune", fixture("bert-exits").to_str().unwrap(), "--heads", "0.5", "--data"]);
+    unread(prune.args([&data, Path::new("-o"), &output]));
     assert!(output.join("config.json").exists());
 
     let output = folder.path().join("model.edge");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_edge-export"))
-        .args([fixture("bert-exits").as_path(), Path::new("-o"), &output])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut export = Command::new(env!("CARGO_BIN_EXE_edge-export"));
+    unread(export.args([fixture("bert-exits").as_path(), Path::new("-o"), &output]));
+    assert!(output.exists());
+}
+
+/// Runs a command to its end, whose standard output is closed.
+fn unread(command: &mut Command) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let done = child.wait_with_output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    assert!(output.exists());
 }
 
 /// A folder with data and the recipes of a teacher and a student of it.
