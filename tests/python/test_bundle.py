@@ -62,34 +62,24 @@ def test_onnx_runtime_agrees_on_embeddings_of_4_bits(bundles, name, record):
     compare(bundle, answers, texts, "--int8", record, f"{name}, embeddings of 4 bits,")
 
 
+FORMS = [("--linear-bits", "4")] + [("--pack", processor) for processor in ["avx2", "avx512-vnni", "neon-dot"]]
+
+
 @pytest.mark.parametrize("name", ["bert-exits", "distilbert-exits"])
 @pytest.mark.parametrize("bits", ["7", "8"])
-def test_onnx_runtime_agrees_on_linear_layers_of_4_bits(bundles, name, bits, record):
-    path = bundles(edge.FIXTURES / name, "--int8", "--linear-bits", "4", "--weight-bits", bits)
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
+def test_onnx_runtime_agrees_on_other_forms_of_linear_layers(bundles, name, bits, form, record):
+    path = bundles(edge.FIXTURES / name, "--int8", *form, "--weight-bits", bits)
     bundle = edge.Bundle(path)
     for stage, graph in bundle.entries.items():
         if stage.endswith(".onnx"):
             onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
     nodes = onnx.load_from_string(bundle.entries["stage-1.onnx"]).graph.node
-    assert sum(n.op_type.startswith("Q4Linear") for n in nodes) == 5
+    operator = {"--linear-bits": "Q4Linear", "--pack": "PackedLinear"}[form[0]]
+    assert sum(n.op_type.startswith(operator) for n in nodes) == 5
     assert not any(n.op_type.startswith("QLinear") for n in nodes)
     answers, texts = edge.classify(path, file=edge.SENTENCES), edge.lines(edge.SENTENCES)
-    compare(bundle, answers, texts, "--int8", record, f"{name}, linear layers of 4 bits,")
-
-
-@pytest.mark.parametrize("name", ["bert-exits", "distilbert-exits"])
-@pytest.mark.parametrize("bits", ["7", "8"])
-@pytest.mark.parametrize("processor", ["avx2", "avx512-vnni", "neon-dot"])
-def test_onnx_runtime_agrees_on_packed_weights(bundles, name, bits, processor, record):
-    path = bundles(edge.FIXTURES / name, "--int8", "--pack", processor, "--weight-bits", bits)
-    bundle = edge.Bundle(path)
-    for stage, graph in bundle.entries.items():
-        if stage.endswith(".onnx"):
-            onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
-    nodes = onnx.load_from_string(bundle.entries["stage-1.onnx"]).graph.node
-    assert sum(n.op_type.startswith("PackedLinear") for n in nodes) == 5
-    answers, texts = edge.classify(path, file=edge.SENTENCES), edge.lines(edge.SENTENCES)
-    compare(bundle, answers, texts, "--int8", record, f"{name}, {bits} bits packed for {processor},")
+    compare(bundle, answers, texts, "--int8", record, f"{name}, {bits} bits, {' '.join(form)},")
 
 
 def sst2_dev(shared):
