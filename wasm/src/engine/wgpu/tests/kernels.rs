@@ -2,8 +2,9 @@
 
 use super::{Random, given, gpus, of_bytes, of_floats, of_offsets, open, params, run};
 use crate::engine::GpuOptions;
+use crate::engine::wgpu::device::Gpu;
 use crate::engine::wgpu::pipelines::{
-    ADD_NORM, ATTENTION, COMPACT, EMBED, Float, LINEAR, POOL, QLINEAR, QUANTIZE,
+    ADD_NORM, ATTENTION, COMPACT, EMBED, Float, LINEAR, POOL, QLINEAR, QUANTIZE, Source,
 };
 
 /// By how much f16 rounds, at most, of a number.
@@ -29,6 +30,19 @@ fn assert_close(out: &[f32], expected: &[f64], tolerance: f64, what: &str) {
         let a = f64::from(*a);
         assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{what}, at {i}: {a} is not {b}");
     }
+}
+
+/// `n` values that a kernel gives, of which all are the same type as what it reads.
+fn computed<const N: usize>(
+    gpu: &Gpu,
+    float: Float,
+    (source, constants): (Source, &str),
+    read: [Vec<u32>; N],
+    n: usize,
+    grid: (usize, usize),
+) -> Vec<f32> {
+    let given = given(read, &[float.words_of(n)]);
+    float.numbers(&run(gpu, (source, [float; 2], constants), &given, grid)[0], n)
 }
 
 fn erf(x: f64) -> f64 {
@@ -122,12 +136,7 @@ fn qlinear_equals_the_definition() {
                 of_floats(&columns),
             ];
             let grid = (rows.div_ceil(32), outputs.div_ceil(32));
-            let out = run(
-                &gpu,
-                (QLINEAR, [float; 2], ""),
-                &given(read, &[float.words_of(rows * outputs)]),
-                grid,
-            );
+            let out = computed(&gpu, float, (QLINEAR, ""), read, rows * outputs, grid);
             let mut expected = Vec::new();
             for row in 0..rows {
                 for output in 0..outputs {
@@ -142,7 +151,6 @@ fn qlinear_equals_the_definition() {
             }
             let what = format!("{rows} x {inputs} x {outputs}, unpacked {unpacked}");
             let close = tolerance(float, 1e-5, 1.01);
-            let out = float.numbers(&out[0], expected.len());
             assert_close(&out, &expected, close, &what);
         }
     }
@@ -167,12 +175,7 @@ fn linear_equals_the_definition() {
                 of_floats(&bias),
             ];
             let grid = (rows.div_ceil(32), outputs.div_ceil(32));
-            let out = run(
-                &gpu,
-                (LINEAR, [float; 2], ""),
-                &given(read, &[float.words_of(rows * outputs)]),
-                grid,
-            );
+            let out = computed(&gpu, float, (LINEAR, ""), read, rows * outputs, grid);
             let mut expected = Vec::new();
             for row in 0..rows {
                 for output in 0..outputs {
@@ -185,7 +188,6 @@ fn linear_equals_the_definition() {
             }
             let what = format!("{rows} x {inputs} x {outputs}");
             let close = tolerance(float, 1e-5, 16.0);
-            let out = float.numbers(&out[0], expected.len());
             assert_close(&out, &expected, close, &what);
         }
     }
@@ -207,18 +209,13 @@ fn add_norm_equals_the_definition() {
                 float.words(&r),
                 of_floats(&norm),
             ];
-            let out = run(
-                &gpu,
-                (ADD_NORM, [float; 2], ""),
-                &given(read, &[float.words_of(rows * width)]),
-                (rows.div_ceil(4), 1),
-            );
+            let out =
+                computed(&gpu, float, (ADD_NORM, ""), read, rows * width, (rows.div_ceil(4), 1));
             let sums: Vec<f64> =
                 x.iter().zip(&r).map(|(x, r)| f64::from(*x) + f64::from(*r)).collect();
             let expected: Vec<f64> =
                 sums.chunks(width).flat_map(|s| normalized(s, &norm, 1e-3)).collect();
             let close = tolerance(float, 2e-5, 1.01);
-            let out = float.numbers(&out[0], expected.len());
             assert_close(&out, &expected, close, &format!("{rows} x {width}"));
         }
     }
@@ -291,12 +288,7 @@ fn embed_equals_the_definition() {
                 bits(position_bits)
             );
             let grid = (rows.div_ceil(4), 1);
-            let out = run(
-                &gpu,
-                (EMBED, [float; 2], &*constants),
-                &given(read, &[float.words_of(rows * width)]),
-                grid,
-            );
+            let out = computed(&gpu, float, (EMBED, &*constants), read, rows * width, grid);
             let mut expected = Vec::new();
             for s in offsets.windows(2) {
                 for row in s[0]..s[1] {
@@ -308,7 +300,6 @@ fn embed_equals_the_definition() {
             }
             let what = format!("{word_bits} and {position_bits} bits, width {width}");
             let close = tolerance(float, 5e-5, 1.01);
-            let out = float.numbers(&out[0], expected.len());
             assert_close(&out, &expected, close, &what);
         }
     }
@@ -416,13 +407,7 @@ fn pool_and_compact_take_the_rows_of_each_sentence() {
             }
             let counts = vec![records.len() as u32 / 4, end as u32];
             let read = [params(0, 0, width, 0, 0, 0.0), counts, records, float.words(&x)];
-            let out = run(
-                &gpu,
-                (COMPACT, [float; 2], ""),
-                &given(read, &[float.words_of(end * width)]),
-                (end, 1),
-            );
-            let out = float.numbers(&out[0], expected.len());
+            let out = computed(&gpu, float, (COMPACT, ""), read, end * width, (end, 1));
             assert_close(&out, &expected, 0.0, &format!("width {width}"));
         }
     }
