@@ -95,7 +95,7 @@ impl From<Isa> for Target {
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => Target::AvxVnni,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => Target::Avx512Vnni,
+            Isa::Avx512Vnni | Isa::Amx => Target::Avx512Vnni,
             #[cfg(target_arch = "aarch64")]
             Isa::NeonDot => Target::NeonDot,
         }

@@ -15,6 +15,9 @@ pub enum Isa {
     /// AVX-512 F, BW, DQ, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// AVX-512 VNNI, and AMX with its products of bytes, on Linux.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// NEON with the int8 dot product `sdot`.
     #[cfg(target_arch = "aarch64")]
     NeonDot,
@@ -43,6 +46,10 @@ impl Isa {
                 && is_x86_feature_detected!("avx512vnni")
             {
                 all.push(Isa::Avx512Vnni);
+                #[cfg(target_os = "linux")]
+                if super::qlinear::amx::available() {
+                    all.push(Isa::Amx);
+                }
             }
         }
         #[cfg(target_arch = "aarch64")]
@@ -92,7 +99,7 @@ macro_rules! compiled {
         }
         match $isa {
             #[cfg(target_arch = "x86_64")]
-            $crate::kernels::isa::Isa::Avx512Vnni
+            $crate::kernels::isa::Isa::Avx512Vnni | $crate::kernels::isa::Isa::Amx
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")

@@ -6,6 +6,8 @@
 //! share, the constant times the sum of the row, is where the sums start from.
 
 #[cfg(target_arch = "x86_64")]
+pub(super) mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -79,6 +81,9 @@ pub fn qlinear(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Method::Avx512Vnni => unsafe { avx512::bytes(layer) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Method::Amx => unsafe { amx::bytes(layer) },
         #[cfg(target_arch = "aarch64")]
         Method::NeonPairs => layer.run::<neon::Pairs, _>(),
         #[cfg(target_arch = "aarch64")]
@@ -128,37 +133,50 @@ trait Kernel<const P: usize> {
 
 /// What a tile asks memory for while it multiplies: its share of the next block. Weights of a model
 /// that was at rest come from memory, which would else be waited for.
+///
+/// A block is fetched as `P` parts side by side, each from front to back: the processor then keeps
+/// more on its way than in one run over all of it.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is no stable prefetch"))]
 struct Ahead {
+    /// Where the share begins.
     first: *const Line,
-    /// Lines for each step of the tile.
+    /// Lines of a part.
     lines: usize,
+    /// Parts of the share: none for the last tiles of many.
+    parts: usize,
 }
 
 impl Ahead {
     /// The share of a tile, the `tile`-th of `tiles`, of the block after `block`.
     #[inline(always)]
     fn new<const P: usize>(block: &[[Line; P]], tile: usize, tiles: usize) -> Self {
-        let lines = P.div_ceil(tiles);
-        // Shares are larger than they must be where they are uneven, and the last ones empty.
-        let lines = if tile * lines < P { lines } else { 0 };
+        let share = P.div_ceil(tiles);
+        let before = (tile * share).min(P);
         // The last block is followed by something else, or by nothing: a prefetch may be anywhere.
         let next = block.as_ptr_range().end.cast::<Line>();
-        Ahead { first: next.wrapping_add(tile * lines * block.len()), lines }
+        let first = next.wrapping_add(before * block.len());
+        Ahead { first, lines: block.len(), parts: share.min(P - before) }
     }
 
-    /// Asks for what is due at a step: `P` lines, though they be more than the share. A loop over as
-    /// many as it has would be a branch that is guessed wrong, and what is near costs nothing.
+    /// Asks for what is due at a step: a line of every part.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn prefetch<const P: usize>(self, step: usize) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let first = self.first.wrapping_add(step * self.lines);
-        for i in 0..P {
+    fn prefetch(self, step: usize) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        let first = self.first.wrapping_add(step);
+        for part in 0..self.parts {
             // SAFETY: a prefetch of any address is harmless.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(i).cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(part * self.lines).cast()) };
         }
+    }
+
+    /// As [`prefetch`](Self::prefetch), of `P` parts, though they be more than the share: in the
+    /// loop of a tile the number of parts would be a branch that is guessed wrong.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn prefetch_all<const P: usize>(self, step: usize) {
+        Ahead { parts: P, ..self }.prefetch(step);
     }
 }
 
@@ -234,12 +252,24 @@ impl Layer<'_> {
         // SAFETY: `run` is instantiated in functions that ask for the instructions of `K`; rows are
         // cut from `groups` one after the other, for the inputs of these weights.
         let sums = unsafe { K::tile(q, starts, part.lines, part.ahead) };
-        let (scales, bias) = weights.columns::<P>(part.block);
-        let column = part.block * P * LANES;
+        self.finish::<K::Lanes, P, R>(sums, part.block, first);
+    }
+
+    /// Rescales and activates the sums of `R` rows from `first` by a block.
+    #[inline(always)]
+    fn finish<V: Vector, const P: usize, const R: usize>(
+        &mut self,
+        sums: Sums<V, R, P>,
+        block: usize,
+        first: usize,
+    ) {
+        let weights = self.weights;
+        let (scales, bias) = weights.columns::<P>(block);
+        let column = block * P * LANES;
         let width = (P * LANES).min(weights.outputs() - column);
         let outputs = weights.outputs();
         let out = &mut self.out[first * outputs..][..R * outputs];
-        let mut tile = [[Lanes::<K::Lanes>::splat(0.0); P]; R];
+        let mut tile = [[Lanes::<V>::splat(0.0); P]; R];
         for r in 0..R {
             let scale = self.quantized.rows[first + r].scale;
             for p in 0..P {
@@ -255,7 +285,7 @@ impl Layer<'_> {
                     tile[r][p].store(&mut values[r][p]);
                 }
             }
-            activated::<K::Lanes>(values.as_flattened_mut().as_flattened_mut(), self.activation);
+            activated::<V>(values.as_flattened_mut().as_flattened_mut(), self.activation);
             for r in 0..R {
                 for p in 0..P {
                     tile[r][p] = Lanes::load(&values[r][p]);

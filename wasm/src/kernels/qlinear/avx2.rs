@@ -70,7 +70,7 @@ fn tile_of_bytes<const R: usize>(
     let ones = _mm256_set1_epi16(1);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch::<1>(step);
+        ahead.prefetch_all::<1>(step);
         let weights = halves(line);
         for r in 0..R {
             let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));
@@ -95,7 +95,7 @@ fn tile_of_pairs<const R: usize>(
     let q = q.map(|q| &q.as_chunks::<2>().0[..block.len()]);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch::<1>(step);
+        ahead.prefetch_all::<1>(step);
         let halves = halves(line);
         for pair in 0..2 {
             let low = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(halves[pair]));

@@ -45,7 +45,7 @@ fn tile<const R: usize, const P: usize>(
         sums[r] = [_mm512_set1_epi32(starts[r]); P];
     }
     for (step, lines) in block.iter().enumerate() {
-        ahead.prefetch::<P>(step);
+        ahead.prefetch_all::<P>(step);
         let mut w = [_mm512_setzero_si512(); P];
         for p in 0..P {
             // SAFETY: a line is 64 bytes at an address that 64 divides.

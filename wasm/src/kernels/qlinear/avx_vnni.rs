@@ -41,7 +41,7 @@ fn tile<const R: usize>(
     let q = q.map(|q| &q[..block.len()]);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch::<1>(step);
+        ahead.prefetch_all::<1>(step);
         let [low, high] = halves(line);
         for r in 0..R {
             let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));

@@ -45,6 +45,8 @@ pub(super) enum Method {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     #[cfg(target_arch = "aarch64")]
     NeonPairs,
     #[cfg(target_arch = "aarch64")]
@@ -79,6 +81,8 @@ impl Method {
             (Isa::AvxVnni, _) => Method::AvxVnni,
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512Vnni, _) => Method::Avx512Vnni,
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Amx, _) => Method::Amx,
             #[cfg(target_arch = "aarch64")]
             (Isa::NeonDot, _) => Method::NeonDot,
         }
@@ -102,7 +106,7 @@ impl Method {
             #[cfg(target_arch = "x86_64")]
             Method::AvxVnni => (Target::AvxVnni, false, false),
             #[cfg(target_arch = "x86_64")]
-            Method::Avx512Vnni => (Target::Avx512Vnni, false, false),
+            Method::Avx512Vnni | Method::Amx => (Target::Avx512Vnni, false, false),
             #[cfg(target_arch = "aarch64")]
             Method::NeonPairs => (Target::Neon, false, false),
             #[cfg(target_arch = "aarch64")]

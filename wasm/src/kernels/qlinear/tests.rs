@@ -110,7 +110,14 @@ fn all_methods_equal_the_definition() {
                 }
             }
         }
-        for shape in [[9, 384, 384], [5, 1536, 19], [7, 384, 130]] {
+        for shape in [
+            [9, 384, 384],
+            [5, 1536, 19],
+            [7, 384, 130],
+            [16, 64, 64],
+            [33, 68, 65],
+            [40, 1541, 18],
+        ] {
             let case = Case::new(shape, weights, &mut noise);
             for method in methods(narrow) {
                 for activation in [Activation::Identity, Activation::Gelu, Activation::Tanh] {
@@ -126,8 +133,8 @@ fn the_largest_sums_are_exact() {
     for (weights, narrow) in
         [([-128].as_slice(), false), (&[127], false), (&[-64], true), (&[63], true)]
     {
-        for sign in [1.0, -1.0] {
-            let mut case = Case::new([3, 1537, 18], weights, &mut Noise(1));
+        for (sign, rows) in [(1.0, 3), (-1.0, 3), (1.0, 17), (-1.0, 17)] {
+            let mut case = Case::new([rows, 1537, 18], weights, &mut Noise(1));
             case.x.fill(sign);
             for method in methods(narrow) {
                 case.check(method, Activation::Identity, &mut Scratch::default());
@@ -160,7 +167,7 @@ fn packed_weights_are_used_as_they_are() {
     let mut noise = Noise(0xd1b5_4a32_d192_ed03);
     let mut scratch = Scratch::default();
     for (weights, narrow) in [(WIDE, false), (NARROW, true)] {
-        for shape in [[2, 3, 5], [3, 64, 64], [1, 37, 130], [6, 384, 48]] {
+        for shape in [[2, 3, 5], [3, 64, 64], [1, 37, 130], [6, 384, 48], [9, 100, 70]] {
             let case = Case::new(shape, weights, &mut noise);
             let [_, inputs, outputs] = shape;
             let expected = case.expected(Activation::Gelu);
