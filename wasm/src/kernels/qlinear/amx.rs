@@ -64,8 +64,13 @@ pub(super) unsafe fn bytes(mut layer: Layer) {
         for tile in 0..tiles {
             let first = (tile * height).min(rows - height);
             let q = &layer.quantized.groups[first * steps..][..height * steps];
-            unit.multiply(q, block, Ahead::new(block, tile, tiles), &mut sums);
+            let ahead = Ahead::new(block, tile, tiles);
+            unit.multiply(q, block, ahead, &mut sums);
             for (row, sums) in (first..).zip(&sums.0[..height]) {
+                // One half was asked for by `multiply`, and this is a row's share of the other one:
+                // memory is to be busy all the time.
+                let share = |row| (steps + steps * (row - first) / height) / 2;
+                (share(row)..share(row + 1)).for_each(|step| ahead.prefetch(step));
                 let start = _mm512_set1_epi32(layer.quantized.rows[row].start);
                 let mut shifted = [start; PANELS];
                 for (shifted, sums) in shifted.iter_mut().zip(sums) {
@@ -164,7 +169,8 @@ impl Unit {
         Unit { height, steps }
     }
 
-    /// Sets `sums` to the products of a tile of rows and a block.
+    /// Sets `sums` to the products of a tile of rows and a block. What is asked for ahead are the
+    /// first halves of parts.
     #[inline(always)]
     fn multiply(&self, q: &[[u8; 4]], block: &[[Line; PANELS]], ahead: Ahead, sums: &mut Sums) {
         assert_eq!((q.len(), block.len()), (self.height * self.steps, self.steps));
@@ -184,9 +190,7 @@ impl Unit {
                 options(nostack, nomem)
             );
             for step in (0..whole).step_by(LINES) {
-                for line in step..step + LINES {
-                    ahead.prefetch(line);
-                }
+                (step / 2..(step + LINES) / 2).for_each(|step| ahead.prefetch(step));
                 let (rows, lines) = at(step);
                 asm!(
                     products!("tmm4", "tmm5"),

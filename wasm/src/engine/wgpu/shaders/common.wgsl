@@ -76,8 +76,13 @@ fn corrected_root(root: f32, x: f32) -> f32 {
     return root;
 }
 
+// Compilers must not know the quotient for one: some take its product with b to be a.
 fn divided(a: f32, b: f32) -> f32 {
-    return corrected(a / b, a, b);
+    return corrected(rounded(a / b), a, b);
+}
+
+fn square_root(x: f32) -> f32 {
+    return corrected_root(rounded(sqrt(x)), x);
 }
 
 // The result, or the value that it is of where that is no number: clamping would hide what damaged

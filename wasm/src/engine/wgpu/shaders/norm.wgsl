@@ -38,7 +38,7 @@ fn normalize(row: u32, width: u32, lane: u32) {
     }
     let variance = divided(total(squares, lane), count);
     let spread = variance + params.number;
-    let scale = divided(1.0, corrected_root(sqrt(spread), spread));
+    let scale = divided(1.0, square_root(spread));
     for (var c = lane % LANES; c < width; c += LANES) {
         let d = value(row, c) - mean;
         let normalized = times(times(d, scale), norm[c]) + norm[params.outputs + c];
