@@ -1,5 +1,5 @@
-//! Times of the CPU engine and of the GPU engine, with exits decided on the GPU and on the host, and
-//! what the GPU is asked to do for a batch.
+//! Times of the CPU engine and of the GPU engine, in f32 and in f16, with exits decided on the GPU and
+//! on the host, and what the GPU is asked to do for a batch.
 //!
 //!     cargo run --release -p edge-runtime --features wgpu --example gpu MODEL.edge [SENTENCESxTOKENS]...
 //!
@@ -12,7 +12,8 @@ use edge_runtime::engine::{
 use edge_runtime::{Classifier, Error, ExitPolicy};
 use std::time::{Duration, Instant};
 
-const SIZES: [(usize, usize); 6] = [(1, 16), (1, 128), (1, 512), (8, 32), (64, 32), (64, 128)];
+const SIZES: [(usize, usize); 7] =
+    [(1, 16), (1, 32), (1, 128), (1, 512), (8, 32), (64, 32), (64, 128)];
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -37,7 +38,15 @@ fn main() -> anyhow::Result<()> {
         milliseconds(opened.elapsed()),
     );
     work(&gpu);
-    println!("\n{:>9} {:>10} {:>9} {:>9} {:>9}", "batch", "policy", "CPU", "GPU", "by host");
+    let halves = GpuEngine::open_blocking(GpuOptions { f16: true, ..Default::default() })
+        .and_then(|engine| Classifier::with_engine(bytes.clone(), engine));
+    if let Err(error) = &halves {
+        println!("NOT RUN in f16: {error}");
+    }
+    println!(
+        "\n{:>9} {:>11} {:>8} {:>9} {:>9} {:>9} {:>9}",
+        "batch", "policy", "CPU", "GPU", "by host", "f16 GPU", "by host"
+    );
     for (sentences, tokens) in sizes {
         let ids = |s: usize| (0..tokens).map(move |i| ((s * 131 + i * 7919) % 20_000 + 999) as u32);
         let vocabulary = cpu.manifest().architecture.vocabulary as u32;
@@ -46,12 +55,14 @@ fn main() -> anyhow::Result<()> {
         let batch = Tokens::new(&batch);
         for (name, policy) in [("never", ExitPolicy::Never), ("the model's", cpu.policy())] {
             let on_cpu = median(|| on_cpu(cpu.engine(), &batch, &policy))?;
-            let on = |exit_on| median(|| gpu.engine().run_on(&batch, &policy, exit_on).map(|_| ()));
-            let (by_gpu, by_host) = (on(ExitOn::Gpu)?, on(ExitOn::Host)?);
-            println!(
-                "{:>9} {name:>11} {on_cpu:>8.2} {by_gpu:>9.2} {by_host:>9.2}",
-                format!("{sentences}x{tokens}")
-            );
+            print!("{:>9} {name:>11} {on_cpu:>8.2}", format!("{sentences}x{tokens}"));
+            for gpu in [Some(&gpu), halves.as_ref().ok()].into_iter().flatten() {
+                for exit_on in [ExitOn::Gpu, ExitOn::Host] {
+                    let run = || gpu.engine().run_on(&batch, &policy, exit_on).map(|_| ());
+                    print!(" {:>9.2}", median(run)?);
+                }
+            }
+            println!();
         }
     }
     let gpu = GpuEngine::open_blocking(GpuOptions::default())?;

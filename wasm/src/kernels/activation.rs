@@ -1,7 +1,7 @@
 //! Activations, in place.
 
 use super::isa::{Isa, compiled};
-use super::lanes::{Lanes, Vector, update};
+use super::lanes::{LANES, Lanes, TOGETHER, Vector, update};
 use super::math;
 use crate::graph::Activation;
 
@@ -19,14 +19,23 @@ pub fn erf(x: f32) -> f32 {
 /// As [`activate`], compiled for its caller.
 #[inline(always)]
 pub(super) fn activated<V: Vector>(x: &mut [f32], activation: Activation) {
-    if activation != Activation::Identity {
-        update::<V, 0>(
-            x,
-            [],
-            #[inline(always)]
-            |x, []| applied(x, activation),
-        );
+    if activation == Activation::Identity {
+        return;
     }
+    let mut rest = x;
+    if V::REGISTERS >= 32 {
+        let (together, few) = rest.as_chunks_mut::<{ TOGETHER * LANES }>();
+        for x in together {
+            applied(Lanes::<[V; TOGETHER]>::load(x), activation).store(x);
+        }
+        rest = few;
+    }
+    update::<V, 0>(
+        rest,
+        [],
+        #[inline(always)]
+        |x, []| applied(x, activation),
+    );
 }
 
 #[inline(always)]

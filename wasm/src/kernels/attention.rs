@@ -1,7 +1,7 @@
 //! Multi-head self-attention within each sentence (Vaswani et al. 2017).
 
 use super::isa::{Isa, compiled};
-use super::lanes::{LANES, Lanes, Line, Vector, flat, product, update, write};
+use super::lanes::{LANES, Lanes, Line, TOGETHER, Vector, flat, product, update, write};
 use super::math::exp;
 
 /// Memory of [`self_attention`], used again by the next call.
@@ -174,12 +174,16 @@ fn block<V: Vector, const R: usize, const Q: usize, const P: usize>(
 
     let weights = &mut weights[..tokens * Q];
     let mut sums = [Lanes::<V>::splat(0.0); Q];
-    for scores in weights.as_chunks_mut::<Q>().0 {
-        for q in 0..Q {
-            let weight = exp(Lanes::load(&scores[q].0) - most[q]);
-            sums[q] = sums[q] + weight;
-            weight.store(&mut scores[q].0);
+    let mut rest = &mut *weights;
+    if V::REGISTERS >= 32 {
+        let (together, few) = rest.as_chunks_mut::<TOGETHER>();
+        for scores in together {
+            exponentials(scores, &most, &mut sums);
         }
+        rest = few;
+    }
+    for scores in rest.as_chunks_mut::<Q>().0 {
+        exponentials(scores, &most, &mut sums);
     }
     let mut factors = [[0.0; LANES]; Q];
     for q in 0..Q {
@@ -212,6 +216,26 @@ fn block<V: Vector, const R: usize, const Q: usize, const P: usize>(
         }
     }
     count
+}
+
+/// Sets scores to their exponentials less the largest one, and adds these to the sums. The blocks of
+/// queries take turns.
+#[inline(always)]
+fn exponentials<V: Vector, const N: usize, const Q: usize>(
+    scores: &mut [Line; N],
+    most: &[Lanes<V>; Q],
+    sums: &mut [Lanes<V>; Q],
+) {
+    let mut below = [V::splat(0.0); N];
+    for i in 0..N {
+        below[i] = (Lanes::load(&scores[i].0) - most[i % Q]).0;
+    }
+    let weights = exp(Lanes(below)).0;
+    for i in 0..N {
+        let weight = Lanes(weights[i]);
+        sums[i % Q] = sums[i % Q] + weight;
+        weight.store(&mut scores[i].0);
+    }
 }
 
 /// Every row of a tile times its factor.

@@ -22,6 +22,11 @@ use std::ops::{Add, Div, Mul, Sub};
 /// Number of lanes.
 pub(super) const LANES: usize = 16;
 
+/// Vectors that long chains of operations, such as a polynomial's, are done for together where there
+/// are registers for all: a processor waits for a chain with what comes next, of which it sees no more
+/// than some hundred operations ahead.
+pub(super) const TOGETHER: usize = 4;
+
 /// Sixteen floats in memory, on one cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
@@ -210,16 +215,16 @@ impl<V: Vector> Lanes<V> {
     }
 
     #[inline(always)]
-    pub(super) fn load(from: &[f32; LANES]) -> Self {
-        const { assert!(V::WIDTH == LANES) };
-        // SAFETY: there are sixteen floats.
+    pub(super) fn load<const N: usize>(from: &[f32; N]) -> Self {
+        const { assert!(V::WIDTH == N) };
+        // SAFETY: there are as many floats.
         Lanes(unsafe { V::load(from.as_ptr()) })
     }
 
     #[inline(always)]
-    pub(super) fn store(self, to: &mut [f32; LANES]) {
-        const { assert!(V::WIDTH == LANES) };
-        // SAFETY: there are sixteen floats.
+    pub(super) fn store<const N: usize>(self, to: &mut [f32; N]) {
+        const { assert!(V::WIDTH == N) };
+        // SAFETY: there are as many floats.
         unsafe { self.0.store(to.as_mut_ptr()) };
     }
 
@@ -390,7 +395,7 @@ pub(super) fn write<V: Vector, const R: usize, const P: usize>(
     if columns == P * LANES {
         for r in 0..R {
             if r < rows {
-                let out = out[r * width..][..P * LANES].as_chunks_mut().0;
+                let out = out[r * width..][..P * LANES].as_chunks_mut::<LANES>().0;
                 for p in 0..P {
                     tile[r][p].store(&mut out[p]);
                 }

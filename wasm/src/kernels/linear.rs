@@ -129,7 +129,7 @@ fn tile<V: Vector, const R: usize, const P: usize>(
     let x = std::array::from_fn(|r| &x[(row + r.min(rows - 1)) * k..][..k]);
     let mut tile = product::<V, R, P>(k, x, 1, &w.panels[panel * k..], 1, k);
     let (first, columns) = (panel * LANES, P * LANES);
-    let bias = &w.bias[first..][..columns].as_chunks().0;
+    let bias = &w.bias[first..][..columns].as_chunks::<LANES>().0;
     for r in 0..R {
         for p in 0..P {
             tile[r][p] = tile[r][p] + Lanes::load(&bias[p]);

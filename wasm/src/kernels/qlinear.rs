@@ -246,7 +246,7 @@ impl Layer<'_> {
         let mut q: [&[[u8; 4]]; R] = [&[]; R];
         let mut starts = [0; R];
         for r in 0..R {
-            q[r] = &self.quantized.groups[(first + r) * groups..][..groups];
+            q[r] = &self.quantized.groups()[(first + r) * groups..][..groups];
             starts[r] = self.quantized.rows[first + r].start;
         }
         // SAFETY: `run` is instantiated in functions that ask for the instructions of `K`; rows are

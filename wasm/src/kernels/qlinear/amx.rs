@@ -63,7 +63,7 @@ pub(super) unsafe fn bytes(mut layer: Layer) {
         let block = weights.block::<PANELS>(number);
         for tile in 0..tiles {
             let first = (tile * height).min(rows - height);
-            let q = &layer.quantized.groups[first * steps..][..height * steps];
+            let q = &layer.quantized.groups()[first * steps..][..height * steps];
             let ahead = Ahead::new(block, tile, tiles);
             unit.multiply(q, block, ahead, &mut sums);
             for (row, sums) in (first..).zip(&sums.0[..height]) {

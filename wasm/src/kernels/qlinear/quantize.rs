@@ -1,13 +1,34 @@
 //! Rows of floats to int8, grouped as the kernels read them.
 
-use super::pack::Format;
+use super::pack::{Format, Line};
 
 /// Quantized rows.
 #[derive(Default, Debug)]
 pub(super) struct Quantized {
-    /// `[rows][groups]`: four inputs as bytes, or in a wide [`Format`] two as 16 bits.
-    pub(super) groups: Vec<[u8; 4]>,
+    /// Memory of the groups, on cache lines.
+    lines: Vec<Line>,
+    /// Number of groups.
+    length: usize,
     pub(super) rows: Vec<Row>,
+}
+
+impl Quantized {
+    /// `[rows][groups]`: four inputs as bytes, or in a wide [`Format`] two as 16 bits.
+    #[inline(always)]
+    pub(super) fn groups(&self) -> &[[u8; 4]] {
+        // SAFETY: lines are bytes without padding, at least as many as groups have.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+    }
+
+    /// Room for so many groups: what was in the first ones, then zeros.
+    #[inline(always)]
+    fn resize(&mut self, length: usize) -> &mut [[u8; 4]] {
+        const EMPTY: Line = Line([0; size_of::<Line>()]);
+        self.lines.resize(length.div_ceil(size_of::<Line>() / 4), EMPTY);
+        self.length = length;
+        // SAFETY: as above, and they are borrowed for writing.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), length) }
+    }
 }
 
 /// What else is known of a row.
@@ -26,11 +47,11 @@ pub(super) fn quantize(x: &[f32], inputs: usize, format: Format, to: &mut Quanti
     let width = format.groups(inputs);
     // What was there before is written over, except for the padding.
     if !inputs.is_multiple_of(4) {
-        to.groups.clear();
+        to.lines.clear();
     }
-    to.groups.resize(rows * width, [0; 4]);
-    to.rows.clear();
-    for (x, groups) in x.chunks_exact(inputs).zip(to.groups.chunks_exact_mut(width)) {
+    let mut of_rows = std::mem::take(&mut to.rows);
+    of_rows.clear();
+    for (x, groups) in x.chunks_exact(inputs).zip(to.resize(rows * width).chunks_exact_mut(width)) {
         let largest = largest(x);
         let inverse = 127.0 / largest.max(1e-30);
         let groups = groups.as_flattened_mut();
@@ -46,11 +67,12 @@ pub(super) fn quantize(x: &[f32], inputs: usize, format: Format, to: &mut Quanti
                 *q = value as u8;
             }
         }
-        to.rows.push(Row {
+        of_rows.push(Row {
             scale: largest * (1.0 / 127.0),
             start: -i32::from(format.packing.zero_point) * sum,
         });
     }
+    to.rows = of_rows;
 }
 
 /// The largest absolute value, or a NaN if there is one.
@@ -79,7 +101,7 @@ mod tests {
     fn quantized_rows_reach_but_never_pass_127() {
         let mut to = Quantized::default();
         quantize(&[-3.0, 1.5, 0.0, 2.999_999_8, 1e-3], 5, BYTES, &mut to);
-        let bytes: Vec<i8> = to.groups.as_flattened().iter().map(|q| *q as i8).collect();
+        let bytes: Vec<i8> = to.groups().as_flattened().iter().map(|q| *q as i8).collect();
         assert_eq!(bytes, [-127, 64, 0, 127, 0, 0, 0, 0]);
         assert_eq!((to.rows[0].scale, to.rows[0].start), (3.0 / 127.0, -64 * 64));
     }
@@ -89,11 +111,17 @@ mod tests {
         let mut to = Quantized::default();
         quantize(&[1.0; 8], 8, BYTES, &mut to);
         quantize(&[-1.0; 5], 5, BYTES, &mut to);
-        assert_eq!(to.groups, [[129; 4], [129, 0, 0, 0]]);
+        assert_eq!(to.groups(), [[129; 4], [129, 0, 0, 0]]);
         let pairs = Format { packing: Target::Avx2.packing(false), wide: true, halves: false };
         quantize(&[1.0, -0.5, 0.0], 3, pairs, &mut to);
-        let values: Vec<i16> =
-            to.groups.as_flattened().as_chunks().0.iter().map(|q| i16::from_ne_bytes(*q)).collect();
+        let values: Vec<i16> = to
+            .groups()
+            .as_flattened()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|q| i16::from_ne_bytes(*q))
+            .collect();
         assert_eq!(values, [127, -64, 0, 0]);
     }
 
