@@ -23,6 +23,8 @@ pub fn operations(isa: Isa, largest: i8) -> Option<Peak> {
     let (run, bytes): (fn() -> i32, usize) = match isa {
         // SAFETY: as above.
         Isa::Avx512Vnni => (|| unsafe { x86_64::avx512_vnni() }, 64),
+        // A product of tiles is one of 16 rows, 16 outputs and 64 inputs. SAFETY: as above.
+        Isa::Amx => (|| unsafe { x86_64::amx() }, 16 * 16 * 64),
         // SAFETY: as above.
         Isa::AvxVnni => (|| unsafe { x86_64::avx_vnni() }, 32),
         // SAFETY: as above.
@@ -42,6 +44,7 @@ pub fn operations(_: Isa, _: i8) -> Option<Peak> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
+    use std::arch::asm;
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
@@ -59,6 +62,31 @@ mod x86_64 {
             }
         }
         sums.iter().fold(0, |all, sum| all ^ _mm512_reduce_add_epi32(*sum))
+    }
+
+    /// # Safety
+    /// There is a tile unit that this process may use.
+    pub unsafe fn amx() -> i32 {
+        // Palette 1, and eight tiles of 16 rows of 64 bytes.
+        let mut config = [0u8; 64];
+        config[0] = 1;
+        config[16..32].as_chunks_mut().0.fill(64u16.to_le_bytes());
+        config[48..56].fill(16);
+        // SAFETY: the caller's; 64 bytes are read.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly));
+            for _ in 0..STEPS * SUMS / 4 {
+                asm!(
+                    "tdpbsud tmm0, tmm4, tmm5",
+                    "tdpbsud tmm1, tmm4, tmm5",
+                    "tdpbsud tmm2, tmm4, tmm5",
+                    "tdpbsud tmm3, tmm4, tmm5",
+                    options(nostack, nomem)
+                );
+            }
+            asm!("tilerelease", options(nostack, nomem));
+        }
+        0
     }
 
     #[target_feature(enable = "avx2,avxvnni")]
