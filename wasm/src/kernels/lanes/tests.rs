@@ -30,7 +30,7 @@ fn all_operations<V: Vector>(x: &[f32; LANES], y: &[f32; LANES], out: &mut [f32]
         c2,
         c3,
     ];
-    let (whole, rest) = out.as_chunks_mut();
+    let (whole, rest) = out.as_chunks_mut::<LANES>();
     for (lanes, out) in all.into_iter().zip(whole) {
         lanes.store(out);
     }
