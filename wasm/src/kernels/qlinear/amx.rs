@@ -106,46 +106,25 @@ struct Config {
     rows: [u8; 16],
 }
 
-/// Assembly that multiplies a tile of rows, in one register, by each tile of the block, in another.
-macro_rules! products {
-    ($rows:literal, $weights:literal) => {
-        concat!(
-            "tileloadd ",
-            $rows,
-            ", [{rows} + {width}]\n",
-            "tileloadd ",
-            $weights,
-            ", [{lines} + {all}]\n",
-            "tdpbsud tmm0, ",
-            $rows,
-            ", ",
-            $weights,
-            "\n",
-            "tileloadd ",
-            $weights,
-            ", [{lines} + {all} + 64]\n",
-            "tdpbsud tmm1, ",
-            $rows,
-            ", ",
-            $weights,
-            "\n",
-            "tileloadd ",
-            $weights,
-            ", [{lines} + {all} + 128]\n",
-            "tdpbsud tmm2, ",
-            $rows,
-            ", ",
-            $weights,
-            "\n",
-            "tileloadd ",
-            $weights,
-            ", [{lines} + {all} + 192]\n",
-            "tdpbsud tmm3, ",
-            $rows,
-            ", ",
-            $weights,
-        )
-    };
+/// Multiplies a tile of rows, loaded to one register, by each tile of the block, loaded to another.
+macro_rules! multiply {
+    ($rows:literal, $weights:literal, $at:expr, $width:ident, $all:ident) => {{
+        let (rows, lines) = $at;
+        asm!(
+            concat!("tileloadd ", $rows, ", [{rows} + {width}]"),
+            concat!("tileloadd ", $weights, ", [{lines} + {all}]"),
+            concat!("tdpbsud tmm0, ", $rows, ", ", $weights),
+            concat!("tileloadd ", $weights, ", [{lines} + {all} + 64]"),
+            concat!("tdpbsud tmm1, ", $rows, ", ", $weights),
+            concat!("tileloadd ", $weights, ", [{lines} + {all} + 128]"),
+            concat!("tdpbsud tmm2, ", $rows, ", ", $weights),
+            concat!("tileloadd ", $weights, ", [{lines} + {all} + 192]"),
+            concat!("tdpbsud tmm3, ", $rows, ", ", $weights),
+            rows = in(reg) rows, width = in(reg) $width,
+            lines = in(reg) lines, all = in(reg) $all,
+            options(nostack, readonly)
+        );
+    }};
 }
 
 impl Unit {
@@ -191,22 +170,10 @@ impl Unit {
             );
             for step in (0..whole).step_by(LINES) {
                 (step / 2..(step + LINES) / 2).for_each(|step| ahead.prefetch(step));
-                let (rows, lines) = at(step);
-                asm!(
-                    products!("tmm4", "tmm5"),
-                    rows = in(reg) rows, width = in(reg) width,
-                    lines = in(reg) lines, all = in(reg) all,
-                    options(nostack, readonly)
-                );
+                multiply!("tmm4", "tmm5", at(step), width, all);
             }
             if whole < self.steps {
-                let (rows, lines) = at(whole);
-                asm!(
-                    products!("tmm6", "tmm7"),
-                    rows = in(reg) rows, width = in(reg) width,
-                    lines = in(reg) lines, all = in(reg) all,
-                    options(nostack, readonly)
-                );
+                multiply!("tmm6", "tmm7", at(whole), width, all);
             }
             asm!(
                 "tilestored [{sums} + {all}], tmm0",
