@@ -3,7 +3,8 @@
 //!     cargo run --release -p edge-runtime --no-default-features --example kernels [TOKENS]...
 //!
 //! The shape is that of MiniLM-L6-H384. Weights are those of one layer and stay in the cache, if it
-//! is large enough; in a whole model they come from further away.
+//! is large enough; in a whole model they come from further away. `ISAS=all`, or a list such as
+//! `ISAS=Avx2,AvxVnni`, measures other instruction sets than the one that would be chosen.
 
 use edge_runtime::engine::{CpuEngine, Engine, Logits, Tokens};
 use edge_runtime::graph::{Activation, Call, Elements, Matrix, Norm, Op, StageGraph};
@@ -23,10 +24,12 @@ const FFN: usize = 1536;
 fn main() {
     let asked: Vec<usize> = std::env::args().skip(1).flat_map(|a| a.parse()).collect();
     let asked = if asked.is_empty() { vec![16, 32, 128] } else { asked };
-    let isas = match std::env::var("ALL") {
-        Ok(_) => Isa::available(),
-        Err(_) => vec![Isa::detect()],
-    };
+    let mut isas = Isa::available();
+    match std::env::var("ISAS") {
+        Ok(all) if all == "all" => {}
+        Ok(list) => isas.retain(|isa| list.split(',').any(|name| name == format!("{isa:?}"))),
+        Err(_) => isas = vec![Isa::detect()],
+    }
     for isa in isas {
         for tokens in &asked {
             table(isa, *tokens);

@@ -127,7 +127,7 @@ trait Kernel<const P: usize> {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; P]],
-        ahead: Ahead,
+        ahead: Ahead<P>,
     ) -> Sums<Self::Lanes, R, P>;
 }
 
@@ -138,45 +138,54 @@ trait Kernel<const P: usize> {
 /// more on its way than in one run over all of it.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is no stable prefetch"))]
-struct Ahead {
-    /// Where the share begins.
+struct Ahead<const P: usize> {
+    /// The next block, from where the share begins.
     first: *const Line,
     /// Lines of a part.
     lines: usize,
-    /// Parts of the share: none for the last tiles of many.
-    parts: usize,
+    /// Lines of every part that are the share.
+    share: usize,
+    /// The share to a step, in 1/65536 of a line.
+    rate: usize,
 }
 
-impl Ahead {
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is no stable prefetch"))]
+impl<const P: usize> Ahead<P> {
     /// The share of a tile, the `tile`-th of `tiles`, of the block after `block`.
     #[inline(always)]
-    fn new<const P: usize>(block: &[[Line; P]], tile: usize, tiles: usize) -> Self {
-        let share = P.div_ceil(tiles);
-        let before = (tile * share).min(P);
+    fn new(block: &[[Line; P]], tile: usize, tiles: usize) -> Self {
+        let lines = block.len();
+        let before = lines * tile / tiles;
+        let share = lines * (tile + 1) / tiles - before;
         // The last block is followed by something else, or by nothing: a prefetch may be anywhere.
-        let next = block.as_ptr_range().end.cast::<Line>();
-        let first = next.wrapping_add(before * block.len());
-        Ahead { first, lines: block.len(), parts: share.min(P - before) }
+        let first = block.as_ptr_range().end.cast::<Line>().wrapping_add(before);
+        Ahead { first, lines, share, rate: (share << 16).div_ceil(lines) }
     }
 
-    /// Asks for what is due at a step: a line of every part.
+    /// Asks for a line of the share, in every part.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn prefetch(self, step: usize) {
+    fn prefetch(self, line: usize) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        let first = self.first.wrapping_add(step);
-        for part in 0..self.parts {
+        for part in 0..P {
+            let line = self.first.wrapping_add(line + part * self.lines);
             // SAFETY: a prefetch of any address is harmless.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(part * self.lines).cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
         }
     }
 
-    /// As [`prefetch`](Self::prefetch), of `P` parts, though they be more than the share: in the
-    /// loop of a tile the number of parts would be a branch that is guessed wrong.
+    /// Asks for what is due at a step of the tile. Of many tiles each asks several times for the same
+    /// line: to leave out a step would be a branch that is guessed wrong.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn prefetch_all<const P: usize>(self, step: usize) {
-        Ahead { parts: P, ..self }.prefetch(step);
+    fn step(self, step: usize) {
+        self.prefetch(self.due(step));
+    }
+
+    /// Lines of the share that are due before a step.
+    #[inline(always)]
+    fn due(self, step: usize) -> usize {
+        step * self.rate >> 16
     }
 }
 
@@ -199,7 +208,7 @@ struct Part<'a, const P: usize> {
     block: usize,
     /// The block, as the kernel gets it.
     lines: &'a [[Line; P]],
-    ahead: Ahead,
+    ahead: Ahead<P>,
 }
 
 impl Layer<'_> {

@@ -69,8 +69,8 @@ pub(super) unsafe fn bytes(mut layer: Layer) {
             for (row, sums) in (first..).zip(&sums.0[..height]) {
                 // One half was asked for by `multiply`, and this is a row's share of the other one:
                 // memory is to be busy all the time.
-                let share = |row| (steps + steps * (row - first) / height) / 2;
-                (share(row)..share(row + 1)).for_each(|step| ahead.prefetch(step));
+                let due = |row| (ahead.share + ahead.share * (row - first) / height) / 2;
+                (due(row)..due(row + 1)).for_each(|line| ahead.prefetch(line));
                 let start = _mm512_set1_epi32(layer.quantized.rows[row].start);
                 let mut shifted = [start; PANELS];
                 for (shifted, sums) in shifted.iter_mut().zip(sums) {
@@ -151,7 +151,13 @@ impl Unit {
     /// Sets `sums` to the products of a tile of rows and a block. What is asked for ahead are the
     /// first halves of parts.
     #[inline(always)]
-    fn multiply(&self, q: &[[u8; 4]], block: &[[Line; PANELS]], ahead: Ahead, sums: &mut Sums) {
+    fn multiply(
+        &self,
+        q: &[[u8; 4]],
+        block: &[[Line; PANELS]],
+        ahead: Ahead<PANELS>,
+        sums: &mut Sums,
+    ) {
         assert_eq!((q.len(), block.len()), (self.height * self.steps, self.steps));
         // Bytes from a row to the next one, of inputs and of what stands as lines or as sums.
         let (width, all) = (self.steps * 4, PANELS * size_of::<Line>());
@@ -169,7 +175,8 @@ impl Unit {
                 options(nostack, nomem)
             );
             for step in (0..whole).step_by(LINES) {
-                (step / 2..(step + LINES) / 2).for_each(|step| ahead.prefetch(step));
+                let due = |step| ahead.due(step) / 2;
+                (due(step)..due(step + LINES)).for_each(|line| ahead.prefetch(line));
                 multiply!("tmm4", "tmm5", at(step), width, all);
             }
             if whole < self.steps {

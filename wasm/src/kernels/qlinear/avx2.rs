@@ -31,7 +31,7 @@ impl Kernel<1> for Bytes {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        ahead: Ahead,
+        ahead: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's, that the processor has AVX2.
         unsafe { tile_of_bytes(q, starts, block, ahead) }
@@ -50,7 +50,7 @@ impl Kernel<1> for Pairs {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        ahead: Ahead,
+        ahead: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's, that the processor has AVX2.
         unsafe { tile_of_pairs(q, starts, block, ahead) }
@@ -63,14 +63,14 @@ fn tile_of_bytes<const R: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; 1]],
-    ahead: Ahead,
+    ahead: Ahead<1>,
 ) -> Sums<Registers, R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q[..block.len()]);
     let ones = _mm256_set1_epi16(1);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch_all::<1>(step);
+        ahead.step(step);
         let weights = halves(line);
         for r in 0..R {
             let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));
@@ -89,13 +89,13 @@ fn tile_of_pairs<const R: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; 1]],
-    ahead: Ahead,
+    ahead: Ahead<1>,
 ) -> Sums<Registers, R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q.as_chunks::<2>().0[..block.len()]);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch_all::<1>(step);
+        ahead.step(step);
         let halves = halves(line);
         for pair in 0..2 {
             let low = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(halves[pair]));

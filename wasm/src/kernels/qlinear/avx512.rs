@@ -22,7 +22,7 @@ impl Kernel<4> for Bytes {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 4]],
-        ahead: Ahead,
+        ahead: Ahead<4>,
     ) -> Sums<__m512, R, 4> {
         // SAFETY: the caller's, that the processor has the instructions.
         unsafe { tile(q, starts, block, ahead) }
@@ -35,7 +35,7 @@ fn tile<const R: usize, const P: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; P]],
-    ahead: Ahead,
+    ahead: Ahead<P>,
 ) -> Sums<__m512, R, P> {
     // Shortening all to one length spares a bounds check in each step.
     let mut rows = q;
@@ -45,7 +45,7 @@ fn tile<const R: usize, const P: usize>(
         sums[r] = [_mm512_set1_epi32(starts[r]); P];
     }
     for (step, lines) in block.iter().enumerate() {
-        ahead.prefetch_all::<P>(step);
+        ahead.step(step);
         let mut w = [_mm512_setzero_si512(); P];
         for p in 0..P {
             // SAFETY: a line is 64 bytes at an address that 64 divides.

@@ -22,7 +22,7 @@ impl Kernel<1> for Bytes {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        ahead: Ahead,
+        ahead: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's, that the processor has the instructions.
         unsafe { tile(q, starts, block, ahead) }
@@ -35,13 +35,13 @@ fn tile<const R: usize>(
     q: [&[[u8; 4]]; R],
     starts: [i32; R],
     block: &[[Line; 1]],
-    ahead: Ahead,
+    ahead: Ahead<1>,
 ) -> Sums<Registers, R, 1> {
     // Shortening all to one length spares a bounds check in each step.
     let q = q.map(|q| &q[..block.len()]);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
-        ahead.prefetch_all::<1>(step);
+        ahead.step(step);
         let [low, high] = halves(line);
         for r in 0..R {
             let x = _mm256_set1_epi32(i32::from_ne_bytes(q[r][step]));

@@ -28,7 +28,7 @@ impl Kernel<1> for Dot {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        _: Ahead,
+        _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's.
         unsafe { tile_of_dots(q, starts, block) }
@@ -48,7 +48,7 @@ impl Kernel<1> for Pairs {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        _: Ahead,
+        _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's.
         unsafe { tile_of_pairs(q, starts, block) }

@@ -14,7 +14,7 @@ impl Kernel<1> for Portable {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        _: Ahead,
+        _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         let mut sums = starts.map(|start| [[start; LANES]]);
         for (step, [line]) in block.iter().enumerate() {

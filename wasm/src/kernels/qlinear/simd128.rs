@@ -30,7 +30,7 @@ impl Kernel<1> for Pairs {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        _: Ahead,
+        _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's.
         unsafe { pairs::<R, false>(q, starts, block) }
@@ -65,7 +65,7 @@ impl Kernel<1> for WidePairs {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        _: Ahead,
+        _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         // SAFETY: the caller's.
         unsafe { pairs::<R, true>(q, starts, block) }
@@ -130,7 +130,7 @@ impl Kernel<1> for RelaxedBytes {
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
         block: &[[Line; 1]],
-        _: Ahead,
+        _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
         let mut sums = starts.map(|start| [[i32x4_splat(start); QUARTERS]]);
         for (step, [line]) in block.iter().enumerate() {
