@@ -134,19 +134,18 @@ impl Packing {
     /// [`pack`](Self::pack), in lines.
     pub(crate) fn lines(self, inputs: usize, outputs: usize, values: &[u8]) -> Vec<Line> {
         assert_eq!(values.len(), inputs * outputs);
-        let steps = inputs.div_ceil(4);
-        let mut lines = vec![self.zero(); self.bytes(inputs, outputs) / size_of::<Line>()];
-        for (step, rows) in values.chunks(4 * outputs).enumerate() {
-            for panel in 0..outputs.div_ceil(LANES) {
-                let columns = panel * LANES..outputs.min((panel + 1) * LANES);
-                let mut tile = [[0; LANES]; 4];
-                for (tile, row) in tile.iter_mut().zip(rows.chunks_exact(outputs)) {
-                    tile[..columns.len()].copy_from_slice(&row[columns.clone()]);
+        self.lines_from(inputs, outputs, |step, panel| {
+            let first = panel * LANES;
+            let rows = &values[4 * step * outputs..inputs.min(4 * step + 4) * outputs];
+            let mut tile = [[0; LANES]; 4];
+            for (tile, row) in tile.iter_mut().zip(rows.chunks_exact(outputs)) {
+                match row.get(first..first + LANES) {
+                    Some(row) => tile.copy_from_slice(row),
+                    None => tile[..outputs - first].copy_from_slice(&row[first..]),
                 }
-                lines[self.line(steps, panel, step)] = self.interleave(tile);
             }
-        }
-        lines
+            tile
+        })
     }
 
     /// Lines in this order, from a matrix in another one.
@@ -161,13 +160,29 @@ impl Packing {
     ) -> Vec<Line> {
         assert_eq!(packed.len(), from.bytes(inputs, outputs));
         let packed = packed.as_chunks::<{ size_of::<Line>() }>().0;
-        let mut lines = vec![self.zero(); self.bytes(inputs, outputs) / size_of::<Line>()];
         let steps = inputs.div_ceil(4);
-        for panel in 0..outputs.div_ceil(LANES) {
+        self.lines_from(inputs, outputs, |step, panel| {
+            from.separate(Line(packed[from.line(steps, panel, step)]))
+        })
+    }
+
+    /// Lines in this order, from what four inputs of 16 outputs are at a step and a panel.
+    #[inline(always)]
+    fn lines_from(
+        self,
+        inputs: usize,
+        outputs: usize,
+        tile: impl Fn(usize, usize) -> [[u8; LANES]; 4],
+    ) -> Vec<Line> {
+        let [blocks, steps, panels, ..] = self.shape(inputs, outputs);
+        let mut lines = Vec::with_capacity(blocks * steps * panels);
+        for block in 0..blocks {
             for step in 0..steps {
-                let line = packed[from.line(steps, panel, step)];
-                let tile = from.separate(Line(line));
-                lines[self.line(steps, panel, step)] = self.interleave(tile);
+                for panel in block * panels..(block + 1) * panels {
+                    let there = panel * LANES < outputs;
+                    let tile = if there { tile(step, panel) } else { [[0; LANES]; 4] };
+                    lines.push(self.interleave(tile));
+                }
             }
         }
         lines
@@ -180,11 +195,6 @@ impl Packing {
         packed.iter().fold(0, |wide, v| wide | (v.wrapping_add(to_zero) & 0x80)) == 0
     }
 
-    /// Weights of zero.
-    fn zero(self) -> Line {
-        Line([self.zero_point; LANES * 4])
-    }
-
     /// Where the line of a step stands.
     fn line(self, steps: usize, panel: usize, step: usize) -> usize {
         (panel / self.panels * steps + step) * self.panels + panel % self.panels
@@ -193,23 +203,24 @@ impl Packing {
     /// Four inputs of 16 outputs: those of a group side by side.
     #[inline(always)]
     fn interleave(self, tile: [[u8; LANES]; 4]) -> Line {
-        fn grouped<const GROUP: usize>(tile: [[u8; LANES]; 4], zero_point: u8) -> Line {
-            let mut line = Line([0; LANES * 4]);
-            for (tile, half) in
-                tile.as_chunks::<GROUP>().0.iter().zip(line.0.chunks_exact_mut(LANES * GROUP))
-            {
-                for (lane, bytes) in half.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
-                    for i in 0..GROUP {
-                        bytes[i] = tile[i][lane].wrapping_add(zero_point);
-                    }
-                }
+        let [a, b, c, d] = tile.map(|row| row.map(|value| value.wrapping_add(self.zero_point)));
+        // Put together as integers, for moves of single bytes are not vectorized.
+        let pairs = |low: [u8; LANES], high: [u8; LANES]| -> [u16; LANES] {
+            std::array::from_fn(|lane| u16::from(low[lane]) | u16::from(high[lane]) << 8)
+        };
+        let (front, back) = (pairs(a, b), pairs(c, d));
+        let mut line = Line([0; LANES * 4]);
+        if self.group == 4 {
+            for (lane, bytes) in line.0.as_chunks_mut().0.iter_mut().enumerate() {
+                *bytes = (u32::from(front[lane]) | u32::from(back[lane]) << 16).to_le_bytes();
             }
-            line
+        } else {
+            for (bytes, pair) in line.0.as_chunks_mut().0.iter_mut().zip(front.iter().chain(&back))
+            {
+                *bytes = pair.to_le_bytes();
+            }
         }
-        match self.group {
-            4 => grouped::<4>(tile, self.zero_point),
-            _ => grouped::<2>(tile, self.zero_point),
-        }
+        line
     }
 
     /// The tile that was interleaved.
