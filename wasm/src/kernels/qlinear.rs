@@ -185,7 +185,7 @@ impl<const P: usize> Ahead<P> {
     /// Lines of the share that are due before a step.
     #[inline(always)]
     fn due(self, step: usize) -> usize {
-        step * self.rate >> 16
+        (step * self.rate) >> 16
     }
 }
 
