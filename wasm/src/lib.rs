@@ -21,6 +21,8 @@ pub mod exit;
 pub mod graph;
 pub mod kernels;
 pub mod onnx;
+#[cfg(feature = "pretrained")]
+pub mod pretrained;
 pub mod tokenizer;
 
 pub use bundle::Limits;

@@ -1,0 +1,1 @@
+//! `config.json`: labels, task and sizes of a text classifier.

@@ -1,0 +1,1 @@
+//! Tokenizer files: `tokenizer.json`, or `vocab.txt`, with the settings beside them.
