@@ -23,10 +23,10 @@ use super::{Left, Tokens};
 use crate::graph::StageGraph;
 use crate::{Error, ExitPolicy, GpuFailure};
 use ::wgpu::ComputePass;
-use device::{Gpu, lock};
+use device::{Gpu, Handle, lock};
 use memory::{Memory, beginning, most_rows};
 use stage::{Builder, Dispatch, Shared, Stage};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 /// Where it is decided which sentences leave. The answers are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,11 +41,11 @@ pub enum ExitOn {
 /// Runs stages on the GPU.
 #[derive(Debug)]
 pub struct GpuEngine {
-    gpu: Arc<Gpu>,
+    gpu: Handle<Gpu>,
     stages: Vec<Stage>,
     shared: Shared,
     exit_on: ExitOn,
-    pool: Arc<Pool>,
+    pool: Handle<Pool>,
     /// The workgroups of each stage in the last batch, if they are counted.
     workgroups: Mutex<Vec<u32>>,
 }
@@ -60,11 +60,11 @@ impl GpuEngine {
     /// [`Error::Gpu`] if there is none.
     pub async fn open(options: GpuOptions) -> Result<Self, Error> {
         Ok(GpuEngine {
-            gpu: Arc::new(Gpu::open(options).await?),
+            gpu: Handle::new(Gpu::open(options).await?),
             stages: Vec::new(),
             shared: Shared::default(),
             exit_on: ExitOn::default(),
-            pool: Arc::default(),
+            pool: Handle::default(),
             workgroups: Mutex::default(),
         })
     }

@@ -1,12 +1,11 @@
 //! Stage by stage, as the host asks for it.
 
-use super::device::lock;
+use super::device::{Handle, lock};
 use super::memory::{Memory, most_rows};
 use super::{GpuEngine, Pool, policy, words};
 use crate::engine::{Left, Logits, Tokens};
 use crate::{Error, ExitPolicy};
 use ::wgpu::CommandEncoder;
-use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 use {super::ExitOn, crate::engine::Engine, crate::graph::StageGraph};
 
@@ -21,7 +20,7 @@ pub struct GpuBatch {
     before: usize,
     /// `None` until the first stage, and when the batch is dropped.
     memory: Option<Box<Memory>>,
-    pool: Arc<Pool>,
+    pool: Handle<Pool>,
 }
 
 impl GpuEngine {

@@ -268,6 +268,13 @@ pub(super) fn name(info: &AdapterInfo) -> String {
     if name.is_empty() { format!("{backend:?}") } else { format!("{name} ({backend:?})") }
 }
 
+/// Shared ownership of objects of the GPU: in a browser these belong to one thread.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) type Handle<T> = std::sync::Arc<T>;
+/// Shared ownership of objects of the GPU: in a browser these belong to one thread.
+#[cfg(target_arch = "wasm32")]
+pub(super) type Handle<T> = std::rc::Rc<T>;
+
 /// Locks; what is guarded here is whole at any time.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

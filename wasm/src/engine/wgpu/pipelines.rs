@@ -5,7 +5,7 @@
 //! Nothing is kept for the next start: desktop drivers do so themselves, and what wgpu would keep for
 //! others (Vulkan only) has to be trusted like code.
 
-use super::device::{Gpu, lock};
+use super::device::{Gpu, Handle, lock};
 use ::wgpu::{
     BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType,
     BufferBindingType, ComputePipeline, ComputePipelineDescriptor, Device,
@@ -14,7 +14,7 @@ use ::wgpu::{
 };
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 const COMMON: &str = include_str!("shaders/common.wgsl");
 const SENTENCES: &str = include_str!("shaders/sentences.wgsl");
@@ -89,7 +89,7 @@ pub(super) struct Pipeline {
 /// The pipelines of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    all: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    all: Mutex<HashMap<Kernel, Handle<Pipeline>>>,
     counting: Mutex<Option<BindGroupLayout>>,
     #[cfg(not(target_arch = "wasm32"))]
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -126,12 +126,12 @@ impl Source {
 
 impl Pipelines {
     /// The kernel, which begins to be compiled if it is new.
-    pub(super) fn get(&self, gpu: &Gpu, kernel: Kernel) -> Arc<Pipeline> {
+    pub(super) fn get(&self, gpu: &Gpu, kernel: Kernel) -> Handle<Pipeline> {
         let mut all = lock(&self.all);
         if let Some(pipeline) = all.get(&kernel) {
             return pipeline.clone();
         }
-        let pipeline = Arc::new(self.prepare(gpu, &kernel));
+        let pipeline = Handle::new(self.prepare(gpu, &kernel));
         all.insert(kernel, pipeline.clone());
         self.begin(pipeline.clone());
         pipeline
@@ -139,7 +139,7 @@ impl Pipelines {
 
     /// Waits until all are compiled.
     pub(super) fn wait(&self) {
-        let all: Vec<Arc<Pipeline>> = lock(&self.all).values().cloned().collect();
+        let all: Vec<Handle<Pipeline>> = lock(&self.all).values().cloned().collect();
         for pipeline in all {
             pipeline.compiled();
         }
@@ -151,7 +151,7 @@ impl Pipelines {
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    fn begin(&self, pipeline: Arc<Pipeline>) {
+    fn begin(&self, pipeline: Handle<Pipeline>) {
         let name = format!("compiles {}", pipeline.source.name);
         let compile = move || {
             pipeline.compiled();
@@ -161,7 +161,7 @@ impl Pipelines {
     }
 
     #[cfg(target_arch = "wasm32")]
-    fn begin(&self, pipeline: Arc<Pipeline>) {
+    fn begin(&self, pipeline: Handle<Pipeline>) {
         pipeline.compiled();
     }
 

@@ -1,6 +1,6 @@
 //! A stage on the GPU: its weights, and the dispatches that compute it.
 
-use super::device::Gpu;
+use super::device::{Gpu, Handle};
 use super::pipelines::{
     ADD_NORM, ATTENTION, COMPACT, EMBED, EXIT, Float, Kernel, LINEAR, POOL, Pipeline, Pipelines,
     QLINEAR, QUANTIZE, Source,
@@ -10,7 +10,6 @@ use crate::engine::plan::{Plan, Rows, Step};
 use crate::graph::{Activation, Elements, Matrix, Op};
 use ::wgpu::{Buffer, BufferUsages};
 use half::f16;
-use std::sync::Arc;
 
 /// Rows and outputs of a workgroup of the linear kernels.
 const TILE: u32 = 32;
@@ -53,7 +52,7 @@ pub(super) struct Grid {
 /// One call of a kernel.
 #[derive(Debug)]
 pub(super) struct Dispatch {
-    pub pipeline: Arc<Pipeline>,
+    pub pipeline: Handle<Pipeline>,
     pub bindings: Vec<Bind>,
     /// The number of its [`Grid`]; `None` for a single workgroup.
     pub grid: Option<usize>,
