@@ -57,13 +57,16 @@ impl Answer {
 }
 
 fn run(arguments: &[&str], input: &[u8]) -> Result<Answer> {
-    let mut child = Command::new(PROGRAM)
-        .args(arguments)
-        .env_remove("EDGE_MODEL")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    run_with(arguments, input, |_| ())
+}
+
+/// Runs `edge-run ARGUMENTS` on this standard input, in an environment that `change` has changed.
+fn run_with(arguments: &[&str], input: &[u8], change: impl FnOnce(&mut Command)) -> Result<Answer> {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_remove("EDGE_MODEL");
+    change(&mut command);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().context("piped")?;
     let input = input.to_vec();
     // A program that refuses its arguments does not read; that its input breaks off is no error.
@@ -254,5 +257,143 @@ fn an_onnx_file_needs_its_configuration_and_its_tokenizer() -> Result<()> {
     }
     std::fs::write(folder.path().join("config.json"), b"{")?;
     run(&[model, "x"], b"")?.refused(&["config.json"]);
+    Ok(())
+}
+
+#[test]
+fn a_path_as_first_argument_is_never_a_text() -> Result<()> {
+    let scene = Scene::new()?;
+    let folder = scene.folder.path();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(folder.join("student"))?;
+    std::fs::write(folder.join("student/config.json"), b"{}")?;
+    std::fs::create_dir(folder.join("empty"))?;
+    std::fs::write(folder.join("notes.txt"), b"a film\n")?;
+    // The shipped model is there to be taken by mistake.
+    let with_default = |first: &str| -> Result<Answer> {
+        let command = |c: &mut Command| drop(c.env("EDGE_MODEL", &scene.model));
+        run_with(&[first, "good film"], b"", command)
+    };
+    for (first, said) in [
+        (path("model.edg"), "there is no file"),
+        ("model.edg".into(), "there is no file model.edg"),
+        ("out/student".into(), "put the model before it"),
+        (path("student"), "export it first: edge-export"),
+        (path("empty"), "a folder; expected"),
+        (path("notes.txt"), "bundle entry `manifest.json`"),
+        ("NONE.EDGE".into(), "cannot read NONE.EDGE"),
+    ] {
+        with_default(&first)?.refused(&[said]);
+    }
+    let answer = with_default("good, bad or ugly.")?;
+    assert_eq!((answer.status, answer.out.lines().count()), (0, 2), "{}", answer.err);
+    Ok(())
+}
+
+#[test]
+fn a_model_is_known_by_its_extension_in_capitals_and_by_being_a_file() -> Result<()> {
+    let scene = Scene::new()?;
+    for name in ["MODEL.EDGE", "model.bin"] {
+        let path = scene.folder.path().join(name);
+        std::fs::copy(&scene.model, &path)?;
+        let answer = run(&[path.to_str().unwrap(), "good film"], b"")?;
+        assert_eq!((answer.status, answer.out.lines().count()), (0, 1), "{name}: {}", answer.err);
+    }
+    Ok(())
+}
+
+#[test]
+fn texts_in_another_encoding_are_named_and_get_no_answer() -> Result<()> {
+    let scene = Scene::new()?;
+    let text = "what a wonderful film\r\ndull and boring\r\ntrès bien\r\n";
+    let utf16 = |mark: bool| -> Vec<u8> {
+        let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    let utf32: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+    let file = scene.folder.path().join("texts");
+    for (bytes, name) in [(utf16(true), "UTF-16"), (utf16(false), "UTF-16"), (utf32, "UTF-32")] {
+        scene.run(&["--json"], &bytes)?.refused(&[name, "expected UTF-8", "iconv"]);
+        std::fs::write(&file, &bytes)?;
+        let path = file.to_str().unwrap();
+        scene.run(&["--file", path], b"")?.refused(&[name, path]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_mark_of_utf8_is_no_part_of_the_first_text() -> Result<()> {
+    let answer = Scene::new()?.run(&["--json"], "\u{feff}good film\r\nbad film".as_bytes())?;
+    let lines = answer.json();
+    assert_eq!((answer.status, lines.len()), (0, 2), "{}", answer.err);
+    assert_eq!((&lines[0]["text"], &lines[1]["text"]), (&"good film".into(), &"bad film".into()));
+    Ok(())
+}
+
+#[test]
+fn a_line_with_a_nul_is_reported_and_the_rest_is_answered() -> Result<()> {
+    let answer =
+        Scene::new()?.run(&["--json"], b"a good film, all in all\nbad \0 film\nnot bad\n")?;
+    assert_eq!((answer.status, answer.json().len()), (1, 3));
+    assert!(answer.err.contains("line 2: a NUL at byte 5"), "{}", answer.err);
+    Ok(())
+}
+
+#[test]
+fn a_token_without_an_embedding_costs_its_text_only() -> Result<()> {
+    let scene = Scene::new()?;
+    // A token that was added to the tokenizer, and no row to the embeddings.
+    let checkpoint = scene.folder.path().join("checkpoint");
+    std::fs::create_dir(&checkpoint)?;
+    for file in std::fs::read_dir(fixture("bert-exits"))? {
+        let file = file?;
+        std::fs::copy(file.path(), checkpoint.join(file.file_name()))?;
+    }
+    let path = checkpoint.join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    let added = tokenizer["added_tokens"].as_array_mut().context("a list")?;
+    let mut token = added[0].clone();
+    (token["id"], token["content"]) = (1006.into(), "[url]".into());
+    added.push(token);
+    std::fs::write(&path, serde_json::to_vec(&tokenizer)?)?;
+    let checkpoint = edge_toolkit::checkpoint::Checkpoint::open(&checkpoint)?;
+    assert_eq!(checkpoint.tokens_without_embedding()?, ["[url]"]);
+    edge_toolkit::export::export(&checkpoint, Precision::INT8, &scene.model, |_, _, _| ())?;
+
+    let input = b"good film\nsee [url] now\nbad film\n";
+    let answer = scene.run(&["--json"], input)?;
+    let lines = answer.json();
+    assert_eq!((answer.status, lines.len()), (1, 3), "{}", answer.err);
+    assert!(
+        answer.err.contains("line 2: tokenizer.json: gives the token id 1006"),
+        "{}",
+        answer.err
+    );
+    assert_eq!((&lines[1]["line"], &lines[0]["text"]), (&2.into(), &"good film".into()));
+    let alone = scene.run(&["--json", "bad film"], b"")?.json();
+    assert_eq!(lines[2], alone[0], "the neighbours' answers are those that they have alone");
+
+    let answer = scene.run(&["good film", "[url]"], b"")?;
+    assert_eq!((answer.status, answer.out.lines().count()), (1, 1), "{}", answer.err);
+    assert!(answer.err.contains("text 2: "), "{}", answer.err);
+    Ok(())
+}
+
+#[test]
+fn a_closed_output_ends_it_quietly() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut child = Command::new(PROGRAM)
+        .arg(&scene.model)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().context("piped")?;
+    // The program may end before it has read everything.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&b"good film\n".repeat(5000))));
+    let Output { status, stderr, .. } = child.wait_with_output()?;
+    writer.join().expect("writing does not panic");
+    assert_eq!((status.code(), String::from_utf8(stderr)?.as_str()), (Some(0), ""));
     Ok(())
 }

@@ -32,7 +32,10 @@ fn a_tokenizer_that_does_not_fit_is_refused() -> Result<()> {
         t["model"]["vocab"]["good"] = json!(5_000_000);
     })?;
     let error = answer(larger).unwrap_err().to_string();
-    assert!(error.contains("token id 5000000, the model has 1006"), "{error}");
+    assert!(
+        error.contains("token id 5000000; the model has embeddings for ids below 1006"),
+        "{error}"
+    );
 
     let adding = with_tokenizer(|t| {
         let cls = json!({"SpecialToken": {"id": "[CLS]", "type_id": 0}});

@@ -9,6 +9,7 @@
 
 mod config;
 mod tokenizer;
+mod tokens;
 
 pub use config::{Bits, Config, Exits, ModelType, Pooling, Quantize, Widths};
 
@@ -78,6 +79,16 @@ impl Checkpoint {
     /// [`Error::Io`] if there is neither, [`Error::Checkpoint`] if it cannot be used.
     pub fn tokenizer(&self) -> Result<Vec<u8>, Error> {
         tokenizer::read(&self.folder)
+    }
+
+    /// The tokens that the tokenizer has and the embeddings lack, by id: a text with one of them has
+    /// no answer.
+    ///
+    /// # Errors
+    /// As [`tokenizer`](Self::tokenizer).
+    pub fn tokens_without_embedding(&self) -> Result<Vec<String>, Error> {
+        tokens::beyond(&self.tokenizer()?, self.config.vocabulary)
+            .map_err(|e| Error::checkpoint(self.folder.join("tokenizer.json"), e.to_string()))
     }
 
     /// Whether there is a tensor of this name.

@@ -54,6 +54,7 @@ pub struct Prediction {
 impl<E: Engine> Classifier<E> {
     /// A classifier of parts that are already loaded.
     pub(crate) fn from_parts(manifest: Manifest, tokenizer: Tokenizer, engine: E) -> Self {
+        let tokenizer = tokenizer.with_vocabulary(manifest.architecture.vocabulary);
         Classifier {
             manifest,
             tokenizer,
@@ -106,14 +107,7 @@ impl<E: Engine> Classifier<E> {
     /// # Errors
     /// [`Error::Tokenizer`] if the tokenizer fails, or gives an id that the model has no word for.
     pub fn tokenize(&self, text: &str) -> Result<Encoded, Error> {
-        let encoded = self.tokenizer.encode(text)?;
-        let vocabulary = self.manifest.architecture.vocabulary;
-        match encoded.ids.iter().find(|id| **id as usize >= vocabulary) {
-            Some(id) => Err(Error::Tokenizer(format!(
-                "gives the token id {id}, the model has {vocabulary} word pieces"
-            ))),
-            None => Ok(encoded),
-        }
+        self.tokenizer.encode(text)
     }
 
     /// Puts a label on each text.

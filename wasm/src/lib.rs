@@ -15,6 +15,8 @@
 mod bindings;
 pub mod bundle;
 mod classifier;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod encoding;
 pub mod engine;
 mod error;
 pub mod exit;

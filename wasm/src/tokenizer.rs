@@ -17,6 +17,8 @@ use tokenizers::{
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: Box<dyn Encode>,
+    /// Number of token ids that the model has embeddings for.
+    vocabulary: usize,
 }
 
 /// What tokenizers of all parts do.
@@ -64,7 +66,7 @@ impl Tokenizer {
         file.check().map_err(Error::Tokenizer)?;
         let mut inner = Bert::from_bytes(json).map_err(wrong)?;
         configure(&mut inner, max_tokens)?;
-        Ok(Tokenizer { inner: Box::new(inner) })
+        Ok(Tokenizer { inner: Box::new(inner), vocabulary: usize::MAX })
     }
 
     /// Reads any `tokenizer.json`. Truncation is to `max_tokens`, whatever the file says; its padding
@@ -75,19 +77,35 @@ impl Tokenizer {
     pub fn from_json(json: &[u8], max_tokens: usize) -> Result<Self, Error> {
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(wrong)?;
         configure(&mut inner, max_tokens)?;
-        Ok(Tokenizer { inner: Box::new(inner) })
+        Ok(Tokenizer { inner: Box::new(inner), vocabulary: usize::MAX })
+    }
+
+    /// Refuses texts with a token id of `vocabulary` or more, for which the model has no embedding.
+    #[must_use]
+    pub fn with_vocabulary(mut self, vocabulary: usize) -> Self {
+        self.vocabulary = vocabulary;
+        self
     }
 
     /// The ids of a text.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the tokenizer fails or gives no token at all.
+    /// [`Error::Tokenizer`] if the tokenizer fails, gives no token at all, or gives an id that the
+    /// model has no embedding for.
     pub fn encode(&self, text: &str) -> Result<Encoded, Error> {
         let encoding = self.inner.encode(text).map_err(wrong)?;
         if encoding.is_empty() {
             return Err(Error::Tokenizer(
                 "gives no token for a text; a post-processor that adds [CLS] is missing".into(),
             ));
+        }
+        let beyond = |id: &&u32| **id as usize >= self.vocabulary;
+        if let Some(id) = encoding.get_ids().iter().find(beyond) {
+            return Err(Error::Tokenizer(format!(
+                "gives the token id {id}; the model has embeddings for ids below {}. Resize its \
+                 embeddings to the tokenizer's length, or take the token out of the tokenizer",
+                self.vocabulary,
+            )));
         }
         Ok(Encoded {
             ids: encoding.get_ids().to_vec(),

@@ -121,6 +121,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let failed = || format!("cannot export {}", checkpoint.display());
     let opened = Checkpoint::open(checkpoint).with_context(failed)?;
+    warn_of_tokens(&opened).with_context(failed)?;
     let name = if *format == Format::Edge { "model.edge" } else { "model.onnx" };
     let output = arguments.output.clone().unwrap_or_else(|| name.into());
     match format {
@@ -129,6 +130,26 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Format::TensorRt => for_tensorrt(arguments, &opened, &output),
     }
     .with_context(failed)
+}
+
+/// Names tokens that were added without resizing the embeddings.
+fn warn_of_tokens(checkpoint: &Checkpoint) -> anyhow::Result<()> {
+    let tokens = checkpoint.tokens_without_embedding()?;
+    const MOST: usize = 8;
+    let more = match tokens.len().checked_sub(MOST) {
+        Some(more @ 1..) => format!(" and {more} more"),
+        _ => String::new(),
+    };
+    if !tokens.is_empty() {
+        eprintln!(
+            "edge-export: the tokenizer has {} tokens beyond the {} embeddings: {}{more}. A text with \
+             one of them has no answer. Remedy: model.resize_token_embeddings(len(tokenizer))",
+            tokens.len(),
+            checkpoint.config.vocabulary,
+            tokens[..tokens.len().min(MOST)].join(" "),
+        );
+    }
+    Ok(())
 }
 
 /// What is asked for, or else what the checkpoint was made for.
