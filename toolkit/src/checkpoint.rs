@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `config.json` | `model_type` `bert` or `distilbert` |
 //! | `model.safetensors` | f32, f16 or bf16, with the current or the legacy names |
-//! | `tokenizer.json` | or `vocab.txt`, with `tokenizer_config.json` |
+//! | `tokenizer.json` | or `vocab.txt`, with the [settings beside them](edge_runtime::pretrained::tokenizer) |
 //! | `exits.json` | only if the checkpoint has exit heads of ours |
 
 mod config;
 mod tokenizer;
 mod tokens;
+
+pub(crate) use tokenizer::{TOKENIZER_CONFIG, tokenizer_config};
 
 pub use config::{Bits, Config, Exits, ModelType, Pooling, Quantize, Widths};
 
@@ -73,10 +75,12 @@ impl Checkpoint {
         self.folder.join("model.safetensors")
     }
 
-    /// The bytes of `tokenizer.json`, made from `vocab.txt` where there is only that.
+    /// The bytes of `tokenizer.json`, made from `vocab.txt` where there is only that, with the
+    /// [settings beside it](edge_runtime::pretrained::tokenizer).
     ///
     /// # Errors
-    /// [`Error::Io`] if there is neither, [`Error::Checkpoint`] if it cannot be used.
+    /// [`Error::Io`] if a file cannot be read, [`Error::Checkpoint`] if there is none or one cannot be
+    /// followed.
     pub fn tokenizer(&self) -> Result<Vec<u8>, Error> {
         tokenizer::read(&self.folder)
     }

@@ -14,6 +14,14 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
+    /// A file of a checkpoint, or an ONNX file from elsewhere, cannot be used.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what is accepted.
+        problem: String,
+    },
     /// The stream that a bundle arrives on failed.
     #[error("the stream failed before the bundle was complete: {0}")]
     Stream(String),
@@ -92,6 +100,11 @@ pub enum GpuFailure {
 }
 
 impl Error {
+    #[cfg(feature = "pretrained")]
+    pub(crate) fn file(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
+        Error::File { path: path.into(), problem: problem.into() }
+    }
+
     pub(crate) fn bundle(entry: impl Into<String>, problem: impl Into<String>) -> Self {
         Error::Bundle { entry: entry.into(), problem: problem.into() }
     }

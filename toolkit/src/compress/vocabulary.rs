@@ -4,9 +4,10 @@
 //! for one language pays for them in embeddings: a third of MiniLM is its vocabulary.
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, read_file};
+use crate::checkpoint::{Checkpoint, TOKENIZER_CONFIG, read_file, tokenizer_config};
 use crate::model::{copy_files, replace_folder, write_tensors};
 use candle_core::{DType, Device, Tensor, safetensors};
+use edge_runtime::pretrained::tokenizer::SETTINGS;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -52,8 +53,9 @@ pub fn shrink<T: AsRef<str>>(
         move |e| Error::io(path, e)
     };
     replace_folder(output, |folder| {
+        // The new tokenizer.json has the settings in it.
         let changed = ["model.safetensors", "tokenizer.json", "vocab.txt", "config.json"];
-        copy_files(checkpoint, folder, &changed)?;
+        copy_files(checkpoint, folder, &[changed.as_slice(), &SETTINGS].concat())?;
         let write = |name: &str, json: &Value, pretty: bool| {
             let text = if pretty {
                 serde_json::to_string_pretty(json)
@@ -64,6 +66,7 @@ pub fn shrink<T: AsRef<str>>(
                 .map_err(io(&folder.join(name)))
         };
         write("tokenizer.json", &tokenizer, false)?;
+        write(TOKENIZER_CONFIG, &tokenizer_config(&tokenizer), true)?;
         let config = checkpoint.join("config.json");
         let mut json: Value = serde_json::from_slice(&read_file(&config)?)
             .map_err(|e| Error::checkpoint(&config, e.to_string()))?;
@@ -127,8 +130,14 @@ fn renumber(
         .filter_map(|t| Some(t["content"].as_str()?.to_owned()))
         .collect();
     let vocabulary = tokenizer["model"]["vocab"].as_object().ok_or("its model has no `vocab`")?;
-    let mut old: Vec<(u64, String)> = vocabulary
-        .iter()
+    // Added tokens of which the vocabulary has no piece follow it.
+    let added = tokenizer["added_tokens"].as_array().into_iter().flatten();
+    let added: Vec<(String, Value)> = added
+        .filter_map(|t| Some((t["content"].as_str()?.to_owned(), t["id"].clone())))
+        .filter(|(content, _)| !vocabulary.contains_key(content))
+        .collect();
+    let pieces = vocabulary.iter().chain(added.iter().map(|(content, id)| (content, id)));
+    let mut old: Vec<(u64, String)> = pieces
         .map(|(piece, id)| Ok((id.as_u64().ok_or("an id that is no number")?, piece.clone())))
         .collect::<Result<_, &str>>()?;
     old.sort();
@@ -169,7 +178,12 @@ fn renumber(
             *id = renamed(id)?;
         }
     }
-    let vocabulary = kept.iter().enumerate().map(|(n, (_, piece))| (piece.clone(), Value::from(n)));
+    let in_vocabulary = |piece: &String| added.iter().all(|(content, _)| content != piece);
+    let vocabulary = kept
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, piece))| in_vocabulary(piece))
+        .map(|(n, (_, piece))| (piece.clone(), Value::from(n)));
     tokenizer["model"]["vocab"] = Value::Object(vocabulary.collect());
     Ok(kept.into_iter().map(|(id, _)| id as u32).collect())
 }
@@ -213,6 +227,13 @@ mod tests {
         assert_eq!(tokenizer["model"]["vocab"]["é"], 5);
         assert_eq!(tokenizer["added_tokens"][1]["id"], 3);
         assert_eq!(tokenizer["post_processor"]["special_tokens"]["[CLS]"]["ids"], json!([2]));
+        let mut more = tokenizer.clone();
+        let user = json!({"id": 6, "content": "@user"});
+        more["added_tokens"].as_array_mut().unwrap().push(user);
+        let kept = renumber(&mut more, &HashSet::new(), None).unwrap();
+        assert_eq!(kept, [0, 1, 2, 3, 4, 6]);
+        assert_eq!(more["added_tokens"][2]["id"], 5);
+        assert_eq!(more["model"]["vocab"].as_object().unwrap().len(), 5);
         tokenizer["model"]["type"] = "BPE".into();
         assert!(renumber(&mut tokenizer, &HashSet::new(), None).unwrap_err().contains("WordPiece"));
     }

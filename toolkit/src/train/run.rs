@@ -9,6 +9,7 @@ use super::recipe::Recipe;
 use super::state::{self, Position};
 use super::{check, teacher};
 use crate::Error;
+use crate::checkpoint::{TOKENIZER_CONFIG, tokenizer_config};
 use crate::compress::sparsity::Masks;
 use crate::data::batches;
 use crate::model::network::Output;
@@ -149,8 +150,13 @@ pub fn train(
         held_out = plan.held_out(stop)?;
     }
     let recipe_toml = recipe.to_toml();
-    let files =
-        [("tokenizer.json", plan.tokenizer.as_slice()), ("recipe.toml", recipe_toml.as_bytes())];
+    let tokenizer = serde_json::from_slice(&plan.tokenizer).unwrap_or_default();
+    let tokenizer_config = tokenizer_config(&tokenizer).to_string();
+    let files = [
+        ("tokenizer.json", plan.tokenizer.as_slice()),
+        (TOKENIZER_CONFIG, tokenizer_config.as_bytes()),
+        ("recipe.toml", recipe_toml.as_bytes()),
+    ];
     save(&plan.network, None, &files, &options.output, options.stored)?;
     state::complete(&work, &run, &held_out)?;
     Ok(Trained { steps: plan.steps, held_out })

@@ -28,9 +28,11 @@ pub(super) fn to_js(error: Error) -> JsValue {
         Error::Tokenizer(_) => "tokenizer",
         Error::Policy(_) => "policy",
         Error::NotFinite { .. } => "not-finite",
-        Error::Io { .. } | Error::Incomplete { .. } | Error::Engine { .. } | Error::Gpu { .. } => {
-            "engine"
-        }
+        Error::Io { .. }
+        | Error::File { .. }
+        | Error::Incomplete { .. }
+        | Error::Engine { .. }
+        | Error::Gpu { .. } => "engine",
     };
     error_to_js(code, &error.to_string())
 }
