@@ -1,5 +1,7 @@
 //! Which files of a repository are wanted.
 
+use edge_runtime::pretrained::tokenizer::SETTINGS;
+
 /// The files of a data set that can be read, the best first.
 const FORMATS: [&str; 6] = ["parquet", "jsonl", "ndjson", "json", "tsv", "csv"];
 
@@ -32,7 +34,7 @@ pub(super) fn checkpoint(files: &[String]) -> Result<Vec<String>, String> {
         Some(tokenizer) => chosen.push(tokenizer),
         None => return Err("there is neither tokenizer.json nor vocab.txt".into()),
     }
-    chosen.extend(["tokenizer_config.json", "exits.json"].into_iter().filter(|name| has(name)));
+    chosen.extend([SETTINGS.as_slice(), &["exits.json"]].concat().into_iter().filter(|n| has(n)));
     Ok(chosen.into_iter().map(str::to_string).collect())
 }
 
@@ -114,6 +116,13 @@ mod tests {
 
     fn files(names: &str) -> Vec<String> {
         names.split_whitespace().map(str::to_string).collect()
+    }
+
+    #[test]
+    fn settings_of_a_tokenizer_come_with_a_checkpoint() {
+        let all = "config.json model.safetensors tokenizer.json tokenizer_config.json \
+                   special_tokens_map.json added_tokens.json";
+        assert_eq!(checkpoint(&files(all)).unwrap(), files(all));
     }
 
     #[test]
