@@ -183,6 +183,12 @@ fn a_configuration_that_is_not_read_is_named() -> Result<()> {
         (|c| c["vocab_size"] = json!(2000), &["[2000, 32]"]),
         (|c| c["max_position_embeddings"] = json!(2), &["position_embeddings"]),
         (|c| c["id2label"] = json!({"0": "a", "1": "b", "2": "c"}), &["exits.0.classifier"]),
+        (|c| c["id2label"] = json!({"0": "a", "1": "a"}), &["labels 0 and 1 are both named `a`"]),
+        (|c| c["id2label"] = json!({"1": "a", "2": "b"}), &["keys 1, 2", "expected 0 to 1"]),
+        (|c| c["num_labels"] = json!(7), &["num_labels is 7"]),
+        (|c| c["problem_type"] = json!("regression"), &["`regression`"]),
+        (|c| c["vocab_size"] = json!(null), &["vocab_size is missing"]),
+        (|c| c["max_position_embeddings"] = json!(1e30), &["max_position_embeddings is 1e30"]),
         (|c| *c = json!([]), &["config.json"]),
     ];
     for (change, said) in config {

@@ -14,7 +14,7 @@ pub mod tar;
 
 pub use manifest::{
     Architecture, Entry, FORMAT, MANIFEST, Manifest, Provenance, Stage, TOKENIZER, VERSION,
-    sha256_hex, stage_entry,
+    check_labels, sha256_hex, stage_entry,
 };
 
 use crate::Error;

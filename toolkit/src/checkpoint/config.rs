@@ -6,9 +6,9 @@ use crate::export::{EmbeddingBits, Precision, WeightBits};
 use crate::model::{Int8, Sites};
 use edge_runtime::ExitPolicy;
 use edge_runtime::graph::Activation;
+use edge_runtime::pretrained::config::Config as Classifier;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The architectures that are read.
@@ -141,12 +141,7 @@ impl Quantize {
 #[derive(Deserialize)]
 struct Raw {
     model_type: Option<String>,
-    vocab_size: Option<usize>,
-    max_position_embeddings: Option<usize>,
     position_embedding_type: Option<String>,
-    problem_type: Option<String>,
-    id2label: Option<BTreeMap<String, String>>,
-    num_labels: Option<usize>,
     type_vocab_size: Option<usize>,
     layer_norm_eps: Option<f32>,
     #[serde(alias = "dim")]
@@ -166,12 +161,11 @@ struct Raw {
 
 impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let raw: Raw = serde_json::from_slice(&read_file(path)?)
-            .map_err(|e| Error::checkpoint(path, e.to_string()))?;
-        Self::from_raw(raw).map_err(|problem| Error::checkpoint(path, problem))
+        Self::from_json(&read_file(path)?).map_err(|problem| Error::checkpoint(path, problem))
     }
 
-    fn from_raw(raw: Raw) -> Result<Self, String> {
+    fn from_json(json: &[u8]) -> Result<Self, String> {
+        let raw: Raw = serde_json::from_slice(json).map_err(|e| e.to_string())?;
         let model_type = match raw.model_type.as_deref() {
             Some("bert") => ModelType::Bert,
             Some("distilbert") => ModelType::DistilBert,
@@ -185,11 +179,7 @@ impl Config {
         if let Some(kind) = raw.position_embedding_type.filter(|k| k != "absolute") {
             return Err(format!("position_embedding_type is `{kind}`; `absolute` is read"));
         }
-        if let Some(kind) = raw.problem_type.filter(|k| k != "single_label_classification") {
-            return Err(format!(
-                "problem_type is `{kind}`; only `single_label_classification` has one label a text"
-            ));
-        }
+        let Classifier { labels, vocabulary, max_tokens } = Classifier::from_json(json)?;
         let size = |name: &str, value: Option<usize>| match value {
             Some(n) if n > 0 => Ok(n),
             Some(_) => Err(format!("{name} is 0")),
@@ -235,11 +225,11 @@ impl Config {
             intermediate,
             pruned,
             activation,
-            vocabulary: size("vocab_size", raw.vocab_size)?,
-            max_tokens: size("max_position_embeddings", raw.max_position_embeddings)?,
+            vocabulary: size("vocab_size", vocabulary)?,
+            max_tokens: size("max_position_embeddings", max_tokens)?,
             token_types: raw.type_vocab_size.unwrap_or(2),
             epsilon: raw.layer_norm_eps.unwrap_or(1e-12),
-            labels: labels(raw.id2label, raw.num_labels)?,
+            labels,
             quantize: raw.quantization.map(|q| q.int8().map(|_| q)).transpose()?,
         })
     }
@@ -326,24 +316,6 @@ impl Config {
     }
 }
 
-/// The labels in order. Where none are named, the names are those that transformers makes up.
-fn labels(
-    named: Option<BTreeMap<String, String>>,
-    number: Option<usize>,
-) -> Result<Vec<String>, String> {
-    let labels: Vec<String> = match named {
-        None => (0..number.unwrap_or(2)).map(|i| format!("LABEL_{i}")).collect(),
-        Some(named) => (0..named.len())
-            .map(|i| named.get(&i.to_string()).cloned())
-            .collect::<Option<_>>()
-            .ok_or("id2label does not number its labels 0, 1, 2, …")?,
-    };
-    if labels.len() < 2 {
-        return Err(format!("{} label; a classifier has 2 or more", labels.len()));
-    }
-    Ok(labels)
-}
-
 /// How the rows of a sentence become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -401,14 +373,14 @@ mod tests {
     use super::*;
 
     fn config(json: &str) -> Result<Config, String> {
-        Config::from_raw(serde_json::from_str(json).unwrap())
+        Config::from_json(json.as_bytes())
     }
 
     const SMALL: &str = r#""dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 16,
         "vocab_size": 10, "max_position_embeddings": 16"#;
 
     #[test]
-    fn labels_without_names_are_numbered() {
+    fn settings_that_are_absent_are_those_of_transformers() {
         let c = config(&format!(r#"{{"model_type": "distilbert", {SMALL}}}"#)).unwrap();
         assert_eq!(c.labels, ["LABEL_0", "LABEL_1"]);
         assert_eq!((c.hidden, c.activation), (8, Activation::Gelu));

@@ -15,6 +15,7 @@ use crate::model::network::{Network, Output};
 use crate::model::{Batch, Heads, Int8, Parameter, Start, start};
 use crate::rng::Rng;
 use candle_core::Device;
+use edge_runtime::bundle::check_labels;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -155,6 +156,9 @@ fn student(
     labels: &[String],
     device: Device,
 ) -> Result<Network, Error> {
+    check_labels(labels).map_err(|problem| {
+        Error::Unfit(format!("{problem} in the data; give each label a name of its own"))
+    })?;
     let model = &recipe.model;
     let layers = chosen_layers(recipe, from);
     let mut config = from.config.clone();

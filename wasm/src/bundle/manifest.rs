@@ -3,6 +3,7 @@
 use crate::{Error, ExitPolicy};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 
 /// The value of [`Manifest::format`].
 pub const FORMAT: &str = "edge-distil";
@@ -115,6 +116,23 @@ pub fn stage_entry(stage: usize) -> String {
     format!("stage-{stage}.onnx")
 }
 
+/// Checks that every label has a name of its own: answers name labels, not numbers.
+///
+/// # Errors
+/// A message with the name and the numbers of its labels.
+pub fn check_labels(labels: &[String]) -> Result<(), String> {
+    let mut numbers = HashMap::new();
+    for (number, label) in labels.iter().enumerate() {
+        if label.trim().is_empty() {
+            return Err(format!("label {number} has an empty name"));
+        }
+        if let Some(first) = numbers.insert(label.as_str(), number) {
+            return Err(format!("labels {first} and {number} are both named `{label}`"));
+        }
+    }
+    Ok(())
+}
+
 impl Manifest {
     /// The number of stages with an exit.
     pub fn exits(&self) -> usize {
@@ -183,6 +201,12 @@ impl Manifest {
         if self.labels.len() < 2 {
             return Err(format!("{} labels; a classifier has 2 or more", self.labels.len()));
         }
+        check_labels(&self.labels).map_err(|problem| {
+            format!(
+                "{problem}; give each label a name of its own in id2label of the checkpoint's \
+                 config.json, and export it again"
+            )
+        })?;
         if self.architecture.max_tokens < 3 {
             return Err(format!("max_tokens is {}, less than 3", self.architecture.max_tokens));
         }
