@@ -64,11 +64,14 @@ def as_bert(config, weights):
 
 
 class Bert:
-    """Builds the graph, in f32, from `weights`: arrays under Hugging Face names, BERT's or DistilBERT's."""
+    """Builds the graph, in f32, from `weights`: arrays under Hugging Face names, BERT's or DistilBERT's.
 
-    def __init__(self, config, weights):
+    With `padding`, the id of the padding token, positions are a RoBERTa's.
+    """
+
+    def __init__(self, config, weights, padding=None):
         config, weights = as_bert(config, weights)
-        self.config, self.g = config, Graph()
+        self.config, self.g, self.padding = config, Graph(), padding
         self.weights = {name: array.astype(np.float32) for name, array in weights.items() if array.dtype.kind == "f"}
         self.hidden, self.heads = config["hidden_size"], config["num_attention_heads"]
 
@@ -112,11 +115,19 @@ class Bert:
         if types in self.weights:
             of_each = g.op("Gather", self.weight(types), "token_type_ids") if token_types else g.constant(self.weights[types][0])
             x = g.op("Add", x, of_each)
-        all_positions = g.constant(np.arange(self.config["max_position_embeddings"], dtype=np.int64)[None])
-        length = g.size("input_ids", 1)
-        positions = g.op("Slice", all_positions, g.integers(0), length, g.integers(1), g.integers(1))
-        positions = g.op("Gather", self.weight(f"{prefix}.position_embeddings.weight"), positions)
+        positions = g.op("Gather", self.weight(f"{prefix}.position_embeddings.weight"), self.positions())
         return self.norm(g.op("Add", x, positions), f"{prefix}.LayerNorm")
+
+    def positions(self):
+        """The position of each token: 0, 1, ..., in a RoBERTa from behind the padding's on, which padding has itself."""
+        g = self.g
+        if self.padding is None:
+            all_positions = g.constant(np.arange(self.config["max_position_embeddings"], dtype=np.int64)[None])
+            return g.op("Slice", all_positions, g.integers(0), g.size("input_ids", 1), g.integers(1), g.integers(1))
+        padding = g.constant(np.int64(self.padding))
+        text = g.op("Cast", g.op("Not", g.op("Equal", "input_ids", padding)), to=TensorProto.INT64)
+        counted = g.op("CumSum", text, g.constant(np.int64(1)))
+        return g.op("Add", g.op("Mul", counted, text), padding)
 
     def split(self, x, order):
         """[batch, sequence, hidden] to [batch, heads, ...] in the given order of axes."""

@@ -1,20 +1,29 @@
 //! ONNX files from elsewhere: a whole text classifier as one stage, run by tract-onnx.
 
+mod file;
+mod guard;
+
 use super::{Engine, Logits, Tokens};
 use crate::Error;
 use crate::bundle::{Architecture, FORMAT, Manifest, Provenance, Stage, VERSION};
 use crate::classifier::Classifier;
-use crate::graph::{ATTENTION_MASK, INPUT_IDS, LOGITS, StageGraph};
+use crate::graph::{ATTENTION_MASK, INPUT_IDS, StageGraph};
+use crate::pretrained::{config, tokenizer};
 use crate::tokenizer::Tokenizer;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use guard::guard;
 use std::path::Path;
 use std::sync::Arc;
+use tract_onnx::Onnx;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
 /// Input of some classifiers: which of two texts a token is of; always 0 here.
 const TOKEN_TYPE_IDS: &str = "token_type_ids";
+
+/// Tokens of the longest text where `config.json` has no `max_position_embeddings`: its default in
+/// transformers.
+const MAX_TOKENS: usize = 512;
 
 /// A BERT-like text classifier in ONNX: from `input_ids`, `attention_mask` and perhaps
 /// `token_type_ids`, int64 `[batch, sequence]`, to `logits`, float `[batch, labels]`.
@@ -24,6 +33,10 @@ const TOKEN_TYPE_IDS: &str = "token_type_ids";
 pub struct ForeignModel {
     plan: Arc<TypedRunnableModel>,
     inputs: Vec<Input>,
+    /// Name of the file, for messages.
+    file: String,
+    /// Number of labels, and of outputs.
+    labels: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,50 +46,45 @@ enum Input {
     Types,
 }
 
-#[derive(Deserialize)]
-struct Config {
-    id2label: Option<BTreeMap<usize, String>>,
-    max_position_embeddings: Option<usize>,
-    vocab_size: Option<usize>,
-}
-
 impl Classifier<ForeignModel> {
-    /// Opens an ONNX file with the `tokenizer.json` and the `config.json` that lie beside it.
+    /// Opens an ONNX file with the tokenizer's files and the `config.json` in the same folder.
+    ///
+    /// Labels are those of [`config::Config`]. Texts are cut to the tokens that `max_position_embeddings`
+    /// has positions for, 512 where it is absent. A panic of tract, here or while a text is classified,
+    /// is an error that names the file; where panics abort, as in WebAssembly, it ends the program.
     ///
     /// # Errors
-    /// [`Error::Io`] if one of the three is missing, [`Error::Graph`] if the graph is not a text
-    /// classifier that tract can run, [`Error::Tokenizer`].
+    /// [`Error::Io`] if a file is missing, [`Error::File`] if the model is not a text classifier that
+    /// tract can run, or has more or fewer outputs than there are labels, [`Error::Tokenizer`].
     pub fn open_onnx(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|cause| Error::Io { path: path.into(), cause })
-        };
-        let file = path.display().to_string();
         let config_path = path.with_file_name("config.json");
-        let config: Config = serde_json::from_slice(&read(&config_path)?).map_err(|e| {
-            Error::graph(config_path.display().to_string(), "config", e.to_string())
-        })?;
-        let max_tokens = config.max_position_embeddings.unwrap_or(512);
-        let tokenizer = read(&path.with_file_name("tokenizer.json"))?;
+        let config = config::Config::read(&config_path)?;
+        let max_tokens = config.max_tokens.unwrap_or(MAX_TOKENS);
+        let tokenizer = tokenizer::read(path.parent().unwrap_or(Path::new("")))?;
         let tokenizer = Tokenizer::from_json(&tokenizer, max_tokens)?;
-        let model = ForeignModel::read(&read(path)?)
-            .map_err(|e| Error::graph(&file, "graph", format!("{e:#}")))?;
-        let labels = match config.id2label {
-            Some(labels) => labels.into_values().collect(),
-            None => vec!["LABEL_0".into(), "LABEL_1".into()],
-        };
+        let bytes = std::fs::read(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
+        let file = path.display().to_string();
+        let wrong = |problem| Error::file(path, problem);
+        let model = file::decode(&bytes).map_err(wrong)?;
+        drop(bytes);
+        let model = ForeignModel::new(&model, file.clone(), config.labels.len());
+        let model = model.map_err(wrong)?;
+        if let Some(outputs) = model.outputs().filter(|n| *n != config.labels.len()) {
+            return Err(Error::file(config_path, unequal(&config.labels, outputs, &file)));
+        }
         let manifest = Manifest {
             format: FORMAT.into(),
             version: VERSION,
             digest: String::new(),
-            labels,
+            labels: config.labels,
             architecture: Architecture {
                 model_type: "onnx".into(),
                 layers: 1,
                 hidden: 0,
                 heads: 0,
                 intermediate: 0,
-                vocabulary: config.vocab_size.unwrap_or(usize::MAX),
+                vocabulary: config.vocabulary.unwrap_or(usize::MAX),
                 max_tokens,
                 precision: String::new(),
                 weight_bits: None,
@@ -92,66 +100,127 @@ impl Classifier<ForeignModel> {
     }
 }
 
+fn unequal(labels: &[String], outputs: usize, file: &str) -> String {
+    let shown = labels.iter().take(4).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if labels.len() > 4 { ", …" } else { "" };
+    let regression =
+        if outputs == 1 { "; one output is a regression, which is not supported" } else { "" };
+    format!(
+        "{} labels ({shown}{more}), and {file} has {outputs} outputs; expected a name in id2label \
+         for each output{regression}",
+        labels.len()
+    )
+}
+
 impl ForeignModel {
-    fn read(file: &[u8]) -> TractResult<Self> {
+    fn new(file: &ModelProto, name: String, labels: usize) -> Result<Self, String> {
         // The shapes that `quantize_dynamic` writes for values in between contradict tract's own.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-        let mut model = onnx.model_for_read(&mut &*file)?;
-        let batch = model.symbols.sym("batch").to_dim();
-        let sequence = model.symbols.sym("sequence").to_dim();
-        let mut inputs = Vec::new();
-        for (i, outlet) in model.inputs.clone().into_iter().enumerate() {
-            inputs.push(match model.nodes[outlet.node].name.as_str() {
-                INPUT_IDS => Input::Ids,
-                ATTENTION_MASK => Input::Mask,
-                TOKEN_TYPE_IDS => Input::Types,
-                other => bail!(
-                    "its input `{other}` is not one of {INPUT_IDS}, {ATTENTION_MASK} and \
-                     {TOKEN_TYPE_IDS}"
-                ),
-            });
-            let fact = i64::fact(dims![batch.clone(), sequence.clone()]);
-            model.set_input_fact(i, fact.into())?;
+        let graph = file.graph.as_ref().ok_or("it has no graph")?;
+        file::check(graph, &onnx.op_register)?;
+        let output = file::logits(graph)?;
+        let (plan, inputs) =
+            guard(|| plan(&onnx, file, output)).map_err(|e| format!("it cannot be run: {e:#}"))?;
+        let model = ForeignModel { plan, inputs, file: name, labels };
+        let fact = model.output().map_err(|e| format!("{e:#}"))?;
+        if fact.rank() != 2 || !fact.datum_type.is_float() {
+            return Err(format!(
+                "its output `{}` is {fact:?}; a text classifier gives floats of the shape [batch, \
+                 labels]",
+                graph.output[output].name
+            ));
         }
-        ensure!(!inputs.is_empty(), "it has no inputs");
-        let logits = model
-            .outputs
-            .iter()
-            .position(|o| model.outlet_labels.get(o).is_some_and(|l| l == LOGITS))
-            .unwrap_or(0);
-        let output = model.outputs[logits];
-        model.select_output_outlets(&[output])?;
-        let plan = model.into_optimized().context("tract cannot run it")?.into_runnable()?;
-        Ok(ForeignModel { plan, inputs })
+        Ok(model)
+    }
+
+    fn output(&self) -> TractResult<&TypedFact> {
+        self.plan.model().output_fact(0)
+    }
+
+    /// Number of outputs for a text, if the graph has it.
+    fn outputs(&self) -> Option<usize> {
+        self.output().ok()?.shape.last()?.to_usize().ok()
     }
 
     /// Sentence by sentence: what `quantize_dynamic` writes takes one scale for a whole tensor, so
     /// that in a batch, or with padding, an answer would depend on the neighbours.
-    fn logits(&self, tokens: &Tokens, logits: &mut Logits) -> TractResult<()> {
+    fn logits(&self, tokens: &Tokens, logits: &mut Logits) -> Result<(), String> {
         logits.values.clear();
+        logits.labels = self.labels;
         for sentence in tokens.offsets().windows(2) {
             let ids = &tokens.ids()[sentence[0]..sentence[1]];
-            let inputs: TractResult<TVec<TValue>> = self
-                .inputs
-                .iter()
-                .map(|input| {
-                    let values: Vec<i64> = match input {
-                        Input::Ids => ids.iter().map(|id| i64::from(*id)).collect(),
-                        Input::Mask => vec![1; ids.len()],
-                        Input::Types => vec![0; ids.len()],
-                    };
-                    Ok(Tensor::from_shape(&[1, ids.len()], &values)?.into_tvalue())
-                })
-                .collect();
-            let output = self.plan.run(inputs?)?.remove(0);
-            let &[1, labels] = output.shape() else {
-                bail!("its output has the shape {:?}, not [batch, labels]", output.shape());
-            };
-            logits.labels = labels;
-            logits.values.extend_from_slice(output.try_as_plain_ram()?.as_slice::<f32>()?);
+            let output = guard(|| self.run_one(ids)).map_err(|e| {
+                format!(
+                    "{} gives no answer for a text of {} tokens, with ids up to {}; do vocab_size \
+                     and max_position_embeddings in config.json fit the model? {e:#}",
+                    self.file,
+                    ids.len(),
+                    ids.iter().max().unwrap_or(&0)
+                )
+            })?;
+            if output.len() != self.labels {
+                return Err(format!(
+                    "{} gives {} outputs, config.json has {} labels",
+                    self.file,
+                    output.len(),
+                    self.labels
+                ));
+            }
+            logits.values.extend(output);
         }
         Ok(())
     }
+
+    /// The logits of one text.
+    fn run_one(&self, ids: &[u32]) -> TractResult<Vec<f32>> {
+        let inputs: TractResult<TVec<TValue>> = self
+            .inputs
+            .iter()
+            .map(|input| {
+                let values: Vec<i64> = match input {
+                    Input::Ids => ids.iter().map(|id| i64::from(*id)).collect(),
+                    Input::Mask => vec![1; ids.len()],
+                    Input::Types => vec![0; ids.len()],
+                };
+                Ok(Tensor::from_shape(&[1, ids.len()], &values)?.into_tvalue())
+            })
+            .collect();
+        let output = self.plan.run(inputs?)?.remove(0);
+        let &[1, _] = output.shape() else {
+            bail!("its output has the shape {:?}, not [batch, labels]", output.shape());
+        };
+        let output = output.cast_to::<f32>()?;
+        Ok(output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+    }
+}
+
+/// Prepares a graph for texts of any length, and gives the meaning of its inputs.
+fn plan(
+    onnx: &Onnx,
+    file: &ModelProto,
+    output: usize,
+) -> TractResult<(Arc<TypedRunnableModel>, Vec<Input>)> {
+    let mut model = onnx.model_for_proto_model(file)?;
+    let batch = model.symbols.sym("batch").to_dim();
+    let sequence = model.symbols.sym("sequence").to_dim();
+    let mut inputs = Vec::new();
+    for (i, outlet) in model.inputs.clone().into_iter().enumerate() {
+        inputs.push(match model.nodes[outlet.node].name.as_str() {
+            INPUT_IDS => Input::Ids,
+            ATTENTION_MASK => Input::Mask,
+            TOKEN_TYPE_IDS => Input::Types,
+            other => bail!(
+                "its input `{other}` is not one of {INPUT_IDS}, {ATTENTION_MASK} and \
+                 {TOKEN_TYPE_IDS}"
+            ),
+        });
+        let fact = i64::fact(dims![batch.clone(), sequence.clone()]);
+        model.set_input_fact(i, fact.into())?;
+    }
+    ensure!(!inputs.is_empty(), "it has no inputs");
+    let output = model.outputs[output];
+    model.select_output_outlets(&[output])?;
+    Ok((model.into_optimized()?.into_runnable()?, inputs))
 }
 
 impl Engine for ForeignModel {
@@ -172,7 +241,7 @@ impl Engine for ForeignModel {
     fn run(&self, stage: usize, batch: &mut Tokens, logits: &mut Logits) -> Result<bool, Error> {
         self.logits(batch, logits)
             .map(|()| true)
-            .map_err(|e| Error::Engine { stage, problem: format!("{e:#}") })
+            .map_err(|problem| Error::Engine { stage, problem })
     }
 
     fn keep(&self, _: &mut Tokens, _: &[usize]) -> Result<(), Error> {
