@@ -21,6 +21,7 @@ pub mod engine;
 mod error;
 pub mod exit;
 pub mod graph;
+mod guard;
 pub mod kernels;
 pub mod onnx;
 #[cfg(feature = "pretrained")]

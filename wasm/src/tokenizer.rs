@@ -4,6 +4,7 @@ mod bert;
 mod wordpiece;
 
 use crate::Error;
+use crate::guard::guard;
 use bert::{Bert, Kinds, NORMALIZERS, PRE_TOKENIZERS, PROCESSORS, SEQUENCE};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -41,8 +42,13 @@ where
 
 impl Encode for tokenizers::Tokenizer {
     fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
-        self.encode_fast(text, true)
+        guard(|| self.encode_fast(text, true)).unwrap_or_else(|words| Err(panicked(&words).into()))
     }
+}
+
+/// Message for a file that `tokenizers` panics on.
+fn panicked(words: &str) -> String {
+    format!("the library `tokenizers` panicked on this file: {words}")
 }
 
 /// The token ids of one text.
@@ -75,8 +81,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the file is not one that `tokenizers` reads.
     pub fn from_json(json: &[u8], max_tokens: usize) -> Result<Self, Error> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(wrong)?;
-        configure(&mut inner, max_tokens)?;
+        let inner = guard(|| {
+            let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(wrong)?;
+            configure(&mut inner, max_tokens)?;
+            Ok::<_, Error>(inner)
+        });
+        let inner = inner.map_err(|words| Error::Tokenizer(panicked(&words)))??;
         Ok(Tokenizer { inner: Box::new(inner), vocabulary: usize::MAX })
     }
 

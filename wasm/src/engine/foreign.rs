@@ -1,16 +1,15 @@
 //! ONNX files from elsewhere: a whole text classifier as one stage, run by tract-onnx.
 
 mod file;
-mod guard;
 
 use super::{Engine, Logits, Tokens};
 use crate::Error;
 use crate::bundle::{Architecture, FORMAT, Manifest, Provenance, Stage, VERSION};
 use crate::classifier::Classifier;
 use crate::graph::{ATTENTION_MASK, INPUT_IDS, StageGraph};
+use crate::guard::guard;
 use crate::pretrained::{config, tokenizer};
 use crate::tokenizer::Tokenizer;
-use guard::guard;
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::Onnx;
@@ -119,8 +118,8 @@ impl ForeignModel {
         let graph = file.graph.as_ref().ok_or("it has no graph")?;
         file::check(graph, &onnx.op_register)?;
         let output = file::logits(graph)?;
-        let (plan, inputs) =
-            guard(|| plan(&onnx, file, output)).map_err(|e| format!("it cannot be run: {e:#}"))?;
+        let (plan, inputs) = of_tract(|| plan(&onnx, file, output))
+            .map_err(|e| format!("it cannot be run: {e:#}"))?;
         let model = ForeignModel { plan, inputs, file: name, labels };
         let fact = model.output().map_err(|e| format!("{e:#}"))?;
         if fact.rank() != 2 || !fact.datum_type.is_float() {
@@ -149,7 +148,7 @@ impl ForeignModel {
         logits.labels = self.labels;
         for sentence in tokens.offsets().windows(2) {
             let ids = &tokens.ids()[sentence[0]..sentence[1]];
-            let output = guard(|| self.run_one(ids)).map_err(|e| {
+            let output = of_tract(|| self.run_one(ids)).map_err(|e| {
                 format!(
                     "{} gives no answer for a text of {} tokens, with ids up to {}; do vocab_size \
                      and max_position_embeddings in config.json fit the model? {e:#}",
@@ -192,6 +191,11 @@ impl ForeignModel {
         let output = output.cast_to::<f32>()?;
         Ok(output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
     }
+}
+
+/// Runs `body`, in which tract may panic.
+fn of_tract<T>(body: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    guard(body).unwrap_or_else(|words| Err(format_err!("tract panicked: {words}")))
 }
 
 /// Prepares a graph for texts of any length, and gives the meaning of its inputs.
