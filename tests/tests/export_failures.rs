@@ -228,7 +228,7 @@ fn a_target_that_cannot_be_written_is_named() -> Result<()> {
     let scene = Scene::new("bert-exits")?;
     let checkpoint = Checkpoint::open(scene.checkpoint())?;
     let file_as_folder = scene.target().join("model.edge");
-    for target in [scene.output().join("no/such/model.edge"), file_as_folder, scene.output()] {
+    for target in [file_as_folder, scene.output()] {
         let error = export(&checkpoint, Precision::Fp32, &target, |_, _, _| {}).unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error}");
         assert!(error.to_string().contains(&target.display().to_string()), "{error}");

@@ -16,6 +16,7 @@ pub(crate) use tokenizer::{TOKENIZER_CONFIG, tokenizer_config};
 pub use config::{Bits, Config, Exits, ModelType, Pooling, Quantize, Widths};
 
 use crate::Error;
+use crate::files;
 use candle_core::{DType, Device, safetensors::MmapedSafetensors};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,10 @@ impl Checkpoint {
     /// [`Error::Io`] if a file is missing, [`Error::Checkpoint`] if one is not what it should be.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
+        if files::unfinished(&folder) {
+            let problem = "a program ended while it wrote this checkpoint; run its command again";
+            return Err(Error::checkpoint(folder, problem));
+        }
         let config = Config::read(&folder.join("config.json"))?;
         let exits = folder.join("exits.json");
         let exits = exits.exists().then(|| Exits::read(&exits, &config)).transpose()?;

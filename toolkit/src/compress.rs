@@ -14,6 +14,7 @@ pub mod vocabulary;
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
+use crate::files::Output;
 use crate::report::measure::Examples;
 use crate::train::{load, tokenizer};
 use candle_core::Device;
@@ -36,15 +37,17 @@ pub struct Shape {
 /// two stay is chosen on `examples`. Returns what was kept.
 ///
 /// # Errors
-/// [`Error::Checkpoint`], [`Error::Io`]; [`Error::Unfit`] if a share is no share; those of computing.
+/// [`Error::Checkpoint`], [`Error::Output`], [`Error::Io`]; [`Error::Unfit`] if a share is no share; those of computing.
 pub fn prune(
     checkpoint: &Path,
     shape: &Shape,
     examples: &Examples,
-    output: &Path,
+    output: impl Into<Output>,
     stop: &AtomicBool,
     progress: impl FnMut(usize, usize),
 ) -> Result<Kept, Error> {
+    let output = output.into();
+    output.check(&[checkpoint])?;
     for (name, share) in [("heads", shape.heads), ("neurons", shape.neurons)] {
         if !(share > 0.0 && share <= 1.0) {
             return Err(Error::Unfit(format!(
@@ -85,7 +88,7 @@ fn prune_by(
     checkpoint: &Path,
     shape: &Shape,
     worth: &Importance,
-    output: &Path,
+    output: Output,
 ) -> Result<Kept, Error> {
     let kept = worth.keep(shape.heads, shape.neurons);
     structure::prune(checkpoint, &kept, output)?;

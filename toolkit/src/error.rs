@@ -14,6 +14,14 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
+    /// A folder may not be written, see [`Output`](crate::files::Output).
+    #[error("{path}: {problem}")]
+    Output {
+        /// The folder.
+        path: PathBuf,
+        /// Why, and what is accepted.
+        problem: String,
+    },
     /// A file of a checkpoint is not what it should be.
     #[error("{path}: {problem}")]
     Checkpoint {

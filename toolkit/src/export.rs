@@ -2,7 +2,6 @@
 //! [TensorRT](tensorrt).
 
 mod aligned;
-mod files;
 mod functions;
 mod graph;
 pub(crate) mod int4;
@@ -14,11 +13,11 @@ mod whole;
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
+use crate::files::Draft;
 use crate::model::{Int8, Site, weights};
 use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
 use edge_runtime::graph::Target;
 use edge_runtime::{Classifier, ExitPolicy};
-use files::Beside;
 use std::io::Write;
 use std::path::Path;
 
@@ -113,14 +112,15 @@ pub struct Summary {
     pub bytes: u64,
 }
 
-/// Exports a checkpoint to a bundle. The bundle is written beside the target, opened by the
-/// runtime, asked for an answer, and only then renamed: a failure leaves an older file as it was.
+/// Exports a checkpoint to a bundle. The bundle is opened by the runtime and asked for an answer
+/// before it takes its place, see [`Draft`]: a failure leaves an older file as it was.
 ///
 /// `progress` is called with each step's name, its number and the number of steps.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint cannot be used, [`Error::Io`] if
-/// the target cannot be written, [`Error::Unusable`] if the bundle does not run.
+/// the target cannot be written, [`Error::Unfit`] if it is a file of the checkpoint,
+/// [`Error::Unusable`] if the bundle does not run.
 pub fn export(
     checkpoint: &Checkpoint,
     precision: Precision,
@@ -154,6 +154,7 @@ fn write(
     mut progress: impl FnMut(&str, usize, usize),
 ) -> Result<Summary, Error> {
     let Form { precision, .. } = form;
+    protect(checkpoint, target)?;
     let config = &checkpoint.config;
     let steps = config.layers + 4;
     progress("reading the tokenizer", 0, steps);
@@ -219,16 +220,30 @@ fn write(
     };
 
     progress("writing and checking the bundle", steps - 2, steps);
-    let file = Beside::write(target, |file| {
+    let file = Draft::write(target, |file| {
         let mut out = std::io::BufWriter::new(file);
         bundle::write(manifest, &tokenizer, &graphs, &mut out)?;
         out.flush()
     })?;
     let classifier = Classifier::open(file.path())?;
     classifier.classify(&["a first answer"], &ExitPolicy::Never)?;
-    let bytes = file.rename()?;
+    let bytes = file.commit()?;
     progress("done", steps, steps);
     Ok(Summary { manifest: classifier.manifest().clone(), bytes })
+}
+
+/// Refuses to export over a file of the checkpoint itself. Exported models may be in its folder.
+fn protect(checkpoint: &Checkpoint, target: &Path) -> Result<(), Error> {
+    let folder = |path: &Path| path.parent().and_then(|folder| folder.canonicalize().ok());
+    let Ok(file) = target.canonicalize() else { return Ok(()) };
+    let exported = file.extension().is_some_and(|e| e == "edge" || e == "onnx");
+    if file.is_file() && !exported && folder(&file) == folder(&checkpoint.config_path()) {
+        return Err(Error::Unfit(format!(
+            "{}: is a file of the checkpoint that is exported; write to another file",
+            target.display()
+        )));
+    }
+    Ok(())
 }
 
 /// The linear layers that are exported with 4 bits. What has 4 bits is packed by halves of a row.

@@ -14,6 +14,7 @@ pub mod data;
 mod device;
 mod error;
 pub mod export;
+pub mod files;
 pub mod model;
 pub mod pipeline;
 pub mod report;

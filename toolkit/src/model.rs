@@ -27,7 +27,7 @@ pub use sites::{Site, Sites};
 pub use start::{Heads, Start, start};
 
 pub(crate) use composed::{log_softmax, softmax};
-pub(crate) use save::{copy_files, replace_folder, write_tensors};
+pub(crate) use save::write_tensors;
 
 use crate::rng::Rng;
 use candle_core::DType;

@@ -5,11 +5,12 @@ use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::data::Columns;
 use crate::export::{Precision, export};
+use crate::files::Output;
 use crate::report::measure::{Examples, calibrate_checkpoint, labels, outcomes};
 use crate::report::table::Row;
 use crate::report::{curve, metrics};
 use crate::train::recipe::{Recipe, Teacher};
-use crate::train::{Event, Options, load, train};
+use crate::train::{Event, Options, load, train, work};
 use candle_core::Device;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub struct Pipeline {
     /// The percentage points of accuracy that early exits may cost.
     pub budget_points: f64,
     /// The folder of all results.
-    pub output: PathBuf,
+    pub output: Output,
     /// How it is trained; `output` is ours to set.
     pub options: Options,
 }
@@ -43,20 +44,21 @@ pub fn run(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Vec<Row>, Error> {
-    let folder = pipeline.output.clone();
-    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    check(&pipeline)?;
+    pipeline.output.open()?;
+    let folder = pipeline.output.folder.clone();
     let mut options = pipeline.options;
     if let Some(recipe) = &pipeline.teacher {
         observe(Event::Note("— the teacher".into()));
-        options.output = folder.join("teacher");
+        options.output = pipeline.output.join("teacher");
         train(recipe, &options, stop, observe)?;
-        pipeline.student.model.start = options.output.clone();
-        pipeline.student.teacher =
-            Some(Teacher { model: Some(options.output.clone()), outputs: None });
+        let teacher = &options.output.folder;
+        pipeline.student.model.start = teacher.clone();
+        pipeline.student.teacher = Some(Teacher { model: Some(teacher.clone()), outputs: None });
     }
     observe(Event::Note("— the student".into()));
-    let student = folder.join("student");
-    options.output = student.clone();
+    options.output = pipeline.output.join("student");
+    let student = options.output.folder.clone();
     train(&pipeline.student, &options, stop, observe)?;
 
     observe(Event::Note("— its exits".into()));
@@ -80,6 +82,20 @@ pub fn run(
     rows.push(int8.row("student int8", &test, false)?);
     rows.push(int8.row("student int8 with exits", &test, true)?);
     Ok(rows)
+}
+
+/// Checks all folders that will be written.
+fn check(pipeline: &Pipeline) -> Result<(), Error> {
+    let mut inputs = vec![pipeline.test.as_path()];
+    inputs.extend(pipeline.student.inputs());
+    let mut folders = vec![pipeline.output.join("student")];
+    if let Some(teacher) = &pipeline.teacher {
+        inputs.extend(teacher.inputs());
+        folders.push(pipeline.output.join("teacher"));
+    }
+    folders.extend(folders.iter().map(work).collect::<Vec<_>>());
+    folders.push(pipeline.output.clone());
+    folders.iter().try_for_each(|folder| folder.check(&inputs))
 }
 
 /// An exported checkpoint.

@@ -21,6 +21,7 @@ pub use average::average;
 pub use corpus::{Corpus, tokenizer};
 pub use log::Step;
 pub use plan::load;
+pub(crate) use run::work;
 pub use run::{Event, Options, Trained, train, work_folder};
 pub use step::StepBench;
 pub use teacher::predict;

@@ -124,6 +124,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     warn_of_tokens(&opened).with_context(failed)?;
     let name = if *format == Format::Edge { "model.edge" } else { "model.onnx" };
     let output = arguments.output.clone().unwrap_or_else(|| name.into());
+    if let Some(texts) = calibrate.as_ref().and_then(|texts| texts.canonicalize().ok())
+        && output.canonicalize().is_ok_and(|output| output == texts)
+    {
+        bail!("{}: holds the texts of --calibrate; write to another file", output.display());
+    }
     match format {
         Format::Edge => edge(arguments, &opened, &output),
         Format::Onnx => whole(arguments, &opened, &output),
@@ -179,7 +184,7 @@ fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow
         }
     };
     let manifest = &summary.manifest;
-    say!(
+    let line = format!(
         "{}: {} {}, {} layers of width {}, {} exits, labels {}, {:.1} MB",
         output.display(),
         manifest.architecture.model_type,
@@ -190,6 +195,7 @@ fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow
         manifest.labels.join(" "),
         summary.bytes as f64 / 1e6,
     );
+    print_line(output, &line);
     Ok(())
 }
 
@@ -237,13 +243,31 @@ fn for_tensorrt(
         int8.weights = WeightBits::Eight;
     }
     report(output, &tensorrt::export(checkpoint, int8, &scales, output, progress)?);
-    say!("{}", tensorrt::trtexec(output, checkpoint.config.max_tokens));
+    print_line(output, &tensorrt::trtexec(output, checkpoint.config.max_tokens));
     Ok(())
 }
 
 fn report(output: &Path, written: &Written) {
-    let outputs = written.outputs.join(" ");
-    say!("{}: outputs {outputs}, {:.1} MB", output.display(), written.bytes as f64 / 1e6);
+    let (outputs, megabytes) = (written.outputs.join(" "), written.bytes as f64 / 1e6);
+    print_line(output, &format!("{}: outputs {outputs}, {megabytes:.1} MB", output.display()));
+}
+
+/// Prints a line about a model: on standard output, unless the model itself went there.
+fn print_line(output: &Path, line: &str) {
+    if is_standard_output(output) { eprintln!("{line}") } else { say!("{line}") }
+}
+
+#[cfg(unix)]
+fn is_standard_output(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let [file, standard] = [path, Path::new("/dev/stdout")]
+        .map(|path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino())));
+    file.is_some() && file == standard
+}
+
+#[cfg(not(unix))]
+fn is_standard_output(_: &Path) -> bool {
+    false
 }
 
 fn progress(step: &str, at: usize, of: usize) {

@@ -7,10 +7,11 @@ use super::search::{self, Goal, Search, Tried};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::export::export;
+use crate::files::Output;
 use crate::report::curve;
 use crate::report::measure::{Examples, calibrate_checkpoint};
 use crate::train::recipe::{Exits, Recipe};
-use crate::train::{Event, Options, train};
+use crate::train::{Event, Options, train, work};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -27,7 +28,7 @@ pub struct Fit {
     /// The percentage points of accuracy that early exits may cost.
     pub budget_points: f64,
     /// The folder of all results: `tried.jsonl`, `start`, `student`, `model.edge`.
-    pub output: PathBuf,
+    pub output: Output,
     /// How it is trained; `output` and `resume` are ours to set: what is there already is not made again.
     pub options: Options,
 }
@@ -47,7 +48,8 @@ pub struct Fitted {
 /// Makes it.
 ///
 /// # Errors
-/// [`Error::Unfit`] if nothing meets the goal, with the nearest; those of the steps.
+/// [`Error::Unfit`] if nothing meets the goal, with the nearest; [`Error::Output`] if a folder may not be
+/// written; those of the steps.
 pub fn fit(
     fit: Fit,
     stop: &AtomicBool,
@@ -55,7 +57,11 @@ pub fn fit(
     tried: impl FnMut(&Tried, usize, usize),
 ) -> Result<Fitted, Error> {
     let Fit { checkpoint, mut recipe, goal, output, mut options, .. } = fit;
-    std::fs::create_dir_all(&output).map_err(|e| Error::io(&output, e))?;
+    let inputs = [vec![checkpoint.as_path()], recipe.inputs()].concat();
+    let (start, student) = (output.join("start"), output.join("student"));
+    for folder in [&output, &start, &student, &work(&student)] {
+        folder.check(&inputs)?;
+    }
     let opened = Checkpoint::open(&checkpoint)?;
     let (trained, held_out) = Examples::split(&recipe.data, &opened.config.labels)?;
     if held_out.texts.is_empty() {
@@ -74,11 +80,12 @@ pub fn fit(
         weighed: &weighed,
         held_out: &held_out,
     };
-    let all = search.run(&output.join("tried.jsonl"), stop, tried)?;
+    output.open()?;
+    let all = search.run(&output.folder.join("tried.jsonl"), stop, tried)?;
     let chosen = *search::best(&all).ok_or_else(|| nothing_fits(&all))?;
-    let start = output.join("start");
     let worth = super::weigh(&checkpoint, &weighed, stop, |_, _| {})?;
-    search.make(&chosen.candidate, &worth, &start)?;
+    search.make(&chosen.candidate, &worth, start.clone())?;
+    let start = start.folder;
 
     let start_config = Checkpoint::open(&start)?;
     if let Some(exits) = &start_config.exits {
@@ -89,7 +96,7 @@ pub fn fit(
     }
     recipe.model.start = std::path::absolute(&start).map_err(|e| Error::io(&start, e))?;
     recipe.quantize = Some(chosen.candidate.rounded());
-    options.output = output.join("student");
+    options.output = student;
     options.resume = true;
     let held = train(&recipe, &options, stop, observe)?.held_out;
     let before = chosen.accuracy.unwrap_or(0.0);
@@ -101,10 +108,10 @@ pub fn fit(
         100.0 * after,
         if better { "what was trained" } else { "what it started from" }
     )));
-    let student = if better { options.output } else { start };
+    let student = if better { options.output.folder } else { start };
     let choice = calibrate_checkpoint(&student, &held_out, None, fit.budget_points, |_, _| {})?;
     curve::save(&choice, "student", &student)?;
-    let bytes = finish(&student, &output.join("model.edge"))?;
+    let bytes = finish(&student, &output.folder.join("model.edge"))?;
     Ok(Fitted { chosen, student, bytes, accuracy: before.max(after) })
 }
 

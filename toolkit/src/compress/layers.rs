@@ -6,6 +6,7 @@
 use super::rewrite::Rewritten;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, ModelType};
+use crate::files::Output;
 use crate::model::names;
 use std::path::Path;
 
@@ -13,8 +14,15 @@ use std::path::Path;
 /// policy is left out: it promised an accuracy beside that of the full depth, which is another one.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if there is no exit after that layer, [`Error::Io`].
-pub fn keep_first(checkpoint: &Path, layers: usize, output: &Path) -> Result<(), Error> {
+/// [`Error::Checkpoint`] if there is no exit after that layer, [`Error::Output`] if `output` may not be written,
+/// [`Error::Io`].
+pub fn keep_first(
+    checkpoint: &Path,
+    layers: usize,
+    output: impl Into<Output>,
+) -> Result<(), Error> {
+    let output = output.into();
+    output.check(&[checkpoint])?;
     let opened = Checkpoint::open(checkpoint)?;
     let exits = opened.exits.as_ref().map_or(&[][..], |exits| &exits.layers);
     let Some(last) = exits.iter().position(|l| *l == layers).filter(|_| layers > 0) else {
@@ -41,5 +49,5 @@ pub fn keep_first(checkpoint: &Path, layers: usize, output: &Path) -> Result<(),
     if let Some(json) = &mut new.exits {
         json["layers"] = exits[..=last].into();
     }
-    new.write(checkpoint, output)
+    new.write(checkpoint, &output)
 }

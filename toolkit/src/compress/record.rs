@@ -3,7 +3,6 @@
 use crate::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::Write;
 use std::path::Path;
 
 /// What stands in it; nothing if it is not there.
@@ -24,14 +23,9 @@ pub(super) fn read<T: DeserializeOwned>(record: &Path) -> Result<Vec<T>, Error> 
 /// # Errors
 /// [`Error::Io`].
 pub(super) fn store<T: Serialize>(record: &Path, tried: &[T]) -> Result<(), Error> {
-    let io = |e| Error::io(record, e);
     let lines: Vec<_> =
         tried.iter().map(|t| serde_json::to_string(t).expect("plain JSON") + "\n").collect();
-    let folder = record.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    file.write_all(lines.concat().as_bytes()).map_err(io)?;
-    file.persist(record).map_err(|e| io(e.error))?;
-    Ok(())
+    crate::files::write(record, lines.concat())
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
-use crate::model::{copy_files, replace_folder, write_tensors};
+use crate::files::{Output, copy_files};
+use crate::model::write_tensors;
 use candle_core::{Device, Tensor, safetensors};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -57,12 +58,12 @@ impl Rewritten {
     /// Writes it to `output`, with all other files of `folder` that hold for it too.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn write(&self, folder: &Path, output: &Path) -> Result<(), Error> {
+    /// [`Error::Output`] if it may not be written, [`Error::Io`].
+    pub fn write(&self, folder: &Path, output: &Output) -> Result<(), Error> {
         let mut changed = vec!["model.safetensors", "config.json", "exits.json"];
         changed.extend(OF_OLD_WEIGHTS);
         let json = [("config.json", Some(&self.config)), ("exits.json", self.exits.as_ref())];
-        replace_folder(output, |new| {
+        output.replace(|new| {
             copy_files(folder, new, &changed)?;
             for (name, value) in json {
                 let Some(value) = value else { continue };

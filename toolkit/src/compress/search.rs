@@ -7,6 +7,7 @@ use super::{Shape, layers, prune_by, record, structure, vocabulary};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Config, Quantize, read_file};
 use crate::export::export;
+use crate::files::{self, Output};
 use crate::report::measure::{Examples, outcomes};
 use edge_runtime::ExitPolicy;
 use serde::{Deserialize, Serialize};
@@ -166,22 +167,24 @@ impl Search<'_> {
         &self,
         candidate: &Candidate,
         worth: &structure::Importance,
-        output: &Path,
+        output: impl Into<Output>,
     ) -> Result<(), Error> {
+        let output = output.into();
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
         let (shallow, narrow) = (place.path().join("layers"), place.path().join("narrow"));
         layers::keep_first(self.checkpoint, candidate.layers, &shallow)?;
         let shape = Shape { layers: None, heads: candidate.heads, neurons: candidate.neurons };
-        prune_by(&shallow, &shape, &worth.first(candidate.layers), &narrow)?;
+        let worth = worth.first(candidate.layers);
+        prune_by(&shallow, &shape, &worth, narrow.as_path().into())?;
         let seen = (candidate.seen > 0).then_some(candidate.seen);
-        vocabulary::shrink(&narrow, self.texts, seen, output)?;
+        vocabulary::shrink(&narrow, self.texts, seen, output.clone())?;
         // It says itself how it is to be rounded.
-        let path = output.join("config.json");
+        let path = output.folder.join("config.json");
         let mut config: Value = serde_json::from_slice(&read_file(&path)?)
             .map_err(|e| Error::checkpoint(&path, e.to_string()))?;
         config["quantization"] = json!(candidate.rounded());
         let text = serde_json::to_string_pretty(&config).expect("plain JSON") + "\n";
-        std::fs::write(&path, text).map_err(|e| Error::io(&path, e))
+        files::write(&path, text)
     }
 
     fn measure(&self, candidate: &Candidate, folder: &Path, whole: f64) -> Result<Tried, Error> {

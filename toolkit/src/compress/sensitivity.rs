@@ -239,7 +239,7 @@ impl Study {
             .map_err(|e| Error::checkpoint(&path, e.to_string()))?;
         config["quantization"] = json!(self.with(chosen.sites.iter().copied().collect()));
         let text = serde_json::to_string_pretty(&config).expect("plain JSON") + "\n";
-        crate::report::write(&path, &text)
+        crate::files::write(&path, text)
     }
 }
 

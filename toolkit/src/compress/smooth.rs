@@ -20,6 +20,7 @@ use super::rewrite::Rewritten;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::data::in_order;
+use crate::files::Output;
 use crate::model::network::Network;
 use crate::model::{Batch, Mode, Site, Values, names, weights};
 use crate::train::{load, predict, tokenizer};
@@ -52,15 +53,17 @@ pub struct Smoothed {
 ///
 /// # Errors
 /// [`Error::Unfit`] if there is no text or `alpha` is not between 0 and 1; [`Error::Interrupted`] if `stop` is set;
-/// those of reading, computing and writing.
+/// [`Error::Output`] if `output` may not be written; those of reading, computing and writing.
 pub fn smooth<S: AsRef<str>>(
     checkpoint: &Path,
     texts: &[S],
     alpha: f32,
-    output: &Path,
+    output: impl Into<Output>,
     stop: &AtomicBool,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Smoothed, Error> {
+    let output = output.into();
+    output.check(&[checkpoint])?;
     if !(0.0..=1.0).contains(&alpha) {
         return Err(Error::Unfit(format!("alpha is {alpha}; it is between 0 and 1")));
     }
@@ -111,8 +114,8 @@ pub fn smooth<S: AsRef<str>>(
     };
     let floats = predict(&network, &Mode::predict(), &ids, stop, &mut |_, _| {})?.concat().concat();
     let before = error(&network, &floats)?;
-    new.write(checkpoint, output)?;
-    let after = error(&load(&Checkpoint::open(output)?, Device::Cpu)?, &floats)?;
+    new.write(checkpoint, &output)?;
+    let after = error(&load(&Checkpoint::open(output.folder)?, Device::Cpu)?, &floats)?;
     Ok(Smoothed { moved, channels, before, after })
 }
 

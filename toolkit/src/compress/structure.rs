@@ -9,6 +9,7 @@
 use super::rewrite::Rewritten;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Widths};
+use crate::files::Output;
 use crate::model::network::Network;
 use crate::model::{Batch, Gradient, Linear, Mode, Values, names, weights};
 use crate::train::loss::{Losses, Targets};
@@ -144,11 +145,13 @@ fn most(scores: &[Vec<f64>], share: f64, step: usize) -> Vec<Vec<usize>> {
 /// accuracy that it promised is gone until the rest is trained.
 ///
 /// # Errors
-/// [`Error::Checkpoint`], [`Error::Io`].
+/// [`Error::Checkpoint`], [`Error::Output`] if `output` may not be written, [`Error::Io`].
 ///
 /// # Panics
 /// If `kept` is not of this checkpoint.
-pub fn prune(checkpoint: &Path, kept: &Kept, output: &Path) -> Result<(), Error> {
+pub fn prune(checkpoint: &Path, kept: &Kept, output: impl Into<Output>) -> Result<(), Error> {
+    let output = output.into();
+    output.check(&[checkpoint])?;
     let opened = Checkpoint::open(checkpoint)?;
     let config = &opened.config;
     let mut new = Rewritten::read(checkpoint, &opened)?;
@@ -181,7 +184,7 @@ pub fn prune(checkpoint: &Path, kept: &Kept, output: &Path) -> Result<(), Error>
     if widths.iter().enumerate().any(|(layer, w)| *w != config.widths(layer)) {
         new.config["layer_widths"] = json!(widths);
     }
-    new.write(checkpoint, output)
+    new.write(checkpoint, &output)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, TOKENIZER_CONFIG, read_file, tokenizer_config};
-use crate::model::{copy_files, replace_folder, write_tensors};
+use crate::files::{Output, copy_files};
+use crate::model::write_tensors;
 use candle_core::{DType, Device, Tensor, safetensors};
 use edge_runtime::pretrained::tokenizer::SETTINGS;
 use serde_json::{Map, Value};
@@ -31,13 +32,16 @@ pub struct Dropped {
 /// single characters at worst.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if the tokenizer is not a WordPiece one, [`Error::Io`].
+/// [`Error::Checkpoint`] if the tokenizer is not a WordPiece one, [`Error::Output`] if `output` may not be
+/// written, [`Error::Io`].
 pub fn shrink<T: AsRef<str>>(
     checkpoint: &Path,
     texts: &[T],
     seen: Option<usize>,
-    output: &Path,
+    output: impl Into<Output>,
 ) -> Result<Dropped, Error> {
+    let output = output.into();
+    output.check(&[checkpoint])?;
     let opened = Checkpoint::open(checkpoint)?;
     let path = checkpoint.join("tokenizer.json");
     let wrong = |problem: String| Error::checkpoint(&path, problem);
@@ -52,7 +56,7 @@ pub fn shrink<T: AsRef<str>>(
         let path = path.to_owned();
         move |e| Error::io(path, e)
     };
-    replace_folder(output, |folder| {
+    output.replace(|folder| {
         // The new tokenizer.json has the settings in it.
         let changed = ["model.safetensors", "tokenizer.json", "vocab.txt", "config.json"];
         copy_files(checkpoint, folder, &[changed.as_slice(), &SETTINGS].concat())?;

@@ -30,16 +30,17 @@
 //! mean, those of `model.edge` 0.025, and the accuracy is the same; but the arithmetic of `model.edge` takes
 //! ONNX Runtime 1.6 to 2 times as long (AVX-512 VNNI, 16 to 128 tokens).
 
-use super::files::Beside;
 use super::graph::Float;
 use super::whole::{Products, Whole, whole};
-use super::{Precision, fits};
+use super::{Precision, fits, protect};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
+use crate::files::Draft;
 use crate::model::Int8;
 use edge_runtime::bundle::sha256_hex;
 use prost::Message;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::Path;
 
 /// What a whole-model file computes in.
@@ -73,15 +74,15 @@ pub struct Written {
     pub outputs: Vec<String>,
 }
 
-/// Exports a checkpoint to one ONNX file, with `tokenizer.json` and `config.json` beside it. All are written
-/// beside their targets and renamed: a failure leaves older files as they were.
+/// Exports a checkpoint to one ONNX file, with `tokenizer.json` and `config.json` beside it, unless the target is
+/// a stream. A failure leaves older files as they were, see [`Draft`].
 ///
 /// `progress` is called with each step's name, its number and the number of steps.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint cannot be used, [`Error::Io`] if a target
 /// cannot be written, [`Error::Unfit`] if a weight is too large for 16 bits, the file too large for ONNX,
-/// or another model's `tokenizer.json` or `config.json` is beside the target.
+/// the target a file of the checkpoint, or another model's `tokenizer.json` or `config.json` beside it.
 pub fn export(
     checkpoint: &Checkpoint,
     arithmetic: Arithmetic,
@@ -107,6 +108,7 @@ pub(super) fn write(
     target: &Path,
     mut progress: impl FnMut(&str, usize, usize),
 ) -> Result<Written, Error> {
+    protect(checkpoint, target)?;
     let steps = checkpoint.config.layers + 2;
     progress("reading the tokenizer", 0, steps);
     let beside = [
@@ -122,27 +124,34 @@ pub(super) fn write(
     })?;
     progress("writing", steps - 1, steps);
     let metadata = metadata(checkpoint, &whole, precision)?;
+    // Messages that follow one another are one message.
+    let bytes = [whole.file, metadata.encode_to_vec()].concat();
+    let model = Draft::write(target, |file| file.write_all(&bytes))?;
     let mut files = Vec::new();
-    for (name, bytes) in &beside {
+    for (name, bytes) in beside.iter().filter(|_| !model.is_stream()) {
         let path = target.with_file_name(name);
         match std::fs::read(&path) {
             Ok(there) if there == *bytes => {}
             Ok(_) => {
                 return Err(Error::Unfit(format!(
                     "{} is of another model; move it away, or give the export a folder of its own: \
-                     a model's {name} stands beside it",
+                     a model's {name} is beside it",
                     path.display()
                 )));
             }
-            Err(_) => files.push(Beside::of_bytes(&path, bytes)?),
+            Err(_) if path == target => {
+                return Err(Error::Unfit(format!(
+                    "{}: the model's {name} has this name; choose another, as model.onnx",
+                    path.display()
+                )));
+            }
+            Err(_) => files.push(Draft::write(&path, |file| file.write_all(bytes))?),
         }
     }
-    // Messages that follow one another are one message.
-    let model = Beside::of_bytes(target, &[whole.file, metadata.encode_to_vec()].concat())?;
     for file in files {
-        file.rename()?;
+        file.commit()?;
     }
-    let bytes = model.rename()?;
+    let bytes = model.commit()?;
     progress("done", steps, steps);
     Ok(Written { bytes, outputs: whole.exits.into_iter().map(|(name, _)| name).collect() })
 }

@@ -3,6 +3,7 @@
 use super::calibrate::{Calibrated, Choice};
 use super::table::{aligned, percent};
 use crate::Error;
+use crate::files;
 use edge_runtime::{ExitPolicy, Thresholds};
 use std::fmt::Write;
 use std::path::Path;
@@ -12,8 +13,8 @@ use std::path::Path;
 /// # Errors
 /// [`Error::Io`] if they cannot be written.
 pub fn save(choice: &Choice, title: &str, folder: &Path) -> Result<(), Error> {
-    super::write(&folder.join("curve.csv"), &csv(choice))?;
-    super::write(&folder.join("curve.svg"), &svg(choice, title))
+    files::write(&folder.join("curve.csv"), csv(choice))?;
+    files::write(&folder.join("curve.svg"), svg(choice, title))
 }
 
 /// All curves: `kind,thresholds,accuracy,share`, the thresholds of the exits parted by spaces,

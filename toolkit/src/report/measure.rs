@@ -6,6 +6,7 @@ use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
 use crate::data::{Columns, Dataset, hold_out, hub::Hub};
 use crate::export::export;
+use crate::files;
 use crate::model::Mode;
 use crate::train::recipe::{Data, Recipe};
 use crate::train::{load, predict, tokenizer};
@@ -179,6 +180,6 @@ pub fn calibrate_checkpoint(
     }
     let exits = Exits { policy: Some(choice.best().policy.clone()), ..exits.clone() };
     let json = serde_json::to_string_pretty(&exits).expect("plain JSON") + "\n";
-    super::write(&folder.join("exits.json"), &json)?;
+    files::write(&folder.join("exits.json"), json)?;
     Ok(choice)
 }

@@ -7,7 +7,7 @@ use super::evaluation::Evaluation;
 use super::metrics::Proportion;
 use crate::Error;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The version of the format that is read and written.
 pub const VERSION: u32 = 1;
@@ -234,13 +234,30 @@ impl Record {
         Ok(record)
     }
 
+    /// The file of a record in a folder.
+    pub(super) fn path(folder: &Path, id: &str) -> PathBuf {
+        folder.join(format!("{id}.json"))
+    }
+
+    /// Whether a file is a record, of any version.
+    pub(super) fn is_one(path: &Path) -> bool {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(rename = "version")]
+            _version: u32,
+            #[serde(rename = "id")]
+            _id: String,
+        }
+        std::fs::read(path).is_ok_and(|json| serde_json::from_slice::<Head>(&json).is_ok())
+    }
+
     /// Writes it as `<id>.json` into a folder.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let json = serde_json::to_string_pretty(self).expect("plain data") + "\n";
-        super::write(&folder.join(format!("{}.json", self.id)), &json)
+        crate::files::write(&Self::path(folder, &self.id), json)
     }
 
     /// What is wrong with it.

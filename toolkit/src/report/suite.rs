@@ -175,13 +175,15 @@ impl Entry {
 /// `progress` is called with what is done, and how much of how much.
 ///
 /// # Errors
-/// Those of exporting and running the models; [`Error::Unfit`] if their labels differ.
+/// Those of exporting and running the models; [`Error::Unfit`] if their labels differ; [`Error::Output`] if
+/// a record would replace a file that is no record.
 pub fn measure(
     suite: &Suite,
     (data, columns): (&Path, &Columns),
     output: &Path,
     mut progress: impl FnMut(&str, usize, usize),
 ) -> Result<Vec<Record>, Error> {
+    check_output(suite, output)?;
     let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
     let opened: Vec<Option<Opened>> = (suite.models.iter().enumerate())
         .map(|(i, entry)| {
@@ -247,9 +249,21 @@ pub fn measure(
             }
         }
     }
-    std::fs::create_dir_all(output).map_err(|e| Error::io(output, e))?;
     records.iter().try_for_each(|record| record.write(output))?;
     Ok(records)
+}
+
+/// Checks that the records can be written and that what they replace are records.
+fn check_output(suite: &Suite, output: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(output).map_err(|e| Error::io(output, e))?;
+    for entry in &suite.models {
+        let path = Record::path(output, &entry.id);
+        if path.exists() && !Record::is_one(&path) {
+            let problem = "is no measurement, and one is to be written there; move it away";
+            return Err(Error::Output { path, problem: problem.into() });
+        }
+    }
+    Ok(())
 }
 
 /// Threads that compute.

@@ -5,20 +5,24 @@
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::model::{copy_files, replace_folder, write_tensors};
+use crate::files::{Output, copy_files};
+use crate::model::write_tensors;
 use candle_core::{DType, Device, Tensor, safetensors};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Writes a checkpoint whose weights are the means of those of `checkpoints`; the precision they are stored
 /// in and all other files are those of the first.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if the checkpoints differ in more than the values of their weights, [`Error::Io`].
+/// [`Error::Checkpoint`] if the checkpoints differ in more than the values of their weights, [`Error::Output`] if
+/// `output` may not be written, [`Error::Io`].
 ///
 /// # Panics
 /// If there is no checkpoint.
-pub fn average(checkpoints: &[PathBuf], output: &Path) -> Result<(), Error> {
+pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(), Error> {
+    let output = output.into();
+    output.check(&checkpoints.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let first = &checkpoints[0];
     let opened = Checkpoint::open(first)?;
     let stored = load(&opened)?;
@@ -59,7 +63,7 @@ pub fn average(checkpoints: &[PathBuf], output: &Path) -> Result<(), Error> {
             Ok((name.clone(), mean.to_dtype(stored[name].dtype())?))
         })
         .collect::<candle_core::Result<_>>()?;
-    replace_folder(output, |folder| {
+    output.replace(|folder| {
         copy_files(first, folder, &["model.safetensors"])?;
         write_tensors(&means, &folder.join("model.safetensors"))
     })

@@ -5,6 +5,7 @@ use super::corpus::Corpus;
 use super::loss::Losses;
 use crate::Error;
 use crate::data::in_order;
+use crate::files::{self, Draft};
 use crate::model::network::{Network, Output};
 use crate::model::{Batch, Mode};
 use candle_core::{Device, Tensor};
@@ -82,7 +83,7 @@ impl Layers {
         let stored = std::fs::read(&label).ok().and_then(|json| serde_json::from_slice(&json).ok());
         if stored.as_ref() != Some(&kind) {
             write(network, corpus, &kind, &starts, &path, stop, progress)?;
-            crate::report::write(&label, &serde_json::to_string(&kind).expect("plain JSON"))?;
+            files::write(&label, serde_json::to_string(&kind).expect("plain JSON"))?;
         }
         let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
         Ok(Layers { kind, path, file, starts })
@@ -136,7 +137,7 @@ impl Layers {
     }
 }
 
-/// Asks the teacher and writes the file, beside its place, then renames it.
+/// Asks the teacher and writes the file.
 fn write(
     network: &Network,
     corpus: &Corpus,
@@ -149,8 +150,7 @@ fn write(
     let io = |e| Error::io(path, e);
     let mode =
         Mode { attention: kind.heads > 0, fused: network.device.is_cpu(), ..Mode::predict() };
-    let mut file =
-        tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(io)?;
+    let mut draft = Draft::create(path)?;
     let mut done = 0;
     for rows in in_order(&corpus.lengths, BATCH) {
         super::check(stop)?;
@@ -175,15 +175,13 @@ fn write(
             let mut values = vec![f16::ZERO; text.len()];
             values.convert_from_f32_slice(&text);
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            file.seek(SeekFrom::Start(2 * starts[*row])).map_err(io)?;
-            file.write_all(&bytes).map_err(io)?;
+            draft.file().seek(SeekFrom::Start(2 * starts[*row])).map_err(io)?;
+            draft.file().write_all(&bytes).map_err(io)?;
         }
         done += rows.len();
         progress(done, corpus.lengths.len());
     }
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    Ok(())
+    draft.commit().map(drop)
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Metrics {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let path = folder.join(FILE);
         // Renamed into place: a kill in between leaves the older file.
-        crate::report::write(&path, kept)?;
+        crate::files::write(&path, kept)?;
         let lines = OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))?;
         let events = Events::create(folder, Some(first_step)).map_err(|e| Error::io(folder, e))?;
         Ok(Metrics { path, lines, events })

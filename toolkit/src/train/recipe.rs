@@ -263,6 +263,16 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The files and folders that a run by this recipe reads.
+    pub(crate) fn inputs(&self) -> Vec<&Path> {
+        let mut inputs = vec![self.data.train.as_path(), &self.model.start];
+        inputs.extend(self.data.unlabelled.as_deref());
+        if let Some(teacher) = &self.teacher {
+            inputs.extend(teacher.model.as_deref().into_iter().chain(teacher.outputs.as_deref()));
+        }
+        inputs
+    }
+
     /// As TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe is plain TOML")

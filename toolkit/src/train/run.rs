@@ -12,6 +12,7 @@ use crate::Error;
 use crate::checkpoint::{TOKENIZER_CONFIG, tokenizer_config};
 use crate::compress::sparsity::Masks;
 use crate::data::batches;
+use crate::files;
 use crate::model::network::Output;
 use crate::model::{Mode, save};
 use crate::rng::Rng;
@@ -25,7 +26,7 @@ use std::time::Instant;
 pub struct Options {
     /// Where the checkpoint goes. What the run needs for itself goes beside it, into a folder of
     /// the same name with `.work`.
-    pub output: PathBuf,
+    pub output: files::Output,
     /// Where it is computed.
     pub device: Device,
     /// Of the large matrix products: f32 or bf16.
@@ -65,24 +66,27 @@ const SMOOTHING: f64 = 0.98;
 ///
 /// # Errors
 /// [`Error::Interrupted`] if `stop` was set, [`Error::Diverged`] if the loss is not finite or
-/// grows; and those of reading and writing.
+/// grows, [`Error::Output`] if the output or its work folder may not be written; and those of
+/// reading and writing.
 pub fn train(
     recipe: &Recipe,
     options: &Options,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Trained, Error> {
-    let work = work_folder(&options.output);
-    std::fs::create_dir_all(&work).map_err(|e| Error::io(&work, e))?;
+    options.output.check(&recipe.inputs())?;
+    let work = work(&options.output);
+    work.open()?;
+    let work = work.folder;
     let mut plan = Plan::make(recipe, options, &work, stop, observe)?;
     let run = run_digest(recipe, options.precision, &plan);
     let mut position = Position { step: 0, steps: plan.steps, run: run.clone(), smoothed: None };
     let t = &recipe.train;
     if options.resume
         && let Some(held_out) = state::completed(&work, &run)?
-        && options.output.join("config.json").exists()
+        && options.output.folder.join("config.json").exists()
     {
-        observe(Event::Note(format!("{} is complete already", options.output.display())));
+        observe(Event::Note(format!("{} is complete already", options.output.folder.display())));
         return Ok(Trained { steps: plan.steps, held_out });
     }
     let mut optimizer = AdamW::new(plan.parameters(), t.betas, t.epsilon, t.weight_decay)?;
@@ -164,9 +168,19 @@ pub fn train(
 
 /// Where a run keeps its state, its metrics and the teacher's answers.
 pub fn work_folder(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
+    // `.` and `..` are no names.
+    let named = match output.file_name() {
+        Some(_) => output.to_owned(),
+        None => output.canonicalize().unwrap_or_else(|_| output.to_owned()),
+    };
+    let mut name = named.file_name().unwrap_or_default().to_owned();
     name.push(".work");
-    output.with_file_name(name)
+    named.with_file_name(name)
+}
+
+/// The [`work_folder`] of an output.
+pub(crate) fn work(output: &files::Output) -> files::Output {
+    files::Output { folder: work_folder(&output.folder), force: output.force }
 }
 
 /// What the weights of a run depend on.

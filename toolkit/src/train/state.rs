@@ -2,7 +2,8 @@
 
 use super::optimizer::AdamW;
 use crate::Error;
-use crate::model::{replace_folder, write_tensors};
+use crate::files::{self, new_folder, remove_unfinished};
+use crate::model::write_tensors;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ fn folders(work: &Path) -> Result<Vec<(usize, PathBuf)>, Error> {
 /// [`Error::Io`].
 pub fn store(work: &Path, optimizer: &AdamW, position: &Position) -> Result<(), Error> {
     let tensors = optimizer.state()?;
-    replace_folder(&work.join(format!("{STEM}{}", position.step)), |folder| {
+    new_folder(&work.join(format!("{STEM}{}", position.step)), |folder| {
         write_tensors(&tensors, &folder.join("tensors.safetensors"))?;
         let path = folder.join("position.json");
         std::fs::write(&path, serde_json::to_vec(position).expect("plain JSON"))
@@ -96,7 +97,7 @@ struct Complete {
 pub fn complete(work: &Path, run: &str, held_out: &[f64]) -> Result<(), Error> {
     let complete = Complete { run: run.into(), held_out: held_out.into() };
     let json = serde_json::to_string(&complete).expect("plain JSON");
-    crate::report::write(&work.join(COMPLETE), &json)?;
+    files::write(&work.join(COMPLETE), json)?;
     clear(work, usize::MAX)
 }
 
@@ -136,10 +137,5 @@ pub fn clear(work: &Path, step: usize) -> Result<(), Error> {
             std::fs::remove_dir_all(&folder).map_err(|e| Error::io(folder, e))?;
         }
     }
-    for entry in std::fs::read_dir(work).map_err(|e| Error::io(work, e))?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(".new-") {
-            std::fs::remove_dir_all(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
-        }
-    }
-    Ok(())
+    remove_unfinished(work)
 }

@@ -4,6 +4,7 @@ use super::corpus::Corpus;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::data::in_order;
+use crate::files::Draft;
 use crate::model::network::Network;
 use crate::model::{Batch, Mode, write_tensors};
 use candle_core::{DType, Device, Tensor};
@@ -72,10 +73,9 @@ pub fn cached(
         ("texts".to_owned(), Tensor::new(corpus.digest.as_slice(), &Device::Cpu)?),
         ("logits".to_owned(), Tensor::from_slice(&last, (rows, classes), &Device::Cpu)?),
     ]);
-    let folder = cache.parent().unwrap_or(Path::new("."));
-    let beside = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::io(cache, e))?;
-    write_tensors(&tensors, beside.path())?;
-    beside.persist(cache).map_err(|e| Error::io(cache, e.error))?;
+    let draft = Draft::create(cache)?;
+    write_tensors(&tensors, draft.path())?;
+    draft.commit()?;
     Ok(last)
 }
 

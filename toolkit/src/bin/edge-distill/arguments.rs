@@ -85,6 +85,8 @@ pub struct Train {
     /// The folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub force: Force,
     /// Go on where a run was stopped; without it a run begins again
     #[arg(long)]
     pub resume: bool,
@@ -93,6 +95,14 @@ pub struct Train {
     pub seed: Option<u64>,
     #[command(flatten)]
     pub place: Place,
+}
+
+#[derive(Args)]
+pub struct Force {
+    /// Write into a folder that holds other files, too: they stay, except those with the names of a checkpoint's.
+    /// Without it the output must be new, empty, or an earlier output
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Args)]
@@ -228,6 +238,8 @@ pub struct Vocabulary {
     /// The folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub force: Force,
 }
 
 #[derive(Args)]
@@ -251,6 +263,8 @@ pub struct Prune {
     /// The folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub force: Force,
 }
 
 #[derive(Args)]
@@ -288,6 +302,8 @@ pub struct Smooth {
     /// The folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub force: Force,
 }
 
 #[derive(Args)]
@@ -313,6 +329,8 @@ pub struct Compress {
     /// Where everything goes: tried.jsonl, start, student, model.edge
     #[arg(short, long)]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub force: Force,
     #[command(flatten)]
     pub place: Place,
 }
@@ -341,6 +359,8 @@ pub struct Average {
     /// The folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub force: Force,
 }
 
 #[derive(Args)]
@@ -360,6 +380,8 @@ pub struct All {
     /// Where everything goes: teacher, student, model.edge
     #[arg(short, long)]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub force: Force,
     #[command(flatten)]
     pub place: Place,
 }

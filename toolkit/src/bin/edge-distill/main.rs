@@ -4,8 +4,8 @@ mod arguments;
 
 use anyhow::{Context, bail};
 use arguments::{
-    All, Arguments, Calibrate, Command, Compress, Evaluate, Measure, Place, PolicyKind, Precision,
-    Prune, ReportArguments, Sensitivity, Smooth, Stored, Texts, Train, Vocabulary,
+    All, Arguments, Calibrate, Command, Compress, Evaluate, Force, Measure, Place, PolicyKind,
+    Precision, Prune, ReportArguments, Sensitivity, Smooth, Stored, Texts, Train, Vocabulary,
 };
 use candle_core::DType;
 use clap::Parser;
@@ -15,6 +15,7 @@ use edge_toolkit::compress::search::{Goal, Tried};
 use edge_toolkit::compress::sensitivity::{Budget, Study};
 use edge_toolkit::compress::{self, Shape, smooth, vocabulary};
 use edge_toolkit::data::{Columns, Dataset};
+use edge_toolkit::files::{self, Output};
 use edge_toolkit::pipeline::{self, Pipeline};
 use edge_toolkit::report::calibrate::Kind;
 use edge_toolkit::report::compare::{Report, replace_marked};
@@ -26,7 +27,7 @@ use edge_toolkit::say;
 use edge_toolkit::train::recipe::Recipe;
 use edge_toolkit::train::{Event, Options, average, train};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +64,7 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Sensitivity(a) => run_sensitivity(a, stop),
         Command::Smooth(a) => run_smoothing(a, stop),
         Command::Compress(a) => run_compression(a, stop),
-        Command::Average(a) => Ok(average(&a.checkpoints, &a.output)?),
+        Command::Average(a) => Ok(average(&a.checkpoints, output(&a.output, &a.force, &[])?)?),
         Command::All(a) => run_all(a, stop),
     }
 }
@@ -84,7 +85,8 @@ fn run_training(arguments: &Train, distill: bool, stop: &AtomicBool) -> anyhow::
     if let Some(seed) = arguments.seed {
         recipe.train.seed = seed;
     }
-    let options = options(&arguments.output, &arguments.place, arguments.resume)?;
+    let output = output(&arguments.output, &arguments.force, &[&arguments.recipe])?;
+    let options = options(output, &arguments.place, arguments.resume)?;
     let bar = bar();
     let trained = train(&recipe, &options, stop, &mut show(&bar))?;
     bar.finish_and_clear();
@@ -92,11 +94,18 @@ fn run_training(arguments: &Train, distill: bool, stop: &AtomicBool) -> anyhow::
     Ok(())
 }
 
-fn options(output: &Path, place: &Place, resume: bool) -> anyhow::Result<Options> {
+/// The output of a command that reads these files and folders, checked.
+fn output(folder: &Path, force: &Force, inputs: &[&Path]) -> anyhow::Result<Output> {
+    let output = Output { folder: folder.into(), force: force.force };
+    output.check(inputs)?;
+    Ok(output)
+}
+
+fn options(output: Output, place: &Place, resume: bool) -> anyhow::Result<Options> {
     let (device, chosen) = edge_toolkit::device(&place.device)?;
     eprintln!("computing on {chosen}");
     Ok(Options {
-        output: output.into(),
+        output,
         device,
         precision: match place.dtype {
             Precision::F32 => DType::F32,
@@ -170,7 +179,8 @@ fn examples(texts: &Texts, model: &Path) -> anyhow::Result<Examples> {
 }
 
 fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Prune { checkpoint, layers, heads, neurons, output, .. } = arguments;
+    let Prune { checkpoint, layers, heads, neurons, .. } = arguments;
+    let output = output(&arguments.output, &arguments.force, &[checkpoint])?;
     let shape = Shape { layers: *layers, heads: *heads, neurons: *neurons };
     if shape.heads == 1.0 && shape.neurons == 1.0 {
         let layers = layers.context("say what to keep: --layers, --heads, --neurons")?;
@@ -228,7 +238,8 @@ fn run_sensitivity(arguments: &Sensitivity, stop: &AtomicBool) -> anyhow::Result
 }
 
 fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Smooth { checkpoint, alpha, output, .. } = arguments;
+    let Smooth { checkpoint, alpha, .. } = arguments;
+    let output = output(&arguments.output, &arguments.force, &[checkpoint])?;
     let texts = examples(&arguments.texts, checkpoint)?.first(arguments.first).texts;
     let bar = bar();
     let progress = |done, of| progress(&bar, done, of);
@@ -236,7 +247,7 @@ fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<()> {
     bar.finish_and_clear();
     say!(
         "{}: {} of {} channels moved; logits in int8 are {:.5} from those in floats on the mean, {:.5} before",
-        output.display(),
+        arguments.output.display(),
         smoothed.moved,
         smoothed.channels,
         smoothed.after,
@@ -247,7 +258,8 @@ fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<()> {
 
 fn run_compression(arguments: &Compress, stop: &AtomicBool) -> anyhow::Result<()> {
     let goal = Goal { bytes: arguments.target_size, speedup: arguments.target_speedup };
-    let output = &arguments.output;
+    let inputs = [arguments.checkpoint.as_path(), &arguments.recipe];
+    let output = output(&arguments.output, &arguments.force, &inputs)?;
     let fit = Fit {
         checkpoint: arguments.checkpoint.clone(),
         recipe: Recipe::read(&arguments.recipe)?,
@@ -270,7 +282,7 @@ fn run_compression(arguments: &Compress, stop: &AtomicBool) -> anyhow::Result<()
     say!("{}", candidate(&fitted.chosen));
     say!(
         "{}: {:.1} MB, {:.2} % at full depth on the held-out rows; its checkpoint is {}",
-        output.join("model.edge").display(),
+        arguments.output.join("model.edge").display(),
         fitted.bytes as f64 / 1e6,
         100.0 * fitted.accuracy,
         fitted.student.display()
@@ -384,12 +396,12 @@ fn run_report(arguments: &ReportArguments) -> anyhow::Result<()> {
     let report = Report::read(&arguments.measurements)?;
     // What cannot be made is said before anything is written.
     let demo = arguments.demo.as_ref().map(|_| report.demo()).transpose()?;
-    edge_toolkit::report::write(&arguments.output, &report.html())?;
+    files::write(&arguments.output, report.html())?;
     if let Some(path) = &arguments.markdown {
         report.write_markdown(path)?;
     }
     if let (Some(path), Some(json)) = (&arguments.demo, demo) {
-        edge_toolkit::report::write(path, &json)?;
+        files::write(path, json)?;
     }
     if let Some(path) = &arguments.readme {
         replace_marked(path, &report.table())?;
@@ -399,24 +411,29 @@ fn run_report(arguments: &ReportArguments) -> anyhow::Result<()> {
 }
 
 fn run_vocabulary(arguments: &Vocabulary) -> anyhow::Result<()> {
+    let inputs = [arguments.checkpoint.as_path(), &arguments.data];
+    let output = output(&arguments.output, &arguments.force, &inputs)?;
     let columns = Columns { text: arguments.text.clone(), label: None };
     let (texts, guess) = Dataset::read_unlabelled(&arguments.data, &columns)?;
     eprintln!("{}: {} rows, {guess}", arguments.data.display(), texts.examples.len());
-    let Vocabulary { checkpoint, seen, output, .. } = arguments;
+    let Vocabulary { checkpoint, seen, .. } = arguments;
     let dropped = vocabulary::shrink(checkpoint, &texts.texts(), *seen, output)?;
     say!("{} of {} word pieces kept", dropped.kept, dropped.before);
     Ok(())
 }
 
 fn run_all(arguments: &All, stop: &AtomicBool) -> anyhow::Result<()> {
+    let recipes = arguments.teacher.iter().chain([&arguments.student, &arguments.test]);
+    let inputs: Vec<&Path> = recipes.map(PathBuf::as_path).collect();
+    let output = output(&arguments.output, &arguments.force, &inputs)?;
     let bar = bar();
     let pipeline = Pipeline {
         teacher: arguments.teacher.as_deref().map(Recipe::read).transpose()?,
         student: Recipe::read(&arguments.student)?,
         test: arguments.test.clone(),
         budget_points: arguments.budget,
-        output: arguments.output.clone(),
-        options: options(&arguments.output, &arguments.place, true)?,
+        output: output.clone(),
+        options: options(output, &arguments.place, true)?,
     };
     let rows = pipeline::run(pipeline, stop, &mut show(&bar))?;
     bar.finish_and_clear();

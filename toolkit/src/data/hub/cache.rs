@@ -8,7 +8,6 @@
 //! ```
 
 use crate::Error;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,16 +64,7 @@ impl Repository {
 
     /// Notes the commit that `main` is.
     pub(super) fn set_head(&self, commit: &str) -> Result<(), Error> {
-        let folder = self.folder.join("refs");
-        let path = folder.join("main");
-        create(&folder)?;
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-            file.write_all(commit.as_bytes())?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|e| Error::io(&path, e))
+        crate::files::write(&self.folder.join("refs/main"), commit)
     }
 
     /// Where the blob of this hash lies. Its folder is made.

@@ -3,6 +3,7 @@
 use super::super::table::aligned;
 use super::{Report, rows};
 use crate::Error;
+use crate::files;
 use std::path::Path;
 
 /// Between these two lines a table may be replaced.
@@ -19,7 +20,7 @@ impl Report {
         let mut flow = String::new();
         for (i, drawing) in std::iter::once(self.flow()).chain(self.charts()).enumerate() {
             let name = format!("{stem}-{}.svg", drawing.id);
-            super::super::write(&target.with_file_name(&name), &(drawing.svg.clone() + "\n"))?;
+            files::write(&target.with_file_name(&name), drawing.svg.clone() + "\n")?;
             let link = format!("![{}]({})\n\n", drawing.title, linked(&name));
             if i == 0 { flow = link } else { pictures += &link }
         }
@@ -35,7 +36,7 @@ impl Report {
         for said in rows::conditions(self) {
             text += &format!("{}\n\n", escaped(&said));
         }
-        super::super::write(target, &(text.trim_end().to_string() + "\n"))
+        files::write(target, text.trim_end().to_string() + "\n")
     }
 
     /// The table of all models, and who says so of those that were not measured here.
@@ -119,7 +120,7 @@ pub fn replace_marked(path: &Path, table: &str) -> Result<(), Error> {
     match (places[0].as_slice(), places[1].as_slice()) {
         ([from], [to]) if from < to => {
             let (before, after) = (&text[..from + begin.len()], &text[*to..]);
-            super::super::write(path, &format!("{before}\n\n{table}\n{after}"))
+            files::write(path, format!("{before}\n\n{table}\n{after}"))
         }
         _ => Err(Error::data(
             path,
