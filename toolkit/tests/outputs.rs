@@ -213,7 +213,7 @@ fn the_folder_that_one_is_in_is_an_output_when_it_is_empty() {
 #[test]
 fn measurements_replace_measurements_only() {
     let place = Place::new();
-    let suite = "[[model]]\nid = 'tiny'\nname = 'tiny'\nstep = 'made'\nmodel = './checkpoint'\n";
+    let suite = "rounds = 1\n[[models]]\nid = 'tiny'\nname = 'tiny'\nstep = 'distil'\nmodel = 'checkpoint'\n";
     place.write("suite.toml", suite);
     place.write("measured/tiny.json", "{\"rows\": 7}");
     let measure = ["measure", "suite.toml", "--data", "train.tsv", "-o", "measured"];

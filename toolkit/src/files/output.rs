@@ -130,11 +130,11 @@ impl Output {
         let Ok(here) = self.folder.canonicalize() else { return Ok(()) };
         let mut own = self.own()?.unwrap_or_default();
         if Marker::read(&here).is_some_and(|marker| marker.files.contains("recipe.toml")) {
-            // It says the same again.
+            // The run writes the same recipe again.
             own.remove("recipe.toml");
         }
         for input in inputs {
-            // Of an input that is missing its reader speaks.
+            // Its reader reports an input that is missing.
             let Ok(full) = input.canonicalize() else { continue };
             if full == here {
                 return Err(self.wrong("is read by this command; choose another folder to write"));

@@ -131,7 +131,7 @@ fn a_replacement_that_was_cut_off_is_finished() {
 }
 
 #[test]
-fn what_is_read_is_not_written() {
+fn an_input_is_not_written() {
     let place = tempfile::tempdir().unwrap();
     let (student, data) = (place.path().join("student"), place.path().join("train.csv"));
     fill(&output(&student, false), &["config.json", "recipe.toml"], "first").unwrap();
@@ -150,7 +150,7 @@ fn what_is_read_is_not_written() {
 }
 
 #[test]
-fn what_is_no_folder_is_named() {
+fn a_path_that_is_no_folder_is_named() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("train.csv");
     write(&file, MINE).unwrap();
