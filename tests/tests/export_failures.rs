@@ -68,6 +68,10 @@ impl Scene {
         Ok(std::fs::write(path, serde_json::to_vec(&json)?)?)
     }
 
+    fn write(&self, file: &str, bytes: &[u8]) -> Result<()> {
+        Ok(std::fs::write(self.checkpoint().join(file), bytes)?)
+    }
+
     /// Changes the header of the weights file and its data.
     fn edit_weights(&self, change: impl FnOnce(&mut Value, &mut Vec<u8>)) -> Result<()> {
         let path = self.checkpoint().join("model.safetensors");
@@ -149,8 +153,65 @@ fn a_cut_weights_file_is_refused() -> Result<()> {
         std::fs::write(&path, &whole[..length])?;
         scene.fails(&["model.safetensors", "not a safetensors file"])?;
     }
-    std::fs::write(&path, b"version https://git-lfs.github.com/spec/v1\n")?;
-    scene.fails(&["model.safetensors", "not a safetensors file"])
+    scene.write("model.safetensors", b"")?;
+    scene.fails(&["it is empty; download it again"])?;
+    scene.write("model.safetensors", &whole[..1000])?;
+    scene.fails(&[&format!("cut off after 1000 of {} bytes", cut_header(&whole))])?;
+    scene.write("model.safetensors", &whole[..whole.len() - 1])?;
+    scene.fails(&[&format!("cut off after {} of {} bytes", whole.len() - 1, whole.len())])?;
+    scene.write("model.safetensors", b"PK\x03\x04 as torch.save writes it")?;
+    scene.fails(&["not a safetensors file: it is one of `torch.save`"])
+}
+
+/// The bytes of a weights file up to the end of its header.
+fn cut_header(file: &[u8]) -> u64 {
+    8 + u64::from_le_bytes(file[..8].try_into().expect("8 bytes"))
+}
+
+#[test]
+fn a_file_that_git_lfs_has_not_fetched_is_named() -> Result<()> {
+    let pointer =
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 267832558\n";
+    for (fixture, file) in [
+        ("bert-exits", "model.safetensors"),
+        ("bert-exits", "config.json"),
+        ("bert-exits", "exits.json"),
+        ("bert-exits", "tokenizer.json"),
+        ("bert-plain", "vocab.txt"),
+    ] {
+        let scene = Scene::new(fixture)?;
+        scene.write(file, pointer)?;
+        scene.fails(&[&format!("{file}: is a Git LFS pointer"), "`git lfs pull`"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn weights_in_other_files_are_named() -> Result<()> {
+    for (files, said) in [
+        (
+            &["model-00001-of-00002.safetensors", "model.safetensors.index.json"][..],
+            "sharded weights, model.safetensors.index.json",
+        ),
+        (
+            &["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"],
+            "sharded weights, pytorch_model.bin.index.json",
+        ),
+        (
+            &["model-00001-of-00002.safetensors"],
+            "sharded weights, model-00001-of-00002.safetensors",
+        ),
+        (&["pytorch_model.bin"], "pytorch_model.bin is not read"),
+        (&["tf_model.h5"], "tf_model.h5 is not read"),
+        (&["adapter_model.safetensors"], "an adapter, adapter_model.safetensors"),
+        (&["weights.safetensors"], "weights.safetensors: rename it"),
+    ] {
+        let scene = Scene::new("bert-exits")?;
+        std::fs::remove_file(scene.checkpoint().join("model.safetensors"))?;
+        files.iter().try_for_each(|file| scene.write(file, b"{}"))?;
+        scene.fails(&["model.safetensors: missing", said])?;
+    }
+    Ok(())
 }
 
 #[test]

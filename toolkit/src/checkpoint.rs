@@ -3,13 +3,14 @@
 //! | file | |
 //! |---|---|
 //! | `config.json` | `model_type` `bert` or `distilbert` |
-//! | `model.safetensors` | f32, f16 or bf16, with the current or the legacy names |
+//! | `model.safetensors` | f64, f32, f16 or bf16, with the current or the legacy names |
 //! | `tokenizer.json` | or `vocab.txt`, with the [settings beside them](edge_runtime::pretrained::tokenizer) |
 //! | `exits.json` | only if the checkpoint has exit heads of ours |
 
 mod config;
 mod tokenizer;
 mod tokens;
+mod weights;
 
 pub(crate) use tokenizer::{TOKENIZER_CONFIG, tokenizer_config};
 
@@ -17,8 +18,10 @@ pub use config::{Bits, Config, Exits, ModelType, Pooling, Quantize, Widths};
 
 use crate::Error;
 use crate::files;
-use candle_core::{DType, Device, safetensors::MmapedSafetensors};
+use candle_core::{DType, Tensor};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use weights::Weights;
 
 /// A checkpoint on disk. Its weights are read when they are asked for.
 pub struct Checkpoint {
@@ -27,8 +30,7 @@ pub struct Checkpoint {
     /// `exits.json`.
     pub exits: Option<Exits>,
     folder: PathBuf,
-    weights: MmapedSafetensors,
-    names: std::collections::HashMap<String, String>,
+    weights: Weights,
 }
 
 impl Checkpoint {
@@ -45,23 +47,8 @@ impl Checkpoint {
         let config = Config::read(&folder.join("config.json"))?;
         let exits = folder.join("exits.json");
         let exits = exits.exists().then(|| Exits::read(&exits, &config)).transpose()?;
-        let path = folder.join("model.safetensors");
-        if !path.exists() {
-            let problem = if folder.join("pytorch_model.bin").exists() {
-                "missing; save the checkpoint again with `safe_serialization=True`, \
-                 pytorch_model.bin is not read"
-            } else {
-                "missing; a checkpoint has its weights there"
-            };
-            return Err(Error::checkpoint(path, problem));
-        }
-        // SAFETY: the mapping is only read. As with every mapped file, whoever changes the
-        // checkpoint while it is exported gets the weights that were there at that moment.
-        let weights = unsafe { MmapedSafetensors::new(&path) }
-            .map_err(|e| Error::checkpoint(&path, format!("not a safetensors file: {e}")))?;
-        let names =
-            weights.tensors().into_iter().map(|(name, _)| (current_name(&name), name)).collect();
-        Ok(Checkpoint { config, exits, folder, weights, names })
+        let weights = Weights::open(&folder)?;
+        Ok(Checkpoint { config, exits, folder, weights })
     }
 
     /// The name of the checkpoint's folder.
@@ -77,7 +64,7 @@ impl Checkpoint {
 
     /// The file that holds the weights.
     pub fn weights_path(&self) -> PathBuf {
-        self.folder.join("model.safetensors")
+        self.weights.path.clone()
     }
 
     /// The bytes of `tokenizer.json`, made from `vocab.txt` where there is only that, with the
@@ -87,6 +74,12 @@ impl Checkpoint {
     /// [`Error::Io`] if a file cannot be read, [`Error::Checkpoint`] if there is none or one cannot be
     /// followed.
     pub fn tokenizer(&self) -> Result<Vec<u8>, Error> {
+        for name in TOKENIZER_FILES {
+            let path = self.folder.join(name);
+            if path.exists() {
+                read_file(&path)?;
+            }
+        }
         tokenizer::read(&self.folder)
     }
 
@@ -102,7 +95,22 @@ impl Checkpoint {
 
     /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.names.contains_key(name)
+        self.weights.has(name)
+    }
+
+    /// All tensors as they are stored, by their current names.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if one cannot be read.
+    pub(crate) fn tensors(&self) -> Result<HashMap<String, Tensor>, Error> {
+        let read = |name: &String| match self.weights.get(name) {
+            Ok(tensor) => Ok((name.clone(), tensor)),
+            Err(problem) => {
+                let (path, tensor) = (self.weights_path(), name.clone());
+                Err(Error::Tensor { path, tensor, problem })
+            }
+        };
+        self.weights.names().map(read).collect()
     }
 
     /// A tensor as f32, row major.
@@ -116,19 +124,15 @@ impl Checkpoint {
             tensor: name.into(),
             problem,
         };
-        let stored = self.names.get(name).ok_or_else(|| wrong("is missing".into()))?;
-        let tensor = self
-            .weights
-            .load(stored, &Device::Cpu)
-            .map_err(|e| wrong(format!("cannot be read: {e}")))?;
+        let tensor = self.weights.get(name).map_err(wrong)?;
         if tensor.dims() != shape {
             return Err(wrong(format!(
                 "has the shape {:?}, by config.json it is {shape:?}",
                 tensor.dims()
             )));
         }
-        if !matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) {
-            return Err(wrong(format!("is {:?}; f32, f16 and bf16 are read", tensor.dtype())));
+        if !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+            return Err(wrong(format!("is {:?}; f64, f32, f16 and bf16 are read", tensor.dtype())));
         }
         let values: Vec<f32> = tensor
             .to_dtype(DType::F32)
@@ -141,16 +145,28 @@ impl Checkpoint {
     }
 }
 
-/// TensorFlow's names of the layer norm's parameters live on in old checkpoints.
-fn current_name(name: &str) -> String {
-    for (legacy, current) in [(".gamma", ".weight"), (".beta", ".bias")] {
-        if let Some(stem) = name.strip_suffix(legacy) {
-            return format!("{stem}{current}");
-        }
-    }
-    name.into()
+/// The files that a tokenizer is read from, where they exist.
+const TOKENIZER_FILES: [&str; 5] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+];
+
+/// The problem of a file that Git LFS has not fetched.
+const LFS_POINTER: &str = "is a Git LFS pointer, and the file that it names is not here; run `git lfs pull` in its repository";
+
+/// Whether a file begins as Git LFS leaves it until the real one is fetched.
+fn is_lfs_pointer(start: &[u8]) -> bool {
+    start.starts_with(b"version https://git-lfs.github.com/spec/")
 }
 
+/// The bytes of a file.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Checkpoint`] if Git LFS has not fetched it.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|e| Error::io(path, e))
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    if is_lfs_pointer(&bytes) { Err(Error::checkpoint(path, LFS_POINTER)) } else { Ok(bytes) }
 }

@@ -4,14 +4,14 @@ use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
 use crate::files::{Output, copy_files};
 use crate::model::write_tensors;
-use candle_core::{Device, Tensor, safetensors};
+use candle_core::Tensor;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 
 /// What a checkpoint's files say, to be changed.
 pub(super) struct Rewritten {
-    /// The weights as they are stored, by name.
+    /// The weights as they are stored, by their current names.
     pub tensors: HashMap<String, Tensor>,
     /// `config.json`.
     pub config: Value,
@@ -39,8 +39,7 @@ impl Rewritten {
         if let Some(Value::Object(exits)) = &mut exits {
             exits.remove("policy");
         }
-        let tensors = safetensors::load(opened.weights_path(), &Device::Cpu)?;
-        Ok(Rewritten { tensors, config: json("config.json")?, exits })
+        Ok(Rewritten { tensors: opened.tensors()?, config: json("config.json")?, exits })
     }
 
     /// The tensor of this name.

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::checkpoint::{Checkpoint, TOKENIZER_CONFIG, read_file, tokenizer_config};
 use crate::files::{Output, copy_files};
 use crate::model::write_tensors;
-use candle_core::{DType, Device, Tensor, safetensors};
+use candle_core::{DType, Device, Tensor};
 use edge_runtime::pretrained::tokenizer::SETTINGS;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
@@ -194,13 +194,13 @@ fn renumber(
 
 /// The tensors of the checkpoint, the word embeddings with the kept rows only.
 fn select_rows(checkpoint: &Checkpoint, kept: &[u32]) -> Result<HashMap<String, Tensor>, Error> {
-    let path = checkpoint.weights_path();
-    let mut tensors = safetensors::load(&path, &Device::Cpu)?;
+    let mut tensors = checkpoint.tensors()?;
     let rows = Tensor::new(kept, &Device::Cpu)?;
     for (name, tensor) in &mut tensors {
         if name.ends_with("word_embeddings.weight") {
             if tensor.dtype() == DType::U8 {
-                return Err(Error::checkpoint(&path, format!("`{name}` is quantized")));
+                let problem = format!("`{name}` is quantized");
+                return Err(Error::checkpoint(checkpoint.weights_path(), problem));
             }
             *tensor = tensor.index_select(&rows, 0)?;
         }

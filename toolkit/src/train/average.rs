@@ -7,7 +7,7 @@ use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::files::{Output, copy_files};
 use crate::model::write_tensors;
-use candle_core::{DType, Device, Tensor, safetensors};
+use candle_core::{DType, Tensor};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
     output.check(&checkpoints.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let first = &checkpoints[0];
     let opened = Checkpoint::open(first)?;
-    let stored = load(&opened)?;
+    let stored = opened.tensors()?;
     let mut sums: HashMap<String, Tensor> = stored
         .iter()
         .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F32)?)))
@@ -44,7 +44,7 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
         if other.exits.as_ref().map(shape) != opened.exits.as_ref().map(shape) {
             return Err(differs("its exits"));
         }
-        let tensors = load(&other)?;
+        let tensors = other.tensors()?;
         if tensors.len() != sums.len() {
             return Err(differs("the number of its tensors"));
         }
@@ -67,10 +67,4 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
         copy_files(first, folder, &["model.safetensors"])?;
         write_tensors(&means, &folder.join("model.safetensors"))
     })
-}
-
-fn load(checkpoint: &Checkpoint) -> Result<HashMap<String, Tensor>, Error> {
-    let path = checkpoint.weights_path();
-    safetensors::load(&path, &Device::Cpu)
-        .map_err(|e| Error::checkpoint(path, format!("not a safetensors file: {e}")))
 }
