@@ -10,6 +10,7 @@ mod kernels;
 pub(crate) mod names;
 pub mod network;
 mod observe;
+pub(crate) mod own_head;
 mod parameter;
 mod quantized;
 mod save;

@@ -6,8 +6,10 @@ use edge_toolkit::checkpoint::Checkpoint;
 use edge_toolkit::compress::{layers, smooth, vocabulary};
 use edge_toolkit::export::{Precision, export};
 use edge_toolkit::train::average;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 const TEXTS: [&str; 3] = ["a good film", "not bad at all", "dull"];
@@ -18,6 +20,10 @@ fn fixture(name: &str) -> PathBuf {
 
 fn weights(checkpoint: &Path) -> HashMap<String, Tensor> {
     safetensors::load(checkpoint.join("model.safetensors"), &Device::Cpu).unwrap()
+}
+
+fn json_of(path: PathBuf) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// A copy of a checkpoint with the tensors as `change` makes them.
@@ -104,5 +110,85 @@ fn a_checkpoint_with_prefixes_is_rewritten_without_them() {
             names
         };
         assert_eq!(names(&rewritten), names(&plain));
+    }
+}
+
+/// Trains a BERT with exits after two of its layers.
+fn trained(place: &Path, pooling: &str) -> PathBuf {
+    let rows: String = (0..40)
+        .map(|i| format!("film {i} is {}\t{}\n", ["good", "bad"][i % 2], ["up", "down"][i % 2]))
+        .collect();
+    let at = |name: &str| place.join(name);
+    std::fs::write(at("train.tsv"), format!("sentence\tlabel\n{rows}")).unwrap();
+    let recipe = format!(
+        "[data]\ntrain = 'train.tsv'\n[model]\nstart = '{}'\nexits = [2, 4]\npooling = '{pooling}'\n\
+         [train]\nepochs = 1\nbatch = 16\n",
+        fixture("bert-exits").display()
+    );
+    std::fs::write(at("recipe.toml"), recipe).unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_edge-distill"))
+        .args(["finetune", "--recipe"])
+        .arg(at("recipe.toml"))
+        .arg("-o")
+        .arg(at(pooling))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    at(pooling)
+}
+
+/// Whether transformers' own head is the last exit: without `exits.json` it answers as that does.
+fn own_head_is_the_last_exit(checkpoint: &Path, exits: usize) {
+    let config = json_of(checkpoint.join("config.json"));
+    assert_eq!(config["architectures"], json!(["BertForSequenceClassification"]));
+    let place = tempfile::tempdir().unwrap();
+    let own = copy(checkpoint, place.path().join("own"), |name, tensor| {
+        (!name.starts_with("exits.")).then_some((name, tensor))
+    });
+    std::fs::remove_file(own.join("exits.json")).unwrap();
+    for (text, with_exits) in logits(&own).iter().zip(logits(checkpoint)) {
+        assert_eq!(with_exits.len(), exits);
+        assert_eq!(text[..], with_exits[exits - 1..]);
+    }
+}
+
+#[test]
+fn transformers_finds_the_last_exit_under_its_own_names() {
+    let place = tempfile::tempdir().unwrap();
+    let student = trained(place.path(), "cls");
+    own_head_is_the_last_exit(&student, 2);
+    let at = |name: &str| place.path().join(name);
+    layers::keep_first(&student, 2, &at("pruned")).unwrap();
+    own_head_is_the_last_exit(&at("pruned"), 1);
+    average(&[student.clone(), student.clone()], &at("mean")).unwrap();
+    own_head_is_the_last_exit(&at("mean"), 2);
+    vocabulary::shrink(&student, &TEXTS, None, &at("small")).unwrap();
+    own_head_is_the_last_exit(&at("small"), 2);
+    let stop = AtomicBool::new(false);
+    smooth::smooth(&student, &TEXTS, 0.5, &at("smooth"), &stop, |_, _| {}).unwrap();
+    own_head_is_the_last_exit(&at("smooth"), 2);
+
+    // One from before, which has no copy, is averaged with one that has.
+    let older = copy(&student, at("older"), |name, tensor| {
+        let head = name.starts_with("classifier") || name.starts_with("bert.pooler");
+        (!head).then_some((name, tensor))
+    });
+    average(&[older, student], &at("both")).unwrap();
+    own_head_is_the_last_exit(&at("both"), 2);
+}
+
+#[test]
+fn an_exit_of_another_form_is_not_promised_to_transformers() {
+    let place = tempfile::tempdir().unwrap();
+    let student = trained(place.path(), "mean");
+    let at = |name: &str| place.path().join(name);
+    layers::keep_first(&student, 2, &at("pruned")).unwrap();
+    // A checkpoint of a classifier whose exits are others gets the name that is right.
+    average(&[fixture("bert-exits"), fixture("bert-exits")], &at("mean-of-two")).unwrap();
+    for checkpoint in [student, at("pruned"), at("mean-of-two")] {
+        let config = json_of(checkpoint.join("config.json"));
+        assert_eq!(config["architectures"], json!(["BertModel"]), "{}", checkpoint.display());
+        let head = |name: &String| name.starts_with("classifier") || name.contains("pooler");
+        assert!(!weights(&checkpoint).keys().any(head), "{}", checkpoint.display());
     }
 }

@@ -1,9 +1,9 @@
 //! Writing a checkpoint anew with other weights.
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, read_file};
+use crate::checkpoint::{Checkpoint, Exits, read_file};
 use crate::files::{Output, copy_files};
-use crate::model::write_tensors;
+use crate::model::{own_head, write_tensors};
 use candle_core::Tensor;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -58,7 +58,11 @@ impl Rewritten {
     ///
     /// # Errors
     /// [`Error::Output`] if it may not be written, [`Error::Io`].
-    pub fn write(&self, folder: &Path, output: &Output) -> Result<(), Error> {
+    pub fn write(mut self, folder: &Path, output: &Output) -> Result<(), Error> {
+        let exits = self.exits.clone().map(serde_json::from_value).transpose();
+        let exits: Option<Exits> =
+            exits.map_err(|e| Error::checkpoint(folder.join("exits.json"), e.to_string()))?;
+        own_head::agree(&mut self.tensors, &mut self.config, exits.as_ref());
         let mut changed = vec!["model.safetensors", "config.json", "exits.json"];
         changed.extend(OF_OLD_WEIGHTS);
         let json = [("config.json", Some(&self.config)), ("exits.json", self.exits.as_ref())];

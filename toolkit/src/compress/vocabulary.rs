@@ -6,7 +6,7 @@
 use crate::Error;
 use crate::checkpoint::{Checkpoint, TOKENIZER_CONFIG, read_file, tokenizer_config};
 use crate::files::{Output, copy_files};
-use crate::model::write_tensors;
+use crate::model::{own_head, write_tensors};
 use candle_core::{DType, Device, Tensor};
 use edge_runtime::pretrained::tokenizer::SETTINGS;
 use serde_json::{Map, Value};
@@ -76,8 +76,10 @@ pub fn shrink<T: AsRef<str>>(
             .map_err(|e| Error::checkpoint(&config, e.to_string()))?;
         json["vocab_size"] = kept.len().into();
         json["pad_token_id"] = id_of(&tokenizer, "[PAD]").unwrap_or(0).into();
+        let mut tensors = select_rows(&opened, &kept)?;
+        own_head::agree(&mut tensors, &mut json, opened.exits.as_ref());
         write("config.json", &json, true)?;
-        write_tensors(&select_rows(&opened, &kept)?, &folder.join("model.safetensors"))
+        write_tensors(&tensors, &folder.join("model.safetensors"))
     })?;
     Ok(dropped)
 }

@@ -1,6 +1,7 @@
 //! Writing a network as a checkpoint.
 
 use super::network::Network;
+use super::own_head;
 use crate::Error;
 use crate::checkpoint::Exits;
 use crate::files::Output;
@@ -25,12 +26,15 @@ pub fn save(
             let path = folder.join(name);
             std::fs::write(&path, bytes).map_err(|e| Error::io(path, e))
         };
-        write("config.json", pretty(&network.config.to_json()).as_bytes())?;
+        let exits = exits(network, policy);
+        let (mut config, mut tensors) = (network.config.to_json(), tensors(network, precision)?);
+        own_head::agree(&mut tensors, &mut config, exits.as_ref());
+        write("config.json", pretty(&config).as_bytes())?;
         more.iter().try_for_each(|(name, bytes)| write(name, bytes))?;
-        if let Some(exits) = exits(network, policy) {
+        if let Some(exits) = exits {
             write("exits.json", pretty(&exits).as_bytes())?;
         }
-        write_tensors(&tensors(network, precision)?, &folder.join("model.safetensors"))
+        write_tensors(&tensors, &folder.join("model.safetensors"))
     })
 }
 

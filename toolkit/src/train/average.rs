@@ -4,9 +4,9 @@
 //! the loss; the middle of it lies lower than the points on its sides.
 
 use crate::Error;
-use crate::checkpoint::Checkpoint;
-use crate::files::{Output, copy_files};
-use crate::model::write_tensors;
+use crate::checkpoint::{Checkpoint, read_file};
+use crate::files::{self, Output, copy_files};
+use crate::model::{own_head, write_tensors};
 use candle_core::{DType, Tensor};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
     output.check(&checkpoints.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let first = &checkpoints[0];
     let opened = Checkpoint::open(first)?;
-    let stored = opened.tensors()?;
+    let stored = tensors(&opened)?;
     let mut sums: HashMap<String, Tensor> = stored
         .iter()
         .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F32)?)))
@@ -44,7 +44,7 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
         if other.exits.as_ref().map(shape) != opened.exits.as_ref().map(shape) {
             return Err(differs("its exits"));
         }
-        let tensors = other.tensors()?;
+        let tensors = tensors(&other)?;
         if tensors.len() != sums.len() {
             return Err(differs("the number of its tensors"));
         }
@@ -56,7 +56,7 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
             *sum = sum.add(&tensor.to_dtype(DType::F32)?)?;
         }
     }
-    let means = sums
+    let mut means = sums
         .iter()
         .map(|(name, sum)| {
             let mean = sum.affine(1.0 / checkpoints.len() as f64, 0.0)?;
@@ -64,7 +64,20 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
         })
         .collect::<candle_core::Result<_>>()?;
     output.replace(|folder| {
-        copy_files(first, folder, &["model.safetensors"])?;
+        copy_files(first, folder, &["model.safetensors", "config.json"])?;
+        let path = opened.config_path();
+        let mut config = serde_json::from_slice(&read_file(&path)?)
+            .map_err(|e| Error::checkpoint(&path, e.to_string()))?;
+        own_head::agree(&mut means, &mut config, opened.exits.as_ref());
+        let text = serde_json::to_string_pretty(&config).expect("plain JSON") + "\n";
+        files::write(&folder.join("config.json"), text)?;
         write_tensors(&means, &folder.join("model.safetensors"))
     })
+}
+
+/// The tensors that are averaged. Where there are exits, a copy of the last one is made anew.
+fn tensors(checkpoint: &Checkpoint) -> Result<HashMap<String, Tensor>, Error> {
+    let mut tensors = checkpoint.tensors()?;
+    tensors.retain(|name, _| checkpoint.exits.is_none() || !own_head::is_part(name));
+    Ok(tensors)
 }

@@ -1,0 +1,148 @@
+//! The last exit under the names that transformers reads.
+//!
+//! transformers knows no exits. A checkpoint with `exits.json` gets a copy of its last exit as the head of
+//! transformers' own classifier, where that computes the same: BERT's is a dense layer of the hidden width and
+//! tanh on the first row. Elsewhere `config.json` names the encoder, so that nothing promises a classifier.
+//! This program reads the exits and ignores the copy.
+
+use super::names;
+use crate::checkpoint::{Exits, ModelType, Pooling};
+use candle_core::Tensor;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Whether a tensor is part of the head of transformers' own classifiers.
+pub(crate) fn is_part(name: &str) -> bool {
+    let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
+    [ModelType::Bert, ModelType::DistilBert].into_iter().any(|model| {
+        let (dense, classifier) = names::own_head(model);
+        // A bare encoder has its pooler without the prefix.
+        let bare = dense.trim_start_matches(names::prefix(model));
+        [dense, bare, classifier].contains(&module)
+    })
+}
+
+/// Makes `architectures` in `config.json`, and the head of transformers' own classifier, agree with the exits.
+pub(crate) fn agree(
+    tensors: &mut HashMap<String, Tensor>,
+    config: &mut Value,
+    exits: Option<&Exits>,
+) {
+    let Value::Object(fields) = config else { return };
+    // No class of transformers has layers of different widths.
+    let pruned = fields.contains_key("layer_widths");
+    if pruned {
+        fields.remove("architectures");
+    }
+    let Some(exits) = exits else { return };
+    tensors.retain(|name, _| !is_part(name));
+    if pruned {
+        return;
+    }
+    let class = match fields.get("model_type").and_then(Value::as_str) {
+        Some("distilbert") => "DistilBertModel",
+        _ if copy_last(tensors, fields.get("hidden_size"), exits) => {
+            "BertForSequenceClassification"
+        }
+        _ => "BertModel",
+    };
+    fields.insert("architectures".into(), json!([class]));
+}
+
+/// Copies the last exit of a BERT to the names of its own head, if it has the shape of one.
+fn copy_last(tensors: &mut HashMap<String, Tensor>, hidden: Option<&Value>, exits: &Exits) -> bool {
+    let hidden = hidden.and_then(Value::as_u64) == Some(exits.hidden as u64);
+    let prefix = names::prefix(ModelType::Bert);
+    let named = tensors.contains_key(&format!("{prefix}embeddings.word_embeddings.weight"));
+    if !hidden || !named || exits.pooling != Pooling::Cls {
+        return false;
+    }
+    let last = exits.layers.len().saturating_sub(1);
+    let (dense, classifier) = names::own_head(ModelType::Bert);
+    for (part, own) in [("dense", dense), ("classifier", classifier)] {
+        for value in ["weight", "bias"] {
+            let Some(tensor) = tensors.get(&format!("exits.{last}.{part}.{value}")).cloned() else {
+                return false;
+            };
+            tensors.insert(format!("{own}.{value}"), tensor);
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn tensors() -> HashMap<String, Tensor> {
+        let names = [
+            "bert.embeddings.word_embeddings.weight",
+            "exits.0.dense.weight",
+            "exits.0.dense.bias",
+            "exits.0.classifier.weight",
+            "exits.0.classifier.bias",
+            "exits.1.dense.weight",
+            "exits.1.dense.bias",
+            "exits.1.classifier.weight",
+            "exits.1.classifier.bias",
+            // Of an older head.
+            "bert.pooler.dense.weight",
+            "classifier.bias",
+            "pre_classifier.weight",
+        ];
+        let tensor = |i: usize| Tensor::new(&[i as f32], &Device::Cpu).unwrap();
+        names.iter().enumerate().map(|(i, name)| (name.to_string(), tensor(i))).collect()
+    }
+
+    fn agreed(config: Value, pooling: Pooling, hidden: usize) -> (HashMap<String, Tensor>, Value) {
+        let exits =
+            Exits { pooling, hidden, activation: "tanh".into(), layers: vec![1, 2], policy: None };
+        let (mut tensors, mut config) = (tensors(), config);
+        agree(&mut tensors, &mut config, Some(&exits));
+        (tensors, config)
+    }
+
+    #[test]
+    fn an_exit_of_the_shape_of_berts_head_is_copied() {
+        let bert = json!({"model_type": "bert", "hidden_size": 8});
+        let (tensors, config) = agreed(bert, Pooling::Cls, 8);
+        assert_eq!(config["architectures"], json!(["BertForSequenceClassification"]));
+        let value = |name: &str| tensors[name].to_vec1::<f32>().unwrap();
+        for value_of in ["weight", "bias"] {
+            for (own, part) in [("bert.pooler.dense", "dense"), ("classifier", "classifier")] {
+                let exit = value(&format!("exits.1.{part}.{value_of}"));
+                assert_eq!(value(&format!("{own}.{value_of}")), exit);
+            }
+        }
+        assert!(!tensors.contains_key("pre_classifier.weight"));
+    }
+
+    #[test]
+    fn an_exit_of_another_shape_is_not_promised() {
+        let bert = || json!({"model_type": "bert", "hidden_size": 8});
+        let distilbert = json!({"model_type": "distilbert", "dim": 8});
+        let mut pruned = bert();
+        pruned["layer_widths"] = json!([{"heads": 1, "intermediate": 8}]);
+        for (config, pooling, hidden, class) in [
+            (bert(), Pooling::Mean, 8, json!(["BertModel"])),
+            (bert(), Pooling::Cls, 4, json!(["BertModel"])),
+            (distilbert, Pooling::Cls, 8, json!(["DistilBertModel"])),
+            (pruned, Pooling::Cls, 8, Value::Null),
+        ] {
+            let (tensors, config) = agreed(config, pooling, hidden);
+            assert_eq!(config["architectures"], class);
+            assert!(!tensors.keys().any(|name| is_part(name)), "{:?}", tensors.keys());
+        }
+    }
+
+    #[test]
+    fn a_classifier_without_exits_stays() {
+        let mut config =
+            json!({"model_type": "bert", "architectures": ["BertForSequenceClassification"]});
+        let (before, mut after) = (config.clone(), tensors());
+        agree(&mut after, &mut config, None);
+        assert_eq!(config, before);
+        assert_eq!(after.len(), tensors().len());
+    }
+}
