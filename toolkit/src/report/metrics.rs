@@ -55,23 +55,24 @@ pub fn accuracy(truth: &[u32], predicted: &[u32]) -> Result<Proportion, Error> {
     Ok(Proportion::wilson(right, truth.len()))
 }
 
-/// F1: the harmonic mean of precision and recall, 0 to 1.
+/// F1: the harmonic mean of precision and recall, 0 to 1, as scikit-learn defines it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct F1 {
-    /// For each label; 0 for one that is neither true nor given.
+    /// F1 of each label; 0 for a label that is neither true nor predicted.
     pub per_class: Vec<f64>,
-    /// The mean over the labels.
+    /// Mean over the labels that are true or predicted for some text.
     pub macro_mean: f64,
     /// With two labels: that of the last, the positive one.
     pub positive: Option<f64>,
 }
 
-/// F1 of so many labels.
+/// F1 of `labels` labels.
 ///
 /// # Errors
 /// As the module says.
 pub fn f1(truth: &[u32], predicted: &[u32], labels: usize) -> Result<F1, Error> {
     same_length(truth.len(), predicted.len())?;
+    let mut occurring = 0;
     let per_class: Vec<f64> = (0..labels as u32)
         .map(|label| {
             let (mut both, mut either) = (0, 0);
@@ -79,10 +80,11 @@ pub fn f1(truth: &[u32], predicted: &[u32], labels: usize) -> Result<F1, Error> 
                 both += usize::from(*t == label && *p == label);
                 either += usize::from(*t == label) + usize::from(*p == label);
             }
+            occurring += usize::from(either > 0);
             2.0 * both as f64 / either.max(1) as f64
         })
         .collect();
-    let macro_mean = per_class.iter().sum::<f64>() / labels.max(1) as f64;
+    let macro_mean = per_class.iter().sum::<f64>() / occurring.max(1) as f64;
     let positive = (labels == 2).then(|| per_class[1]);
     Ok(F1 { per_class, macro_mean, positive })
 }
@@ -227,6 +229,53 @@ mod tests {
         assert_eq!((f.per_class, f.positive), (vec![0.5, 0.75], Some(0.75)));
         let absent = f1(&[0, 1], &[0, 0], 3).unwrap();
         assert!(close(absent.per_class[0], 2.0 / 3.0) && absent.per_class[1..] == [0.0, 0.0]);
+    }
+
+    /// `tests/goldens/make_metrics.py`: scikit-learn, SciPy and numpy.
+    #[test]
+    fn figures_are_those_of_scikit_learn_and_scipy() {
+        let text = std::fs::read_to_string("../tests/goldens/metrics.json").unwrap();
+        let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let cases = |kind: &str| golden[kind].as_array().unwrap().clone();
+        let number = |case: &serde_json::Value, name: &str| case[name].as_f64().unwrap();
+        let count = |case: &serde_json::Value, name: &str| case[name].as_u64().unwrap() as usize;
+        fn list<T: serde::de::DeserializeOwned>(case: &serde_json::Value, name: &str) -> T {
+            serde_json::from_value(case[name].clone()).unwrap()
+        }
+        for case in cases("f1") {
+            let (truth, predicted): (Vec<u32>, Vec<u32>) =
+                (list(&case, "truth"), list(&case, "predicted"));
+            let ours = f1(&truth, &predicted, count(&case, "labels")).unwrap();
+            assert!(close(ours.macro_mean, number(&case, "macro")), "{ours:?}, not {case}");
+            assert_eq!(ours.positive.is_some(), case["positive"].is_number());
+            if let Some(positive) = ours.positive {
+                assert!(close(positive, number(&case, "positive")), "{ours:?}, not {case}");
+            }
+            let theirs: Vec<f64> = list(&case, "per_class");
+            assert_eq!(ours.per_class.len(), theirs.len());
+            for (a, b) in ours.per_class.iter().zip(&theirs) {
+                assert!(close(*a, *b), "{ours:?}, not {case}");
+            }
+        }
+        for case in cases("wilson") {
+            let ours = Proportion::wilson(count(&case, "count"), count(&case, "of"));
+            let theirs = (number(&case, "low"), number(&case, "high"));
+            assert!(
+                close(ours.low, theirs.0) && close(ours.high, theirs.1),
+                "{ours:?}, not {case}"
+            );
+        }
+        for case in cases("mcnemar") {
+            let ours = McNemar::exact(count(&case, "only_first"), count(&case, "only_second"));
+            assert!((ours.p / number(&case, "p") - 1.0).abs() < 1e-9, "{ours:?}, not {case}");
+        }
+        for case in cases("calibration") {
+            let (truth, logits): (Vec<u32>, Vec<Vec<f32>>) =
+                (list(&case, "truth"), list(&case, "logits"));
+            let rows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
+            let ours = calibration_error(&truth, &rows).unwrap();
+            assert!((ours - number(&case, "error")).abs() < 1e-6, "{ours}, not {case}");
+        }
     }
 
     /// numpy, with the bins of the authors' code: `(conf > low) & (conf <= high)`.
