@@ -63,7 +63,9 @@ pub fn prune(
         from = &shallow;
     }
     let worth = weigh(from, examples, stop, progress)?;
-    prune_by(from, shape, &worth, output)
+    let kept = worth.keep(shape.heads, shape.neurons);
+    structure::prune(from, &kept, output)?;
+    Ok(kept)
 }
 
 /// What the heads and neurons of a checkpoint are worth on `examples`.
@@ -73,6 +75,9 @@ fn weigh(
     stop: &AtomicBool,
     progress: impl FnMut(usize, usize),
 ) -> Result<Importance, Error> {
+    if examples.texts.is_empty() {
+        return Err(Error::Unfit("there is no text to weigh heads and neurons on".into()));
+    }
     let opened = Checkpoint::open(checkpoint)?;
     let tokenizer = tokenizer(&opened, opened.config.max_tokens)?;
     let sentences =
@@ -81,16 +86,4 @@ fn weigh(
         });
     let sentences = sentences.collect::<Result<Vec<_>, Error>>()?;
     structure::importance(&load(&opened, Device::Cpu)?, &sentences, stop, progress)
-}
-
-/// Writes a checkpoint anew with the worthiest heads and neurons.
-fn prune_by(
-    checkpoint: &Path,
-    shape: &Shape,
-    worth: &Importance,
-    output: Output,
-) -> Result<Kept, Error> {
-    let kept = worth.keep(shape.heads, shape.neurons);
-    structure::prune(checkpoint, &kept, output)?;
-    Ok(kept)
 }

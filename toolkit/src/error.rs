@@ -57,7 +57,7 @@ pub enum Error {
     #[error("{0}")]
     Tokenizer(edge_runtime::Error),
     /// The run was told to stop; what it has done is stored.
-    #[error("stopped{}; go on with --resume", step.map_or_else(String::new, |s| format!(" after step {s}")))]
+    #[error("stopped{}", step.map_or_else(String::new, |s| format!(" after step {s}")))]
     Interrupted {
         /// The steps that were made and stored, where training had begun.
         step: Option<usize>,

@@ -6,11 +6,12 @@ use crate::checkpoint::Checkpoint;
 use crate::data::Columns;
 use crate::export::{Precision, export};
 use crate::files::Output;
+use crate::report::calibrate::check_budget;
 use crate::report::measure::{Examples, calibrate_checkpoint, labels, outcomes};
 use crate::report::table::Row;
 use crate::report::{curve, metrics};
 use crate::train::recipe::{Recipe, Teacher};
-use crate::train::{Event, Options, load, train, work};
+use crate::train::{Event, Options, check, load, train, work};
 use candle_core::Device;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,17 @@ pub fn run(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Vec<Row>, Error> {
-    check(&pipeline)?;
+    // Found before training, not after it.
+    check_budget(pipeline.budget_points)?;
+    std::fs::File::open(&pipeline.test).map_err(|e| Error::io(&pipeline.test, e))?;
+    if pipeline.student.data.hold_out == 0 {
+        return Err(Error::Unfit(
+            "the student's recipe holds nothing out (data.hold_out is 0): exits are calibrated on rows that \
+             are not trained on"
+                .into(),
+        ));
+    }
+    check_outputs(&pipeline)?;
     pipeline.output.open()?;
     let folder = pipeline.output.folder.clone();
     let mut options = pipeline.options;
@@ -63,8 +74,8 @@ pub fn run(
 
     observe(Event::Note("— its exits".into()));
     let held_out = Examples::held_out(&student)?;
-    let choice =
-        calibrate_checkpoint(&student, &held_out, None, pipeline.budget_points, |_, _| {})?;
+    let progress = |done, of| observe(Event::Progress("texts, exits are calibrated", done, of));
+    let choice = calibrate_checkpoint(&student, &held_out, None, pipeline.budget_points, progress)?;
     observe(Event::Note(curve::text(&choice)));
     curve::save(&choice, "student", &student)?;
 
@@ -73,19 +84,19 @@ pub fn run(
     let mut rows = Vec::new();
     if let Some(teacher) = pipeline.student.teacher.and_then(|t| t.model) {
         let bundle = Bundle::make(&teacher, folder.join("teacher.edge"), Precision::Fp32)?;
-        rows.push(bundle.row("teacher", &test, false)?);
+        rows.push(bundle.row("teacher", &test, false, stop, observe)?);
     }
     let fp32 = Bundle::make(&student, folder.join("student-fp32.edge"), Precision::Fp32)?;
-    rows.push(fp32.row("student", &test, false)?);
+    rows.push(fp32.row("student", &test, false, stop, observe)?);
     let precision = Checkpoint::open(&student)?.config.int8();
     let int8 = Bundle::make(&student, folder.join("model.edge"), precision)?;
-    rows.push(int8.row("student int8", &test, false)?);
-    rows.push(int8.row("student int8 with exits", &test, true)?);
+    rows.push(int8.row("student int8", &test, false, stop, observe)?);
+    rows.push(int8.row("student int8 with exits", &test, true, stop, observe)?);
     Ok(rows)
 }
 
 /// Checks all folders that will be written.
-fn check(pipeline: &Pipeline) -> Result<(), Error> {
+fn check_outputs(pipeline: &Pipeline) -> Result<(), Error> {
     let mut inputs = vec![pipeline.test.as_path()];
     inputs.extend(pipeline.student.inputs());
     let mut folders = vec![pipeline.output.join("student")];
@@ -115,16 +126,25 @@ impl Bundle {
     }
 
     /// Measured one sentence after the other.
-    fn row(&self, name: &str, test: &Examples, exits: bool) -> Result<Row, Error> {
+    fn row(
+        &self,
+        name: &str,
+        test: &Examples,
+        exits: bool,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(Event),
+    ) -> Result<Row, Error> {
         let failed = |cause| Error::Bundle { path: self.path.clone(), cause };
         let classifier = Classifier::open(&self.path).map_err(failed)?;
         let policy = if exits { classifier.policy() } else { ExitPolicy::Never };
         let begun = Instant::now();
         for text in &test.texts {
+            check(stop)?;
             classifier.classify(&[text.as_str()], &policy).map_err(failed)?;
         }
         let seconds = begun.elapsed().as_secs_f64();
-        let outcomes = outcomes(&self.path, test, |_, _| {})?;
+        let progress = |done, of| observe(Event::Progress("texts, for the table", done, of));
+        let outcomes = outcomes(&self.path, test, progress)?;
         let walked = outcomes.walk(&policy)?;
         Ok(Row {
             name: name.into(),

@@ -30,6 +30,6 @@ use crate::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An error if the run was told to stop.
-fn check(stop: &AtomicBool) -> Result<(), Error> {
+pub(crate) fn check(stop: &AtomicBool) -> Result<(), Error> {
     if stop.load(Ordering::Relaxed) { Err(Error::Interrupted { step: None }) } else { Ok(()) }
 }

@@ -282,6 +282,13 @@ fn compress_finds_trains_and_exports_what_meets_a_goal() {
     assert_eq!(succeed(&run), said);
     assert_eq!(std::fs::read_to_string(at("small/tried.jsonl")).unwrap(), record);
 
+    // Of another checkpoint in the same folder, everything is tried anew.
+    let false_record =
+        record.replace("\"key\":\"", "\"key\":\"0").replace("\"bytes\":", "\"bytes\":9");
+    std::fs::write(at("small/tried.jsonl"), false_record).unwrap();
+    assert_eq!(succeed(&run), said);
+    assert_eq!(std::fs::read_to_string(at("small/tried.jsonl")).unwrap(), record);
+
     // Another goal in the same folder measures what the first one left out.
     let run = with(["--target-speedup", "1"], &at("small"));
     succeed(&run.iter().map(String::as_str).collect::<Vec<_>>());
@@ -291,7 +298,123 @@ fn compress_finds_trains_and_exports_what_meets_a_goal() {
 
     let run = with(["--target-size", "1kB"], &at("none"));
     let error = fail(&run.iter().map(String::as_str).collect::<Vec<_>>());
-    assert!(error.contains("nothing that was tried meets the goal"), "{error}");
+    assert!(error.contains("out of reach") && error.contains("may have 0.0010 MB"), "{error}");
+    // The least size is no more than that of the smallest candidate, and was known before the search.
+    let least = error.split("has about ").nth(1).unwrap().split(' ').next().unwrap();
+    let smallest = tried.iter().map(|t| of(t, "bytes").unwrap()).fold(f64::INFINITY, f64::min);
+    let least = 1e6 * least.parse::<f64>().unwrap();
+    assert!(least < smallest + 100.0 && least > 0.9 * smallest, "{least}, not {smallest}");
+    assert!(!Path::new(&at("none")).exists(), "something was tried");
+    let run = with(["--target-speedup", "1000"], &at("none"));
+    let error = fail(&run.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("1/1000 of the multiplications"), "{error}");
+    assert!(!Path::new(&at("none")).exists(), "something was tried");
+}
+
+#[test]
+fn a_goal_that_is_none_is_refused_before_anything_is_done() {
+    let folder = place();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let model = fixture("bert-exits").display().to_string();
+    let compress = ["compress", &model, "--recipe", &at("teacher.toml"), "-o", &at("out")];
+    for (goal, words) in [
+        (["--target-size", "8"], "8MB or 8B"),
+        (["--target-size", "12000000"], "12000000B"),
+        (["--target-speedup", "0"], "target speedup of 0"),
+        (["--target-speedup", "0.5"], "target speedup of 0.5"),
+        (["--target-speedup", "nan"], "target speedup of NaN"),
+        (["--target-speedup", "inf"], "target speedup of inf"),
+    ] {
+        let error = fail(&[&compress[..], &goal].concat());
+        assert!(error.contains(words), "{goal:?}: {error}");
+    }
+    for command in [
+        [&compress[..], &["--target-speedup", "1"]].concat(),
+        vec!["all", "--student", &at("student.toml"), "--test", &at("train.tsv"), "-o", &at("out")],
+    ] {
+        let error = fail(&[&command[..], &["--budget", "nan"]].concat());
+        assert!(error.contains("a budget of NaN points"), "{error}");
+    }
+    std::fs::write(at("some.tsv"), "sentence\tlabel\na good film\tPOSITIVE\n").unwrap();
+    let prune = ["prune", &model, "--heads", "0.5", "--weigh", "0", "-o", &at("out")];
+    let error = fail(&[&prune[..], &["--data", &at("some.tsv")]].concat());
+    assert!(error.contains("no text to weigh"), "{error}");
+    let error = fail(&["sensitivity", &model, "--data", &at("train.tsv"), "--target-size", "8"]);
+    assert!(error.contains("8MB or 8B"), "{error}");
+    let none = at("none.tsv");
+    let error = fail(&["all", "--student", &at("student.toml"), "--test", &none, "-o", &at("out")]);
+    assert!(error.contains("none.tsv"), "{error}");
+    let recipe = std::fs::read_to_string(at("student.toml")).unwrap();
+    std::fs::write(at("all.toml"), recipe.replace("hold_out = 60", "hold_out = 0")).unwrap();
+    let (recipe, test) = (at("all.toml"), at("train.tsv"));
+    let error = fail(&["all", "--student", &recipe, "--test", &test, "-o", &at("out")]);
+    assert!(error.contains("data.hold_out is 0"), "{error}");
+    assert!(!folder.path().join("out").exists(), "something was written");
+}
+
+#[test]
+fn progress_is_printed_where_there_is_no_terminal() {
+    let folder = place();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let model = fixture("bert-exits").display().to_string();
+    let config = std::fs::read_to_string(fixture("bert-exits").join("config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let label = |i: usize| config["id2label"][i.to_string()].as_str().unwrap();
+    let rows: String = (0..40)
+        .map(|i| format!("film {i} is {}\t{}\n", WORDS[i % 2][i % 4], label(i % 2)))
+        .collect();
+    std::fs::write(at("some.tsv"), format!("sentence\tlabel\n{rows}")).unwrap();
+    std::fs::create_dir(at("model")).unwrap();
+    for file in ["config.json", "exits.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(fixture("bert-exits").join(file), at(&format!("model/{file}"))).unwrap();
+    }
+    let suite =
+        "rounds = 1\n[[models]]\nid = 'a'\nname = 'a'\nstep = 'finetune'\nmodel = 'model'\n";
+    std::fs::write(at("suite.toml"), suite).unwrap();
+    let data = at("some.tsv");
+    for (command, lines) in [
+        (vec!["evaluate", &model, "--data", &data], vec!["40/40 texts"]),
+        (vec!["calibrate", &at("model"), "--data", &data], vec!["40/40 texts"]),
+        (
+            vec!["prune", &model, "--heads", "0.5", "--data", &data, "-o", &at("half")],
+            vec!["4/40 texts", "40/40 texts"],
+        ),
+        (
+            vec!["sensitivity", &at("model"), "--data", &data],
+            vec!["40/40 texts", "1/", "layers.0."],
+        ),
+        (
+            vec!["measure", &at("suite.toml"), "--data", &data, "-o", &at("measured")],
+            vec!["rounds timed"],
+        ),
+        (
+            vec!["finetune", "--recipe", &at("teacher.toml"), "-o", &at("teacher")],
+            vec!["22/44 steps, loss", "44/44 steps, loss"],
+        ),
+    ] {
+        let output = distill(&command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {said}");
+        for line in lines {
+            assert!(said.contains(line), "{command:?}: no `{line}` in\n{said}");
+        }
+    }
+}
+
+#[test]
+fn smoothing_that_does_not_help_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (data, output) = (at("texts.tsv"), at("smooth"));
+    let rows: String =
+        (0..40).map(|i| format!("film {i} is {}\t{}\n", WORDS[i % 2][i % 4], i % 2)).collect();
+    std::fs::write(&data, format!("sentence\tlabel\n{rows}")).unwrap();
+    let model = fixture("../sst2-minilm-small").display().to_string();
+    let done = distill(&["smooth", &model, "--data", &data, "-o", &output]);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("smooth is not written") && said.contains("before"), "{said}");
+    assert!(done.stdout.is_empty() && !Path::new(&output).exists(), "it is written");
 }
 
 #[test]
@@ -365,7 +488,7 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
 
     // So is a size. The fixture is so small that graphs outweigh weights: nearly all must have 4 bits.
     let target = usual - 4000;
-    with(&["--target-size", &target.to_string()]);
+    with(&["--target-size", &format!("{target}B")]);
     assert!(export() <= target);
     let smaller = config()["quantization"]["four_bits"].as_array().unwrap().len();
     assert!(smaller > chosen && manifest().len() == smaller);

@@ -79,8 +79,12 @@ impl Place {
 
     /// Waits until so many lines of metrics were written, or the run has ended.
     fn wait_for_lines(&self, run: &mut Child, lines: usize) {
+        self.wait_for_lines_in(&self.work(), run, lines);
+    }
+
+    fn wait_for_lines_in(&self, work: &Path, run: &mut Child, lines: usize) {
         let begun = Instant::now();
-        let path = self.work().join("metrics.jsonl");
+        let path = work.join("metrics.jsonl");
         // A run that begins again writes over the lines of the one before it.
         let count = || {
             let bytes = std::fs::read(&path).unwrap_or_default();
@@ -106,8 +110,7 @@ impl Place {
     fn interrupt_after(&self, lines: usize) {
         let mut run = self.start(false);
         self.wait_for_lines(&mut run, lines);
-        let pid = run.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        interrupt(&run);
         ended(&run.wait_with_output().unwrap(), 130, &["stopped after step", "--resume"]);
     }
 
@@ -157,6 +160,11 @@ fn data() -> String {
         data += &format!("{}\t{}\n", sentence.join(" "), usize::from(2 * first > chosen.len()));
     }
     data
+}
+
+fn interrupt(run: &Child) {
+    let pid = run.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
 }
 
 fn ended(output: &Output, code: i32, says: &[&str]) {
@@ -222,11 +230,32 @@ fn an_interrupted_run_goes_on() {
 }
 
 #[test]
+fn all_goes_on_by_the_same_command() {
+    let place = Place::new();
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edge-distill"));
+        command.args(["all", "--device", "cpu", "--student"]).arg(place.path("recipe.toml"));
+        command.arg("--test").arg(place.path("data.tsv")).arg("-o").arg(place.path("all"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let mut run = start();
+    place.wait_for_lines_in(&place.path("all/student.work"), &mut run, 7);
+    interrupt(&run);
+    let stopped = run.wait_with_output().unwrap();
+    ended(&stopped, 130, &["stopped after step", "run the same command again to go on"]);
+    assert!(!String::from_utf8_lossy(&stopped.stderr).contains("--resume"));
+    ended(&start().wait_with_output().unwrap(), 0, &["going on after step"]);
+    let weights = std::fs::read(place.path("all/student/model.safetensors")).unwrap();
+    assert!(weights == *UNDISTURBED, "other weights");
+}
+
+#[test]
 fn another_recipe_does_not_go_on() {
     let place = Place::new();
     place.interrupt_after(7);
     place.write_recipe("2e-3");
-    place.run(true, 2, &["another recipe", "leave --resume out"]);
+    place.run(true, 2, &["another recipe", "to begin again"]);
     // It is still there for the recipe that it is of.
     place.write_recipe("1e-3");
     place.run(true, 0, &["going on after step"]);
@@ -242,7 +271,7 @@ fn a_damaged_state_is_an_error() {
         let whole = std::fs::read(&path).unwrap();
         for length in [whole.len() - 1, whole.len() / 2, 5, 0] {
             std::fs::write(&path, &whole[..length]).unwrap();
-            place.run(true, 2, &[path.to_str().unwrap(), "damaged", "leave --resume out"]);
+            place.run(true, 2, &[path.to_str().unwrap(), "damaged", "to begin again"]);
         }
         std::fs::write(&path, whole).unwrap();
     }

@@ -8,10 +8,11 @@ use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::export::export;
 use crate::files::Output;
+use crate::report::calibrate::check_budget;
 use crate::report::curve;
 use crate::report::measure::{Examples, calibrate_checkpoint};
 use crate::train::recipe::{Exits, Recipe};
-use crate::train::{Event, Options, train, work};
+use crate::train::{Event, Options, check, train, work};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -57,6 +58,8 @@ pub fn fit(
     tried: impl FnMut(&Tried, usize, usize),
 ) -> Result<Fitted, Error> {
     let Fit { checkpoint, mut recipe, goal, output, mut options, .. } = fit;
+    goal.check()?;
+    check_budget(fit.budget_points)?;
     let inputs = [vec![checkpoint.as_path()], recipe.inputs()].concat();
     let (start, student) = (output.join("start"), output.join("student"));
     for folder in [&output, &start, &student, &work(&student)] {
@@ -73,18 +76,15 @@ pub fn fit(
     }
     let texts: Vec<&str> = trained.texts.iter().map(String::as_str).collect();
     let weighed = trained.first(fit.weighed);
-    let search = Search {
-        checkpoint: &checkpoint,
-        goal,
-        texts: &texts,
-        weighed: &weighed,
-        held_out: &held_out,
-    };
+    let search = Search { checkpoint: &checkpoint, goal, texts: &texts, held_out: &held_out };
+    search.check()?;
     output.open()?;
-    let all = search.run(&output.folder.join("tried.jsonl"), stop, tried)?;
-    let chosen = *search::best(&all).ok_or_else(|| nothing_fits(&all))?;
-    let worth = super::weigh(&checkpoint, &weighed, stop, |_, _| {})?;
-    search.make(&chosen.candidate, &worth, start.clone())?;
+    let progress =
+        |done, of| observe(Event::Progress("texts, heads and neurons are weighed", done, of));
+    let worth = super::weigh(&checkpoint, &weighed, stop, progress)?;
+    let all = search.run(&output.folder.join("tried.jsonl"), &worth, stop, tried)?;
+    let chosen = *search::best(&all).ok_or_else(|| nothing_fits(&goal, &all))?;
+    search.make(&chosen.candidate, &chosen.candidate.kept(&worth), start.clone())?;
     let start = start.folder;
 
     let start_config = Checkpoint::open(&start)?;
@@ -109,7 +109,10 @@ pub fn fit(
         if better { "what was trained" } else { "what it started from" }
     )));
     let student = if better { options.output.folder } else { start };
-    let choice = calibrate_checkpoint(&student, &held_out, None, fit.budget_points, |_, _| {})?;
+    check(stop)?;
+    let progress = |done, of| observe(Event::Progress("texts, exits are calibrated", done, of));
+    let choice = calibrate_checkpoint(&student, &held_out, None, fit.budget_points, progress)?;
+    check(stop)?;
     curve::save(&choice, "student", &student)?;
     let bytes = finish(&student, &output.folder.join("model.edge"))?;
     Ok(Fitted { chosen, student, bytes, accuracy: before.max(after) })
@@ -120,13 +123,8 @@ fn finish(student: &Path, bundle: &Path) -> Result<u64, Error> {
     Ok(export(&student, student.config.int8(), bundle, |_, _, _| {})?.bytes)
 }
 
-fn nothing_fits(tried: &[Tried]) -> Error {
+fn nothing_fits(goal: &Goal, tried: &[Tried]) -> Error {
     let smallest = tried.iter().map(|t| t.bytes).min().unwrap_or(0);
     let least = tried.iter().map(|t| t.operations).fold(f64::INFINITY, f64::min);
-    Error::Unfit(format!(
-        "nothing that was tried meets the goal: the smallest has {:.1} MB, the fastest takes 1/{:.1} of the \
-         multiplications",
-        smallest as f64 / 1e6,
-        1.0 / least
-    ))
+    goal.out_of_reach(smallest, least)
 }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 /// What a checkpoint's files say, to be changed.
+#[derive(Clone)]
 pub(super) struct Rewritten {
     /// The weights as they are stored, by their current names.
     pub tensors: HashMap<String, Tensor>,

@@ -3,16 +3,18 @@
 //!
 //! What was tried is written down line by line, so that a search that was stopped goes on.
 
-use super::{Shape, layers, prune_by, record, structure, vocabulary};
+use super::structure::{self, Importance, Kept};
+use super::{layers, record, vocabulary};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Config, Quantize, read_file};
 use crate::export::export;
 use crate::files::{self, Output};
 use crate::report::measure::{Examples, outcomes};
 use edge_runtime::ExitPolicy;
+use edge_runtime::bundle::sha256_hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the result must meet.
@@ -58,9 +60,44 @@ impl Candidate {
     pub fn rounded(&self) -> Quantize {
         Quantize { embedding_bits: self.embedding_bits, ..Quantize::default() }
     }
+
+    /// The heads and neurons of the whole network that stay.
+    pub fn kept(&self, worth: &Importance) -> Kept {
+        worth.first(self.layers).keep(self.heads, self.neurons)
+    }
 }
 
 impl Goal {
+    /// Checks that it is one.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] with the value that it may not have.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.speedup {
+            Some(speedup) if !(1.0..f64::INFINITY).contains(&speedup) => {
+                Err(Error::Unfit(format!(
+                    "a target speedup of {speedup}; expected a number from 1 up, as in 2 for half of the \
+                 multiplications"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Error for a goal that the smallest and fastest model does not meet.
+    pub fn out_of_reach(&self, bytes: u64, operations: f64) -> Error {
+        let size = self.bytes.map(|most| {
+            let [most, least] = [most, bytes].map(|b| b as f64 / 1e6);
+            format!("model.edge may have {most:.4} MB, and the smallest has about {least:.4} MB")
+        });
+        let speed = self.speedup.map(|speedup| {
+            let least = 1.0 / operations;
+            format!("1/{speedup} of the multiplications is asked for, and the least is about 1/{least:.1}")
+        });
+        let parts: Vec<String> = size.into_iter().chain(speed).collect();
+        Error::Unfit(format!("the goal is out of reach: {}", parts.join("; ")))
+    }
+
     fn met_by(&self, bytes: u64, operations: f64) -> bool {
         self.bytes.is_none_or(|most| bytes <= most)
             && self.speedup.is_none_or(|speedup| operations * speedup <= 1.0)
@@ -75,10 +112,25 @@ pub struct Search<'a> {
     pub goal: Goal,
     /// Texts that the vocabulary must do for.
     pub texts: &'a [&'a str],
-    /// Labelled texts on which heads and neurons are weighed.
-    pub weighed: &'a Examples,
     /// Labelled texts on which candidates are compared.
     pub held_out: &'a Examples,
+}
+
+/// A line of the record.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    #[serde(flatten)]
+    tried: Tried,
+    /// See [`Search::key`].
+    key: String,
+}
+
+/// A candidate's int8 bundle.
+struct Exported {
+    bundle: PathBuf,
+    bytes: u64,
+    /// See [`Tried::operations`].
+    operations: f64,
 }
 
 /// The shares of heads and neurons that are tried.
@@ -116,7 +168,43 @@ fn operations(config: &Config) -> f64 {
 }
 
 impl Search<'_> {
-    /// Tries all candidates, but those that stand in `record` already, and returns them all.
+    /// Lists every candidate, the smallest last.
+    fn candidates(&self, whole: &Checkpoint) -> Result<Vec<Candidate>, Error> {
+        let exits = whole.exits.as_ref().map_or(&[][..], |e| &e.layers);
+        let candidates = candidates(&whole.config, exits);
+        if candidates.is_empty() {
+            return Err(Error::Unfit(format!(
+                "{} has no exits.json with an exit after a layer: a model is cut after an exit",
+                self.checkpoint.display()
+            )));
+        }
+        Ok(candidates)
+    }
+
+    /// Compares the goal with the smallest candidate, before anything is measured.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] if the goal is none, or with the least size and the fewest multiplications if they do not
+    /// meet it; those of the steps.
+    pub fn check(&self) -> Result<(), Error> {
+        self.goal.check()?;
+        let whole = Checkpoint::open(self.checkpoint)?;
+        let candidates = self.candidates(&whole)?;
+        let smallest = candidates.last().expect("there is a candidate");
+        let widths: Vec<_> = (0..smallest.layers).map(|l| whole.config.widths(l)).collect();
+        let kept = structure::fewest(&widths, smallest.heads, smallest.neurons);
+        let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+        let folder = place.path().join("smallest");
+        self.make(smallest, &kept, &folder)?;
+        let Exported { bytes, operations, .. } = self.export(&folder, &whole.config)?;
+        if self.goal.met_by(bytes, operations) {
+            return Ok(());
+        }
+        Err(self.goal.out_of_reach(bytes, operations))
+    }
+
+    /// Tries all candidates, but those that `record` has already of the same data, and returns them all. `worth` is that of
+    /// the whole checkpoint.
     ///
     /// # Errors
     /// [`Error::Unfit`] if the checkpoint has no exits, [`Error::Interrupted`] if `stop` is set; those of
@@ -124,58 +212,60 @@ impl Search<'_> {
     pub fn run(
         &self,
         record: &Path,
+        worth: &Importance,
         stop: &AtomicBool,
         mut observe: impl FnMut(&Tried, usize, usize),
     ) -> Result<Vec<Tried>, Error> {
         let whole = Checkpoint::open(self.checkpoint)?;
-        let exits = whole.exits.as_ref().map_or(&[][..], |e| &e.layers);
-        if exits.is_empty() {
-            return Err(Error::Unfit(format!(
-                "{} has no exits.json: a model is cut after an exit",
-                self.checkpoint.display()
-            )));
-        }
-        let candidates = candidates(&whole.config, exits);
-        let mut tried: Vec<Tried> = record::read(record)?;
+        let candidates = self.candidates(&whole)?;
+        let key = self.key(&whole, worth)?;
+        let mut tried: Vec<Recorded> = record::read(record)?;
         // With another goal, others are to be measured.
-        tried.retain(|t| self.goal.met_by(t.bytes, t.operations) == t.accuracy.is_some());
+        let measured = |t: &Tried| self.goal.met_by(t.bytes, t.operations) == t.accuracy.is_some();
+        tried.retain(|r| r.key == key && measured(&r.tried));
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
-        let worth = super::weigh(self.checkpoint, self.weighed, stop, |_, _| {})?;
         for candidate in &candidates {
-            if let Some(done) = tried.iter().find(|t| t.candidate == *candidate) {
-                observe(done, tried.len(), candidates.len());
+            if let Some(done) = tried.iter().find(|r| r.tried.candidate == *candidate) {
+                observe(&done.tried, tried.len(), candidates.len());
                 continue;
             }
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted { step: None });
             }
             let folder = place.path().join("candidate");
-            self.make(candidate, &worth, &folder)?;
-            let result = self.measure(candidate, &folder, operations(&whole.config))?;
-            tried.push(result);
+            self.make(candidate, &candidate.kept(worth), &folder)?;
+            let result = self.measure(candidate, &folder, &whole.config)?;
+            tried.push(Recorded { tried: result, key: key.clone() });
             record::store(record, &tried)?;
             observe(&result, tried.len(), candidates.len());
         }
-        Ok(tried)
+        Ok(tried.into_iter().map(|r| r.tried).collect())
     }
 
-    /// Makes a candidate's checkpoint in `output`.
+    /// Digest of all that a candidate's size and accuracy depend on.
+    fn key(&self, whole: &Checkpoint, worth: &Importance) -> Result<String, Error> {
+        let weights = sha256_hex(&read_file(&whole.weights_path())?);
+        let held_out = (&self.held_out.texts, &self.held_out.truth);
+        let measured = (weights, self.texts, held_out, &worth.heads, &worth.neurons);
+        let measured = serde_json::to_string(&measured).expect("plain JSON");
+        Ok(sha256_hex(measured.as_bytes())[..16].to_owned())
+    }
+
+    /// Makes a candidate's checkpoint in `output`, with these of its heads and neurons.
     ///
     /// # Errors
     /// Those of the steps.
     pub fn make(
         &self,
         candidate: &Candidate,
-        worth: &structure::Importance,
+        kept: &Kept,
         output: impl Into<Output>,
     ) -> Result<(), Error> {
         let output = output.into();
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
         let (shallow, narrow) = (place.path().join("layers"), place.path().join("narrow"));
         layers::keep_first(self.checkpoint, candidate.layers, &shallow)?;
-        let shape = Shape { layers: None, heads: candidate.heads, neurons: candidate.neurons };
-        let worth = worth.first(candidate.layers);
-        prune_by(&shallow, &shape, &worth, narrow.as_path().into())?;
+        structure::prune(&shallow, kept, &narrow)?;
         let seen = (candidate.seen > 0).then_some(candidate.seen);
         vocabulary::shrink(&narrow, self.texts, seen, output.clone())?;
         // It says itself how it is to be rounded.
@@ -187,11 +277,22 @@ impl Search<'_> {
         files::write(&path, text)
     }
 
-    fn measure(&self, candidate: &Candidate, folder: &Path, whole: f64) -> Result<Tried, Error> {
+    /// Exports a candidate's checkpoint beside it.
+    fn export(&self, folder: &Path, whole: &Config) -> Result<Exported, Error> {
         let opened = Checkpoint::open(folder)?;
-        let operations = operations(&opened.config) / whole;
+        let operations = operations(&opened.config) / operations(whole);
         let bundle = folder.join("model.edge");
         let bytes = export(&opened, opened.config.int8(), &bundle, |_, _, _| {})?.bytes;
+        Ok(Exported { bundle, bytes, operations })
+    }
+
+    fn measure(
+        &self,
+        candidate: &Candidate,
+        folder: &Path,
+        whole: &Config,
+    ) -> Result<Tried, Error> {
+        let Exported { bundle, bytes, operations } = self.export(folder, whole)?;
         let mut accuracy = None;
         if self.goal.met_by(bytes, operations) {
             let outcomes = outcomes(&bundle, self.held_out, |_, _| {})?;
@@ -234,5 +335,29 @@ mod tests {
         assert!(goal.met_by(10, 0.5));
         assert!(!goal.met_by(11, 0.5) && !goal.met_by(10, 0.51));
         assert!(Goal::default().met_by(u64::MAX, 1.0));
+    }
+
+    #[test]
+    fn a_speedup_below_1_is_no_goal() {
+        for speedup in [0.0, -2.0, 0.99, f64::NAN, f64::INFINITY] {
+            let error = Goal { bytes: None, speedup: Some(speedup) }.check().unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains(&format!("{speedup}")) && error.contains("from 1 up"),
+                "{error}"
+            );
+        }
+        assert!(Goal { bytes: Some(1), speedup: Some(1.0) }.check().is_ok());
+    }
+
+    #[test]
+    fn a_goal_out_of_reach_names_what_is_in_reach() {
+        let goal = Goal { bytes: Some(100_000), speedup: None };
+        let error = goal.out_of_reach(812_345, 0.125).to_string();
+        assert!(error.contains("0.1000 MB") && error.contains("0.8123 MB"), "{error}");
+        assert!(!error.contains("multiplications"), "{error}");
+        let goal = Goal { bytes: None, speedup: Some(20.0) };
+        let error = goal.out_of_reach(812_345, 0.125).to_string();
+        assert!(error.contains("1/20 of") && error.contains("1/8.0"), "{error}");
     }
 }

@@ -132,6 +132,18 @@ impl Study {
         Ok(all.iter().sum::<f64>() / all.len() as f64)
     }
 
+    /// Compares a budget with what 4 bits in all layers save, before any layer is measured.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] with the least size, if that is more than the budget; those of exporting.
+    pub fn check(&self, budget: Budget) -> Result<(), Error> {
+        let Budget::Bytes(most) = budget else { return Ok(()) };
+        let exits = self.network.heads.len();
+        let sites = Sites::ALL.of_network(&self.network.config, exits).map_err(Error::Unfit)?;
+        let bytes = self.bytes(sites.into_iter().collect())?;
+        if bytes > most { Err(too_large(bytes, most)) } else { Ok(()) }
+    }
+
     /// Measures every layer, but those that stand in `record` already; the first costs the least for a byte.
     ///
     /// # Errors
@@ -210,12 +222,7 @@ impl Study {
         if let Budget::Bytes(most) = budget
             && bytes > most
         {
-            return Err(Error::Unfit(format!(
-                "with 4 bits in all linear layers the bundle has {:.4} MB, more than {:.4} MB; word embeddings \
-                 of 4 bits, fewer word pieces or pruning make it smaller",
-                bytes as f64 / 1e6,
-                most as f64 / 1e6
-            )));
+            return Err(too_large(bytes, most));
         }
         let divergence = self.divergence(first(number), stop)?;
         Ok(Chosen { sites: sites[..number].to_vec(), divergence, bytes })
@@ -241,6 +248,15 @@ impl Study {
         let text = serde_json::to_string_pretty(&config).expect("plain JSON") + "\n";
         crate::files::write(&path, text)
     }
+}
+
+fn too_large(bytes: u64, most: u64) -> Error {
+    Error::Unfit(format!(
+        "with 4 bits in all linear layers the bundle has {:.4} MB, more than {:.4} MB; word embeddings \
+         of 4 bits, fewer word pieces or pruning make it smaller",
+        bytes as f64 / 1e6,
+        most as f64 / 1e6
+    ))
 }
 
 /// The fewest of the first that save so much; all, if these do not.

@@ -27,7 +27,7 @@ use crate::train::{load, predict, tokenizer};
 use candle_core::{DType, Device, Tensor};
 use edge_runtime::graph::Activation;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Sentences that are computed at once.
@@ -35,8 +35,7 @@ const BATCH: usize = 32;
 /// The largest factor is 2 to the power of this, the smallest its inverse.
 const LARGEST: f32 = 10.0;
 
-/// What it came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A checkpoint with smoother inputs of its int8 layers, not yet written.
 pub struct Smoothed {
     /// The channels whose factor is not 1.
     pub moved: usize,
@@ -46,24 +45,39 @@ pub struct Smoothed {
     pub before: f64,
     /// The same after it.
     pub after: f64,
+    /// Folder of the checkpoint that it was made of.
+    from: PathBuf,
+    new: Rewritten,
 }
 
-/// Writes `checkpoint` anew with smoother inputs of its int8 layers, by what `texts` make of them. `alpha` says how
-/// much of the difference between channels goes into the weights, 0 to 1.
+impl Smoothed {
+    /// Returns true if int8 loses less than before.
+    pub fn helps(&self) -> bool {
+        self.after < self.before
+    }
+
+    /// Writes the checkpoint to `output`.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if `output` may not be written, [`Error::Io`].
+    pub fn write(&self, output: &Output) -> Result<(), Error> {
+        self.new.clone().write(&self.from, output)
+    }
+}
+
+/// Smooths the inputs of the int8 layers of `checkpoint`, by what `texts` make of them. `alpha` is how much of the
+/// difference between channels goes into the weights, 0 to 1.
 ///
 /// # Errors
 /// [`Error::Unfit`] if there is no text or `alpha` is not between 0 and 1; [`Error::Interrupted`] if `stop` is set;
-/// [`Error::Output`] if `output` may not be written; those of reading, computing and writing.
+/// those of reading and computing.
 pub fn smooth<S: AsRef<str>>(
     checkpoint: &Path,
     texts: &[S],
     alpha: f32,
-    output: impl Into<Output>,
     stop: &AtomicBool,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Smoothed, Error> {
-    let output = output.into();
-    output.check(&[checkpoint])?;
     if !(0.0..=1.0).contains(&alpha) {
         return Err(Error::Unfit(format!("alpha is {alpha}; it is between 0 and 1")));
     }
@@ -114,9 +128,11 @@ pub fn smooth<S: AsRef<str>>(
     };
     let floats = predict(&network, &Mode::predict(), &ids, stop, &mut |_, _| {})?.concat().concat();
     let before = error(&network, &floats)?;
-    new.write(checkpoint, &output)?;
-    let after = error(&load(&Checkpoint::open(output.folder)?, Device::Cpu)?, &floats)?;
-    Ok(Smoothed { moved, channels, before, after })
+    let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+    let smooth = place.path().join("smooth");
+    new.clone().write(checkpoint, &smooth.as_path().into())?;
+    let after = error(&load(&Checkpoint::open(&smooth)?, Device::Cpu)?, &floats)?;
+    Ok(Smoothed { moved, channels, before, after, from: checkpoint.into(), new })
 }
 
 /// The largest size of every channel that linear layers take in.

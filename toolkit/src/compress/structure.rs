@@ -122,6 +122,23 @@ impl Importance {
     }
 }
 
+/// The fewest parts that [`Importance::keep`] leaves of layers with these widths, whatever they are worth. For one
+/// layer it is the exact number. Several layers may round down in each, so that there it is a lower bound.
+pub fn fewest(widths: &[Widths], heads: f64, neurons: f64) -> Kept {
+    let of_layer = |size: usize, share: f64, step: usize| -> Vec<usize> {
+        if widths.len() == 1 {
+            let scores = (0..size).map(|part| -(part as f64)).collect();
+            return most(&[scores], share, step).concat();
+        }
+        let bound = ((share * size as f64) as usize).saturating_sub(step / 2);
+        (0..bound.max(1)).collect()
+    };
+    Kept {
+        heads: widths.iter().map(|w| of_layer(w.heads, heads, 1)).collect(),
+        neurons: widths.iter().map(|w| of_layer(w.intermediate, neurons, NEURONS)).collect(),
+    }
+}
+
 /// Of all scores together the largest `share`; in each layer a multiple of `step`, if it has that many.
 fn most(scores: &[Vec<f64>], share: f64, step: usize) -> Vec<Vec<usize>> {
     let mut all: Vec<f64> = scores.iter().flatten().copied().collect();
@@ -199,5 +216,38 @@ mod tests {
         assert_eq!(most(&scores, 0.0, 1), [vec![0], vec![2], vec![0]]);
         assert_eq!(most(&scores, 0.5, 2), [vec![0, 2], vec![1, 2], vec![0, 1, 2]]);
         assert_eq!(most(&scores, 0.5, 64), vec![vec![0, 1, 2]; 3]);
+    }
+
+    #[test]
+    fn no_worth_leaves_fewer_parts_than_the_fewest() {
+        let mut random = crate::rng::Rng::new(&[5]);
+        for layers in 1..4 {
+            for (heads, intermediate) in [(12, 1536), (5, 1000), (3, 320)] {
+                let widths = vec![Widths { heads, intermediate }; layers];
+                for share in [1.0, 0.75, 0.5] {
+                    let mut scores = |size: usize, spread: f64| -> Vec<Vec<f64>> {
+                        let mut layer = |l: usize| {
+                            (0..size)
+                                .map(|_| f64::from(random.normal()) + spread * l as f64)
+                                .collect()
+                        };
+                        (0..layers).map(&mut layer).collect()
+                    };
+                    let bound = fewest(&widths, share, share);
+                    for spread in [0.0, 0.1, 3.0] {
+                        let heads = scores(heads, spread);
+                        let neurons = scores(intermediate, spread);
+                        let kept = Importance { heads, neurons }.keep(share, share);
+                        for (kept, bound) in
+                            [(kept.heads, &bound.heads), (kept.neurons, &bound.neurons)]
+                        {
+                            let (kept, bound) = (kept.concat().len(), bound.concat().len());
+                            assert!(kept >= bound, "{kept} below {bound}");
+                            assert!(layers > 1 || kept == bound, "{kept}, not {bound}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

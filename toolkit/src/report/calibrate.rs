@@ -127,11 +127,7 @@ impl Choice {
 /// budget is not between 0 and 100.
 pub fn calibrate(outcomes: &Outcomes, kind: Kind, budget_points: f64) -> Result<Calibrated, Error> {
     outcomes.check()?;
-    if !(0.0..=100.0).contains(&budget_points) {
-        return Err(Error::Measure(format!(
-            "a budget of {budget_points} points; it is between 0 and 100"
-        )));
-    }
+    check_budget(budget_points)?;
     let sentences = outcomes.sentences();
     if sentences < 2 {
         return Err(Error::Measure("1 sentence; calibration takes 2 or more".into()));
@@ -157,6 +153,17 @@ pub fn calibrate(outcomes: &Outcomes, kind: Kind, budget_points: f64) -> Result<
         held_out: HeldOut { accuracy: accuracy(held_out.0), share: share(held_out.1) },
         curve: front.found.iter().map(point).collect(),
     })
+}
+
+/// Checks a budget, before anything is trained for it.
+///
+/// # Errors
+/// [`Error::Measure`] if it is not between 0 and 100 points.
+pub fn check_budget(points: f64) -> Result<(), Error> {
+    if (0.0..=100.0).contains(&points) {
+        return Ok(());
+    }
+    Err(Error::Measure(format!("a budget of {points} points; it is between 0 and 100")))
 }
 
 /// Calibrates every kind of policy. The best is that with the smallest share of layers.

@@ -1,6 +1,6 @@
 //! What is measured, and on which texts: a checkpoint or a bundle, a file or held-out rows.
 
-use super::calibrate::{Choice, Kind, best};
+use super::calibrate::{Choice, Kind, best, check_budget};
 use super::outcome::Outcomes;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
@@ -163,6 +163,7 @@ pub fn calibrate_checkpoint(
     budget_points: f64,
     progress: impl FnMut(usize, usize),
 ) -> Result<Choice, Error> {
+    check_budget(budget_points)?;
     let checkpoint = Checkpoint::open(folder)?;
     let Some(exits) = &checkpoint.exits else {
         return Err(Error::Unfit(format!(

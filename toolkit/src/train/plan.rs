@@ -20,6 +20,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+/// Name of the teacher's work in [`Event::Progress`].
+const TEACHER: &str = "texts, the teacher answers";
+
 /// What a run needs.
 pub(super) struct Plan {
     pub corpus: Corpus,
@@ -82,7 +85,7 @@ impl Plan {
                     projections = make_projections(&losses, &network, &asked.network, seed)?;
                 }
                 let texts = (&corpus, asked.key.as_slice());
-                let progress = &mut |done, of| observe(Event::Teacher(done, of));
+                let progress = &mut |done, of| observe(Event::Progress(TEACHER, done, of));
                 layers = Some(Layers::make(&asked.network, texts, &losses, work, stop, progress)?);
             }
             teacher = Some(TeacherAnswers { logits, layers });
@@ -254,7 +257,7 @@ fn ask(
         Some(path) => teacher::read_outputs(path, corpus)?,
         None => {
             let cache = work.join("teacher.safetensors");
-            let progress = &mut |done, of| observe(Event::Teacher(done, of));
+            let progress = &mut |done, of| observe(Event::Progress(TEACHER, done, of));
             teacher::cached(&network, (corpus, key.as_slice()), &cache, stop, progress)?
         }
     };

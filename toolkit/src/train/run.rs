@@ -42,8 +42,8 @@ pub struct Options {
 pub enum Event<'a> {
     /// Something that the user is told.
     Note(String),
-    /// So many texts of so many were answered by the teacher.
-    Teacher(usize, usize),
+    /// Work apart from steps: a name for it, how much is done, and of how much.
+    Progress(&'static str, usize, usize),
     /// A step was made, of so many.
     Step(&'a Step, usize),
     /// The accuracy on the held-out rows of every exit, 0 to 1.
@@ -95,7 +95,7 @@ pub fn train(
     {
         if stored.run != run {
             return Err(Error::Unfit(format!(
-                "{}: was stored by a run with another recipe or other data; leave --resume out to \
+                "{}: was stored by a run with another recipe or other data; remove this folder to \
                  begin again",
                 work.display()
             )));

@@ -66,7 +66,7 @@ pub fn position(work: &Path) -> Result<Option<Position>, Error> {
 }
 
 fn damaged(path: PathBuf, why: &dyn std::fmt::Display) -> Error {
-    let problem = format!("the stored state is damaged ({why}); leave --resume out to begin again");
+    let problem = format!("the stored state is damaged ({why}); remove its folder to begin again");
     Error::data(path, None, problem)
 }
 

@@ -60,7 +60,7 @@ pub enum Command {
     ///
     /// Channels of the values that stand out are made smaller, and the attention output's weights larger
     /// (SmoothQuant, where it is exact). Prints how far logits in int8 are from those in floats, before and
-    /// after.
+    /// after. Where that gets no less, nothing is written, and the status is 1.
     Smooth(Smooth),
     /// Make a checkpoint as small or as fast as asked: search, train, calibrate, export
     ///
@@ -74,7 +74,23 @@ pub enum Command {
     /// of them, and costs no more than one when it runs.
     Average(Average),
     /// Finetune a teacher, distil a student, calibrate, export, and compare them in a table
+    ///
+    /// A run that was stopped goes on, and what is complete is not made again.
     All(All),
+}
+
+impl Command {
+    /// Words for the user after Ctrl-C; `None` for a command that it ends at once.
+    pub fn after_a_stop(&self) -> Option<&'static str> {
+        match self {
+            Command::Finetune(_) | Command::Distill(_) => Some("go on with --resume"),
+            Command::Sensitivity(_) | Command::Compress(_) | Command::All(_) => {
+                Some("run the same command again to go on")
+            }
+            Command::Prune(_) | Command::Smooth(_) => Some("nothing was written"),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -314,10 +330,10 @@ pub struct Compress {
     /// is not used
     #[arg(short, long)]
     pub recipe: PathBuf,
-    /// The most that model.edge may have, as in 10MB
+    /// The most that model.edge may have, as in 10MB or 800kB
     #[arg(long, value_parser = bytes, required_unless_present = "target_speedup")]
     pub target_size: Option<u64>,
-    /// How many times fewer multiplications a token may take than it does now, at full depth
+    /// How many times fewer multiplications a token must take than it does now, at full depth; 1 or more
     #[arg(long)]
     pub target_speedup: Option<f64>,
     /// The texts on which heads and neurons are weighed, at most
@@ -335,18 +351,19 @@ pub struct Compress {
     pub place: Place,
 }
 
-/// A number of bytes, by thousands: 10MB, 800kB, 12000000.
+/// Reads a number of bytes, by thousands: 10MB, 800kB, 12000000B.
 fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
     let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
+        "" => return Err(format!("`{text}` has no unit, as in {text}MB or {text}B")),
+        "b" => 1.0,
         "k" | "kb" => 1e3,
         "m" | "mb" => 1e6,
         "g" | "gb" => 1e9,
         other => return Err(format!("`{other}` is no unit; B, kB, MB and GB are")),
     };
     match digits.trim().parse::<f64>() {
-        Ok(number) if number > 0.0 => Ok((number * unit) as u64),
+        Ok(number) if number * unit >= 1.0 => Ok((number * unit) as u64),
         _ => Err("a size is a number and a unit, as in 10MB".into()),
     }
 }
@@ -384,4 +401,30 @@ pub struct All {
     pub force: Force,
     #[command(flatten)]
     pub place: Place,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_number_with_a_unit() {
+        for (text, size) in
+            [("10MB", 10_000_000), ("800kB", 800_000), ("1.5 g", 1_500_000_000), ("8B", 8)]
+        {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        for (text, words) in [
+            ("8", "`8` has no unit, as in 8MB or 8B"),
+            ("12000000", "12000000B"),
+            ("8MiB", "`mib` is no unit"),
+            ("MB", "a number and a unit"),
+            ("0MB", "a number and a unit"),
+            ("0.5B", "a number and a unit"),
+            ("-8MB", "a number and a unit"),
+        ] {
+            let error = bytes(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The `edge-distill` command line.
 
 mod arguments;
+mod progress;
 
 use anyhow::{Context, bail};
 use arguments::{
@@ -10,6 +11,7 @@ use arguments::{
 use candle_core::DType;
 use clap::Parser;
 use edge_runtime::ExitPolicy;
+use edge_toolkit::Error;
 use edge_toolkit::compress::fit::Fit;
 use edge_toolkit::compress::search::{Goal, Tried};
 use edge_toolkit::compress::sensitivity::{Budget, Study};
@@ -25,33 +27,40 @@ use edge_toolkit::report::suite::{self, Suite};
 use edge_toolkit::report::{curve, table};
 use edge_toolkit::say;
 use edge_toolkit::train::recipe::Recipe;
-use edge_toolkit::train::{Event, Options, average, train};
-use indicatif::{ProgressBar, ProgressStyle};
+use edge_toolkit::train::{Options, average, train};
+use progress::Progress;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn main() -> ExitCode {
+    let arguments = Arguments::parse();
     let stop = Arc::new(AtomicBool::new(false));
-    match run(&Arguments::parse(), &stop) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&arguments, &stop) {
+        Ok(code) => code,
         Err(error) => {
-            eprintln!("edge-distill: {error:#}");
+            let stopped = matches!(error.downcast_ref(), Some(Error::Interrupted { .. }));
+            let remedy = arguments.command.after_a_stop().filter(|_| stopped);
+            let remedy = remedy.map_or_else(String::new, |words| format!("; {words}"));
+            eprintln!("edge-distill: {error:#}{remedy}");
             ExitCode::from(if stop.load(Ordering::Relaxed) { 130 } else { 2 })
         }
     }
 }
 
-fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-    let seen = stop.clone();
-    ctrlc::set_handler(move || {
-        // The second time nothing is waited for.
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("Ctrl-C cannot be caught")?;
+fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
+    // Ctrl-C ends the other commands at once.
+    if arguments.command.after_a_stop().is_some() {
+        let seen = stop.clone();
+        ctrlc::set_handler(move || {
+            // The second time nothing is waited for.
+            if seen.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        })
+        .context("Ctrl-C cannot be caught")?;
+    }
     match &arguments.command {
         Command::Finetune(a) => run_training(a, false, stop),
         Command::Distill(a) => run_training(a, true, stop),
@@ -62,11 +71,12 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         Command::Vocabulary(a) => run_vocabulary(a),
         Command::Prune(a) => run_pruning(a, stop),
         Command::Sensitivity(a) => run_sensitivity(a, stop),
-        Command::Smooth(a) => run_smoothing(a, stop),
+        Command::Smooth(a) => return run_smoothing(a, stop),
         Command::Compress(a) => run_compression(a, stop),
         Command::Average(a) => Ok(average(&a.checkpoints, output(&a.output, &a.force, &[])?)?),
         Command::All(a) => run_all(a, stop),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_training(arguments: &Train, distill: bool, stop: &AtomicBool) -> anyhow::Result<()> {
@@ -87,9 +97,9 @@ fn run_training(arguments: &Train, distill: bool, stop: &AtomicBool) -> anyhow::
     }
     let output = output(&arguments.output, &arguments.force, &[&arguments.recipe])?;
     let options = options(output, &arguments.place, arguments.resume)?;
-    let bar = bar();
-    let trained = train(&recipe, &options, stop, &mut show(&bar))?;
-    bar.finish_and_clear();
+    let bar = Progress::new();
+    let trained = train(&recipe, &options, stop, &mut bar.events())?;
+    bar.finish();
     eprintln!("{} steps; the checkpoint is in {}", trained.steps, arguments.output.display());
     Ok(())
 }
@@ -119,53 +129,6 @@ fn options(output: Output, place: &Place, resume: bool) -> anyhow::Result<Option
     })
 }
 
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::no_length();
-    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {elapsed}, left {eta}");
-    bar.set_style(style.expect("a template that is right"));
-    bar
-}
-
-/// Says a line above the progress bar, or without one where the output is no terminal.
-fn say(bar: &ProgressBar, line: &str) {
-    bar.suspend(|| eprintln!("{line}"));
-}
-
-/// Shows what happens in a run.
-fn show(bar: &ProgressBar) -> impl FnMut(Event) + '_ {
-    // Of loss and accuracy, smoothed.
-    let (mut loss, mut accuracy) = (None::<f64>, None::<f64>);
-    let smooth = |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + 0.02 * (new - old)));
-    move |event| match event {
-        Event::Note(note) => say(bar, &note),
-        Event::Teacher(done, of) => {
-            bar.set_length(of as u64);
-            bar.set_position(done as u64);
-            bar.set_message("texts, the teacher answers");
-        }
-        Event::Step(step, of) => {
-            loss = smooth(loss, step.loss);
-            accuracy = step.accuracy.map_or(accuracy, |a| smooth(accuracy, a));
-            let text = format!(
-                "steps, loss {:.3}, accuracy {:.1} %, {:.0} tokens/s",
-                loss.unwrap_or(0.0),
-                100.0 * accuracy.unwrap_or(0.0),
-                step.tokens_per_second
-            );
-            bar.set_length(of as u64);
-            bar.set_position(step.step as u64);
-            if bar.is_hidden() && step.step % 100 == 0 {
-                eprintln!("{}/{of} {text}", step.step);
-            }
-            bar.set_message(text);
-        }
-        Event::HeldOut(exits) => {
-            let each: Vec<_> = exits.iter().map(|a| format!("{:.2}", 100.0 * a)).collect();
-            say(bar, &format!("held out, accuracy of every exit: {} %", each.join(" ")));
-        }
-    }
-}
-
 fn examples(texts: &Texts, model: &Path) -> anyhow::Result<Examples> {
     let examples = match &texts.data {
         None => Examples::held_out(model)?,
@@ -187,10 +150,10 @@ fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
         return Ok(compress::layers::keep_first(checkpoint, layers, output)?);
     }
     let examples = examples(&arguments.texts, checkpoint)?.first(arguments.weigh);
-    let bar = bar();
-    let progress = |done, of| progress(&bar, done, of);
+    let bar = Progress::new();
+    let progress = |done, of| bar.at(done, of, "texts");
     let kept = compress::prune(checkpoint, &shape, &examples, output, stop, progress)?;
-    bar.finish_and_clear();
+    bar.finish();
     for (layer, (heads, neurons)) in kept.heads.iter().zip(&kept.neurons).enumerate() {
         say!("layer {}: {} heads, {} neurons", layer + 1, heads.len(), neurons.len());
     }
@@ -206,18 +169,16 @@ fn run_sensitivity(arguments: &Sensitivity, stop: &AtomicBool) -> anyhow::Result
         _ => None,
     };
     let texts = examples(&arguments.texts, folder)?.first(arguments.first).texts;
-    let bar = bar();
+    let bar = Progress::new();
     let bits = arguments.embedding_bits;
-    let study = Study::of(folder, bits, &texts, stop, |done, of| progress(&bar, done, of))?;
+    let study = Study::of(folder, bits, &texts, stop, |done, of| bar.at(done, of, "texts"))?;
+    if let Some(budget) = budget {
+        study.check(budget)?;
+    }
     let ranked = study.rank(&folder.join("sensitivity.jsonl"), stop, |measured, done, of| {
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
-        bar.set_message("layers");
-        if bar.is_hidden() {
-            eprintln!("{done}/{of} {}", measured.site);
-        }
+        bar.each(done, of, &measured.site);
     })?;
-    bar.finish_and_clear();
+    bar.finish();
     say!("{:28} {:>10} {:>10}", "4 bits in", "divergence", "saved, kB");
     for layer in &ranked {
         let saved = layer.saved as f64 / 1e3;
@@ -237,14 +198,25 @@ fn run_sensitivity(arguments: &Sensitivity, stop: &AtomicBool) -> anyhow::Result
     Ok(())
 }
 
-fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<()> {
+fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<ExitCode> {
     let Smooth { checkpoint, alpha, .. } = arguments;
     let output = output(&arguments.output, &arguments.force, &[checkpoint])?;
     let texts = examples(&arguments.texts, checkpoint)?.first(arguments.first).texts;
-    let bar = bar();
-    let progress = |done, of| progress(&bar, done, of);
-    let smoothed = smooth::smooth(checkpoint, &texts, *alpha, output, stop, progress)?;
-    bar.finish_and_clear();
+    let bar = Progress::new();
+    let progress = |done, of| bar.at(done, of, "texts");
+    let smoothed = smooth::smooth(checkpoint, &texts, *alpha, stop, progress)?;
+    bar.finish();
+    if !smoothed.helps() {
+        eprintln!(
+            "{} is not written: logits in int8 would be {:.5} from those in floats on the mean, {:.5} before; \
+             try another --alpha",
+            arguments.output.display(),
+            smoothed.after,
+            smoothed.before
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    smoothed.write(&output)?;
     say!(
         "{}: {} of {} channels moved; logits in int8 are {:.5} from those in floats on the mean, {:.5} before",
         arguments.output.display(),
@@ -253,7 +225,7 @@ fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<()> {
         smoothed.after,
         smoothed.before
     );
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_compression(arguments: &Compress, stop: &AtomicBool) -> anyhow::Result<()> {
@@ -269,16 +241,14 @@ fn run_compression(arguments: &Compress, stop: &AtomicBool) -> anyhow::Result<()
         output: output.clone(),
         options: options(output, &arguments.place, true)?,
     };
-    let bar = bar();
-    let fitted = compress::fit::fit(fit, stop, &mut show(&bar), |tried, done, of| {
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
-        bar.set_message("candidates");
+    let bar = Progress::new();
+    let fitted = compress::fit::fit(fit, stop, &mut bar.events(), |tried, done, of| {
+        bar.at(done, of, "candidates");
         if let Some(accuracy) = tried.accuracy {
-            say(&bar, &format!("{}, {:.2} %", candidate(tried), 100.0 * accuracy));
+            bar.say(&format!("{}, {:.2} %", candidate(tried), 100.0 * accuracy));
         }
     })?;
-    bar.finish_and_clear();
+    bar.finish();
     say!("{}", candidate(&fitted.chosen));
     say!(
         "{}: {:.1} MB, {:.2} % at full depth on the held-out rows; its checkpoint is {}",
@@ -315,11 +285,11 @@ fn run_calibration(arguments: &Calibrate) -> anyhow::Result<()> {
         PolicyKind::Margin => Kind::Margin,
         PolicyKind::Patience => Kind::Patience,
     });
-    let bar = bar();
-    let progress = |done, of| progress(&bar, done, of);
+    let bar = Progress::new();
+    let progress = |done, of| bar.at(done, of, "texts");
     let choice =
         measure::calibrate_checkpoint(folder, &examples, kind, arguments.budget, progress)?;
-    bar.finish_and_clear();
+    bar.finish();
     say!("{}", curve::text(&choice));
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     curve::save(&choice, &name, folder)?;
@@ -328,17 +298,11 @@ fn run_calibration(arguments: &Calibrate) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn progress(bar: &ProgressBar, done: usize, of: usize) {
-    bar.set_length(of as u64);
-    bar.set_position(done as u64);
-    bar.set_message("texts");
-}
-
 fn run_evaluation(arguments: &Evaluate) -> anyhow::Result<()> {
     let examples = examples(&arguments.texts, &arguments.model)?;
-    let bar = bar();
+    let bar = Progress::new();
     let measured = |model: &Path| -> anyhow::Result<(Evaluation, Vec<u32>)> {
-        let outcomes = measure::outcomes(model, &examples, |done, of| progress(&bar, done, of))?;
+        let outcomes = measure::outcomes(model, &examples, |done, of| bar.at(done, of, "texts"))?;
         let policy = match arguments.confidence {
             Some(threshold) => ExitPolicy::confidence(threshold),
             None => measure::policy(model)?,
@@ -361,7 +325,7 @@ fn run_evaluation(arguments: &Evaluate) -> anyhow::Result<()> {
             Some((other, comparison))
         }
     };
-    bar.finish_and_clear();
+    bar.finish();
     match (&other, arguments.json) {
         (None, true) => say!("{}", serde_json::to_string(&evaluation)?),
         (Some((other, comparison)), true) => {
@@ -379,15 +343,11 @@ fn run_evaluation(arguments: &Evaluate) -> anyhow::Result<()> {
 fn run_measuring(arguments: &Measure) -> anyhow::Result<()> {
     let suite = Suite::read(&arguments.suite)?;
     let columns = Columns { text: arguments.text.clone(), label: arguments.label.clone() };
-    let bar = bar();
-    let progress = |what: &str, done, of| {
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
-        bar.set_message(what.to_string());
-    };
+    let bar = Progress::new();
+    let progress = |what: &str, done, of| bar.at(done, of, what);
     let data = (arguments.data.as_path(), &columns);
     let records = suite::measure(&suite, data, &arguments.output, progress)?;
-    bar.finish_and_clear();
+    bar.finish();
     say!("{} measurements in {}", records.len(), arguments.output.display());
     Ok(())
 }
@@ -426,7 +386,7 @@ fn run_all(arguments: &All, stop: &AtomicBool) -> anyhow::Result<()> {
     let recipes = arguments.teacher.iter().chain([&arguments.student, &arguments.test]);
     let inputs: Vec<&Path> = recipes.map(PathBuf::as_path).collect();
     let output = output(&arguments.output, &arguments.force, &inputs)?;
-    let bar = bar();
+    let bar = Progress::new();
     let pipeline = Pipeline {
         teacher: arguments.teacher.as_deref().map(Recipe::read).transpose()?,
         student: Recipe::read(&arguments.student)?,
@@ -435,8 +395,8 @@ fn run_all(arguments: &All, stop: &AtomicBool) -> anyhow::Result<()> {
         output: output.clone(),
         options: options(output, &arguments.place, true)?,
     };
-    let rows = pipeline::run(pipeline, stop, &mut show(&bar))?;
-    bar.finish_and_clear();
+    let rows = pipeline::run(pipeline, stop, &mut bar.events())?;
+    bar.finish();
     say!("{}", table::table(&rows));
     Ok(())
 }
