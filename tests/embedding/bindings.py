@@ -42,6 +42,9 @@ def python(folder: Path) -> None:
     example = CRATE / "examples/classify.py"
     answers_as_pytorch(example, python)
     run(python, ROOT / "tests/embedding/test_bindings.py", bundle())
+    words = run(python, CRATE / "examples/processes.py", bundle(), "good .", "bad .")
+    if not set(words.split()) <= {"NEGATIVE", "POSITIVE"} or len(words.split()) != 2:
+        raise Failure(f"in several processes it says: {words}")
     refuses(python, example)
 
 

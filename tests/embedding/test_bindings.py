@@ -1,9 +1,19 @@
 """The Python module with good and with bad arguments: test_bindings.py MODEL."""
 
+import array
+import copy
+import importlib.metadata
+import importlib.resources
+import multiprocessing
+import os
+import pickle
+import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import edge_distil
 from edge_distil import Classifier, EdgeError, Policy
 
 
@@ -50,3 +60,94 @@ gives(EdgeError.Bundle, "damaged", lambda: Classifier.from_bytes(bundle.replace(
 
 with ThreadPoolExecutor(4) as pool:
     assert list(pool.map(classifier.classify, texts * 20)) == together * 20
+
+assert edge_distil.__version__ == importlib.metadata.version("edge-distil") != ""
+assert (importlib.resources.files(edge_distil) / "py.typed").is_file()
+
+# What is not several texts, or not a text, is not taken for one.
+for one in ("abc", b"abc", bytearray(b"abc"), {"abc": 1}):
+    gives(TypeError, "classify takes one text", lambda: classifier.classify_many(one))
+gives(TypeError, "texts[1]: expected a str, found float", lambda: classifier.classify_many(["a", float("nan")]))
+gives(TypeError, "expected a str, found list", lambda: classifier.classify(["a"]))
+gives(TypeError, "expected a str, found bytes", lambda: classifier.classify(b"a"))
+gives(TypeError, "such as Policy.NEVER()", lambda: classifier.classify("a", Policy.NEVER))
+gives(TypeError, "such as Policy.NEVER()", lambda: classifier.classify_many(["a"], "never"))
+gives(TypeError, "Classifier.open(path)", Classifier)
+gives(TypeError, "bytes-like", lambda: Classifier.from_bytes("model.edge"))
+assert classifier.classify_many(text for text in texts) == classifier.classify_many(tuple(texts)) == together
+assert Classifier.from_bytes(array.array("B", bundle)).classify(texts[0]) == together[0]
+assert Classifier.from_bytes(memoryview(bundle)).labels() == classifier.labels()
+
+# A path of any kind.
+for path in (model, str(model), os.fsencode(model)):
+    assert Classifier.open(path).classify_many(texts) == together
+gives(EdgeError.Io, "/no/such", lambda: Classifier.open(Path("/no/such")))
+gives(TypeError, "NoneType", lambda: Classifier.open(None))
+
+opened = Classifier.open(os.path.relpath(model))
+assert repr(opened) == f"<Classifier of {model.resolve()}: 2 labels, 4 exits>", repr(opened)
+assert repr(classifier) == f"<Classifier of {len(bundle)} bytes: 2 labels, 4 exits>", repr(classifier)
+assert repr(together[0]).startswith(f"Prediction(label={together[0].label!r}, probability=0."), repr(together[0])
+assert together[0] != together[0].label and None not in together
+assert repr(Policy.NEVER()) == "Policy.NEVER()"
+assert repr(Policy.MARGIN(thresholds=[0.5])) == "Policy.MARGIN(thresholds=[0.5])"
+
+# A copy shares the model, and each is closed alone.
+for original in (opened, classifier):
+    for made in (copy.copy(original), copy.deepcopy(original), copy.deepcopy([original])[0]):
+        assert made is not original and made.classify_many(texts) == together
+        made.close()
+        made.close()
+        gives(ValueError, "closed", lambda: made.classify("a"))
+        gives(ValueError, "closed", made.__enter__)
+        assert repr(made).endswith(", closed>")
+    assert original.classify_many(texts) == together
+with Classifier.open(model) as within:
+    assert within.classify_many(texts) == together
+for closed in (lambda: within.classify_many(texts), within.labels, within.exits, lambda: pickle.dumps(within)):
+    gives(ValueError, "closed", closed)
+
+# A pickled one opens the file again, and only that file.
+gives(TypeError, "use Classifier.open(path)", lambda: pickle.dumps(classifier))
+for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+    pickled = pickle.dumps(opened, protocol)
+    assert len(pickled) < 1000
+    again = pickle.loads(pickled)
+    assert again.classify_many(texts) == together and repr(again) == repr(opened)
+for value in (together, Policy.NEVER(), Policy.CONFIDENCE(thresholds=[0.5]), Policy.PATIENCE(exits=2)):
+    assert pickle.loads(pickle.dumps(value)) == copy.deepcopy(value) == value
+    assert repr(pickle.loads(pickle.dumps(value))) == repr(value)
+with tempfile.TemporaryDirectory() as folder:
+    own = Path(folder) / "own.edge"
+    shutil.copy(model, own)
+    kept = Classifier.open(own)
+    pickled = pickle.dumps(kept)
+    replaced = Classifier.open(own)
+    own.write_bytes(bundle + b"\0" * 1024)
+    gives(pickle.PickleError, "has changed", lambda: pickle.dumps(replaced))
+    assert pickle.dumps(kept) == pickled and kept.classify_many(texts) == together
+    gives(pickle.UnpicklingError, "its SHA-256 is", lambda: pickle.loads(pickled))
+    own.unlink()
+    gives(FileNotFoundError, "own.edge", lambda: pickle.loads(pickled))
+    gives(FileNotFoundError, "own.edge", lambda: pickle.dumps(replaced))
+
+
+def stages(texts):
+    return [p.stage for p in worker.classify_many(texts, Policy.PATIENCE(exits=2))]
+
+
+def start(given):
+    global worker
+    worker = given
+
+
+if __name__ == "__main__":
+    for method in ("fork", "spawn"):
+        context = multiprocessing.get_context(method)
+        with ProcessPoolExecutor(2, context) as pool:
+            assert list(pool.map(opened.classify, texts)) == together
+            gives(EdgeError.Policy, "patience 0", pool.submit(opened.classify, "a", Policy.PATIENCE(exits=0)).result)
+            gives(TypeError, "Classifier.open(path)", pool.submit(classifier.classify, "a").result)
+        worker = opened
+        with ProcessPoolExecutor(2, context, initializer=start, initargs=(opened,)) as pool:
+            assert list(pool.map(stages, [texts] * 3)) == [stages(texts)] * 3
