@@ -14,15 +14,18 @@ const MICROSOFT: &str = "com.microsoft";
 
 /// Those of them that tract implements. tract looks at an operator's name alone: `Attention` would be
 /// taken for the standard operator of that name, which is another.
-const FUSED: [&str; 8] = [
+const FUSED: [&str; 11] = [
     "BiasGelu",
     "FastGelu",
+    "GatherBlockQuantized",
     "Gelu",
+    "GroupQueryAttention",
     "MatMulNBits",
     "MultiHeadAttention",
     "QuickGelu",
     "RotaryEmbedding",
     "SkipLayerNormalization",
+    "SkipSimplifiedLayerNormalization",
 ];
 
 /// Files that are met in place of an ONNX file, by their first bytes.
@@ -88,7 +91,7 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
 }
 
 fn check_operator(node: &NodeProto, register: &OnnxOpRegister) -> Result<(), String> {
-    let NodeProto { op_type, domain, name, .. } = node;
+    let NodeProto { op_type, domain, .. } = node;
     let known = register.0.contains_key(op_type);
     let fused = domain == MICROSOFT;
     if known && (STANDARD.contains(&&**domain) || fused && FUSED.contains(&&**op_type)) {
@@ -100,6 +103,8 @@ fn check_operator(node: &NodeProto, register: &OnnxOpRegister) -> Result<(), Str
     } else {
         "export the model with standard operators, opset 17 or so"
     };
+    let name = if node.name.is_empty() { node.output.first() } else { Some(&node.name) };
+    let name = name.map_or("", String::as_str);
     let dot = if domain.is_empty() { "" } else { "." };
     Err(format!("node `{name}`: the operator {domain}{dot}{op_type} is not supported; {remedy}"))
 }
