@@ -20,7 +20,7 @@ def tokenizer(path):
     """A tokenizer of byte pairs, as a RoBERTa has."""
     pairs = ByteLevelBPETokenizer()
     pairs.train_from_iterator(edge.lines(edge.SENTENCES), vocab_size=300, special_tokens=SPECIAL, show_progress=False)
-    pairs.post_processor = RobertaProcessing(sep=("</s>", 2), cls=("<s>", 0))
+    pairs.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0))
     pairs.save(str(path))
     return pairs.get_vocab_size()
 
@@ -93,11 +93,12 @@ def refused(model, *parts, text="a good film"):
         assert part in done.stderr, done.stderr
 
 
-def optimized(model, path, level):
-    """The model as ONNX Runtime's optimizer writes it."""
+def optimized(model, path, level, without=()):
+    """The model as ONNX Runtime's optimizer writes it, without some of its passes."""
     options = ort.SessionOptions()
     options.graph_optimization_level = level
     options.optimized_model_filepath = str(path)
     options.log_severity_level = 4
-    ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    ort.InferenceSession(str(model), options, providers=providers, disabled_optimizers=list(without))
     return path

@@ -125,9 +125,9 @@ class Bert:
             all_positions = g.constant(np.arange(self.config["max_position_embeddings"], dtype=np.int64)[None])
             return g.op("Slice", all_positions, g.integers(0), g.size("input_ids", 1), g.integers(1), g.integers(1))
         padding = g.constant(np.int64(self.padding))
-        text = g.op("Cast", g.op("Not", g.op("Equal", "input_ids", padding)), to=TensorProto.INT64)
-        counted = g.op("CumSum", text, g.constant(np.int64(1)))
-        return g.op("Add", g.op("Mul", counted, text), padding)
+        text = g.op("Cast", g.op("Not", g.op("Equal", "input_ids", padding)), to=TensorProto.INT32)
+        counted = g.op("Mul", g.op("CumSum", text, g.constant(np.int64(1))), text)
+        return g.op("Add", g.op("Cast", counted, to=TensorProto.INT64), padding)
 
     def split(self, x, order):
         """[batch, sequence, hidden] to [batch, heads, ...] in the given order of axes."""

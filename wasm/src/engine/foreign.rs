@@ -150,8 +150,8 @@ impl ForeignModel {
             let ids = &tokens.ids()[sentence[0]..sentence[1]];
             let output = of_tract(|| self.run_one(ids)).map_err(|e| {
                 format!(
-                    "{} gives no answer for a text of {} tokens, with ids up to {}; do vocab_size \
-                     and max_position_embeddings in config.json fit the model? {e:#}",
+                    "{} gives no answer for a text of {} tokens with ids up to {}: {e:#}; check that \
+                     vocab_size and max_position_embeddings in config.json fit the model",
                     self.file,
                     ids.len(),
                     ids.iter().max().unwrap_or(&0)
