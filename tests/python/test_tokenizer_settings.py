@@ -120,7 +120,7 @@ FROM_VOCABULARY = {
     "Chinese in words": lambda c: config(tokenize_chinese_chars=False),
     "without effect": lambda c: config(
         never_split=["@user"], wordpieces_prefix="@@", clean_up_tokenization_spaces=False, padding_side="left",
-        model_max_length=7, truncation_side="right", split_special_tokens=False, do_basic_tokenize=True),
+        model_max_length=7, truncation_side="right", split_special_tokens=False, do_basic_tokenize=False),
     "DistilBertTokenizerFast": lambda c: config(tokenizer_class="DistilBertTokenizerFast", do_lower_case=False),
     "ElectraTokenizer": lambda c: config(tokenizer_class="ElectraTokenizer"),
     "other line ends, and blanks": lambda c: {
@@ -228,7 +228,6 @@ REFUSED = {
                                ["vocab.txt", "@user"]),
     "truncation on the left": ("bert-plain", lambda c: config(truncation_side="left"), ["truncation_side", "left"]),
     "special tokens as text": ("bert-plain", lambda c: config(split_special_tokens=True), ["split_special_tokens"]),
-    "no basic tokenizer": ("bert-plain", lambda c: config(do_basic_tokenize=False), ["do_basic_tokenize"]),
     "code": ("bert-plain", lambda c: config(auto_map={"AutoTokenizer": ["code.Tokenizer", None]}), ["auto_map"]),
     "lower case by null": ("bert-plain", lambda c: config(do_lower_case=None), ["do_lower_case", "null"]),
     "no start": ("bert-plain", lambda c: config(cls_token=None), ["cls_token", "null"]),

@@ -12,20 +12,20 @@
 //! | written in Python only, as `BertJapaneseTokenizer` | refused | refused |
 //!
 //! The class is `tokenizer_class` of `tokenizer_config.json` or `config.json`, else the one of
-//! `model_type`. A `tokenizer.json` without a settings file beside it is used as it is. (transformers
-//! would lower-case its texts where the class is BERT's, even if the file keeps case.)
+//! `model_type`. A `tokenizer.json` without a settings file beside it is used as it is: transformers
+//! would lower-case its texts where the class is BERT's, even if the file keeps case.
 //!
 //! | setting | |
 //! |---|---|
-//! | `added_tokens_decoder`, `added_tokens.json` | added; an id that differs from the token's place after the vocabulary is refused |
+//! | `added_tokens_decoder` | added; an id that differs from the token's place after the vocabulary is refused; `added_tokens.json` and `special_tokens_map.json` are not read |
+//! | `added_tokens.json` | added, by the same rule |
 //! | `additional_special_tokens`, `extra_special_tokens`, other `…_token` | added, as strings or objects, from `tokenizer_config.json` and `special_tokens_map.json` |
 //! | `unk_token`, `cls_token`, `sep_token`, `pad_token`, `mask_token`, `bos_token`, `eos_token` | followed; the first three must be in the vocabulary |
 //! | `do_lower_case`, `strip_accents`, `tokenize_chinese_chars` | followed for BERT's classes, also beside `tokenizer.json`; absent ones have BERT's defaults |
-//! | `do_basic_tokenize: false` | refused beside `vocab.txt`: transformers 4 keeps case then, 5 does not |
 //! | `split_special_tokens: true`, `truncation_side: left` | refused |
 //! | `auto_map`, `init_inputs`, `fast_tokenizer_files` | refused, unless they are empty |
 //! | `add_prefix_space` | refused where it contradicts `tokenizer.json` |
-//! | `never_split`, `wordpieces_prefix`, `clean_up_tokenization_spaces`, `padding_side` | without effect, as in transformers |
+//! | `do_basic_tokenize`, `never_split`, `wordpieces_prefix`, `clean_up_tokenization_spaces`, `padding_side` | without effect, as in transformers |
 //! | `model_max_length`, and `truncation` of `tokenizer.json` | without effect: a text is cut where the model's positions end |
 //!
 //! transformers cuts a text only where its caller asks for `truncation=True`. To cut earlier here,

@@ -3,7 +3,7 @@
 use super::TOKENIZER;
 use super::settings::{self, Settings};
 use crate::Error;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 
 /// Names of special tokens, in the order in which transformers adds them.
@@ -78,13 +78,13 @@ pub(super) fn of_tokenizer(tokenizer: &Value) -> Result<Vec<(u64, Added)>, Strin
 
 /// Special tokens of the settings, and of the class where no file names them.
 struct Special {
-    /// Those that have a name.
+    /// Tokens with a name, as `cls_token`.
     named: Vec<Added>,
-    /// Those that have none.
+    /// Tokens of a list.
     unnamed: Vec<Added>,
-    /// Contents of those that a file states by a name of all models.
+    /// Contents that a file states, by a name of all models or in a list.
     stated: Vec<String>,
-    /// Contents of those that only the class states.
+    /// Contents that only the class states.
     implied: Vec<String>,
     /// Contents by the names that the class has a default for.
     by_name: HashMap<&'static str, String>,
@@ -328,19 +328,15 @@ pub(super) fn write(tokenizer: &mut Value, tokens: &Numbered) {
     if own == tokens.tokens {
         return;
     }
-    let list = tokens.tokens.iter().map(|(id, token)| {
-        json!({
-            "id": id, "content": token.content, "single_word": token.single_word,
-            "lstrip": token.lstrip, "rstrip": token.rstrip, "normalized": token.normalized,
-            "special": token.special,
+    tokenizer["added_tokens"] = tokens
+        .tokens
+        .iter()
+        .map(|(id, token)| {
+            json!({
+                "id": id, "content": token.content, "single_word": token.single_word,
+                "lstrip": token.lstrip, "rstrip": token.rstrip, "normalized": token.normalized,
+                "special": token.special,
+            })
         })
-    });
-    let list = list.collect();
-    match tokenizer {
-        Value::Object(fields) => fields.insert("added_tokens".into(), Value::Array(list)),
-        other => {
-            *other = Value::Object(Map::from_iter([("added_tokens".into(), Value::Array(list))]));
-            None
-        }
-    };
+        .collect();
 }

@@ -23,12 +23,6 @@ const LONGEST_WORD: u64 = 100;
 
 /// The tokenizer of a `vocab.txt`, a token a line. Of equal lines the last one counts.
 pub(super) fn from_vocabulary(text: &str, settings: &Settings) -> Result<Value, Error> {
-    if settings.flag("do_basic_tokenize")? == Some(false) {
-        return Err(settings.error(
-            "`do_basic_tokenize` is false, which transformers 4 and 5 read differently; expected \
-             true, with `do_lower_case` and `tokenize_chinese_chars` as the model needs them",
-        ));
-    }
     let vocabulary: Map<String, Value> = (0u64..)
         .zip(text.lines())
         .map(|(id, token)| (token.trim_end().into(), id.into()))

@@ -20,7 +20,7 @@ pub(super) const BERT: [&str; 9] = [
     "RetriBertTokenizer",
 ];
 
-/// Values of `model_type` whose tokenizer is BERT's unless a class is named.
+/// Values of `model_type` whose tokenizer is BERT's where no class is named.
 const BERT_MODELS: [&str; 13] = [
     "bert",
     "convbert",
@@ -89,9 +89,9 @@ const MODELS: [(&str, &str); 20] = [
 /// Class of a tokenizer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// One that a file names, without `Fast` at its end.
+    /// Class that a file names, without `Fast` at its end.
     Named(String),
-    /// One that transformers chooses by `model_type`.
+    /// Class that transformers chooses by `model_type`.
     OfModel(Option<String>),
 }
 

@@ -208,7 +208,6 @@ fn settings_without_an_equal_here_are_refused_by_name() {
         ("split_special_tokens", json!(true)),
         ("split_special_tokens", json!("yes")),
         ("truncation_side", json!("left")),
-        ("do_basic_tokenize", json!(false)),
         ("auto_map", json!({"AutoTokenizer": ["code.Tokenizer", null]})),
         ("init_inputs", json!(["vocab.txt"])),
         ("fast_tokenizer_files", json!(["tokenizer.json", "tokenizer.4.0.0.json"])),
