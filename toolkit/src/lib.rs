@@ -20,6 +20,7 @@ pub mod pipeline;
 pub mod report;
 pub mod rng;
 pub mod say;
+mod settings;
 pub mod train;
 
 pub use device::device;

@@ -35,6 +35,12 @@ pub struct Pipeline {
     pub options: Options,
 }
 
+/// The texts of the table: by the columns of the student's recipe, or else guessed.
+fn read_test(path: &Path, recipe: &Recipe, labels: &[String]) -> Result<Examples, Error> {
+    Examples::read(path, &recipe.data.columns(), labels)
+        .or_else(|e| Examples::read(path, &Columns::default(), labels).map_err(|_| e))
+}
+
 /// Makes everything and returns the rows of the table. What is there already, from a run with the
 /// same recipes, is not made again.
 ///
@@ -80,7 +86,7 @@ pub fn run(
     curve::save(&choice, "student", &student)?;
 
     observe(Event::Note("— the table".into()));
-    let test = Examples::read(&pipeline.test, &Columns::default(), &labels(&student)?)?;
+    let test = read_test(&pipeline.test, &pipeline.student, &labels(&student)?)?;
     let mut rows = Vec::new();
     if let Some(teacher) = pipeline.student.teacher.and_then(|t| t.model) {
         let bundle = Bundle::make(&teacher, folder.join("teacher.edge"), Precision::Fp32)?;

@@ -8,7 +8,7 @@ use crate::data::{Columns, Dataset, hold_out, hub::Hub};
 use crate::export::export;
 use crate::files;
 use crate::model::Mode;
-use crate::train::recipe::{Data, Recipe};
+use crate::train::recipe::{Data, HoldOut, Recipe};
 use crate::train::{load, predict, tokenizer};
 use candle_core::Device;
 use edge_runtime::{Classifier, ExitPolicy};
@@ -76,7 +76,7 @@ impl Examples {
             )));
         }
         let data = Recipe::read(&path)?.data;
-        if data.hold_out == 0 {
+        if data.hold_out == HoldOut::Rows(0) {
             return Err(Error::Unfit(format!(
                 "{}: nothing was held out (data.hold_out is 0); say with --data what to use; it \
                  must not have been trained on",
@@ -92,10 +92,10 @@ impl Examples {
     /// Those of reading the data.
     pub fn split(data: &Data, labels: &[String]) -> Result<(Self, Self), Error> {
         let files = Hub::from_env()?.resolve_dataset(&data.train.to_string_lossy(), "train")?;
-        let columns = Columns { text: data.text.clone(), label: data.label.clone() };
-        let (dataset, _) = Dataset::read_all(&files, &columns, Some(labels))?;
-        let split =
-            hold_out(&dataset.texts(), data.hold_out, data.hold_out_seed, data.hold_out_words)?;
+        let (dataset, _) = Dataset::read_all(&files, &data.columns(), Some(labels))?;
+        let texts = dataset.texts();
+        let held_out = data.hold_out.of(texts.len());
+        let split = hold_out(&texts, held_out, data.hold_out_seed, data.hold_out_words)?;
         let source =
             |what: &str, rows: usize| format!("{rows} rows {what} {}", data.train.display());
         let trained = Self::of(&dataset, &split.train, source("of", split.train.len()));

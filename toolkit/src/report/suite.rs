@@ -13,6 +13,7 @@ use crate::checkpoint::{Bits, Checkpoint, Quantize};
 use crate::data::Columns;
 use crate::export::{Precision, export};
 use crate::model::names;
+use crate::settings;
 use crate::train::load;
 use candle_core::Device;
 use edge_runtime::bundle::sha256_hex;
@@ -101,12 +102,7 @@ impl Suite {
     /// # Errors
     /// [`Error::Data`] with the line that is wrong.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let mut suite: Suite = toml::from_str(&text).map_err(|e| Error::Data {
-            path: path.into(),
-            line: e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1)),
-            problem: e.message().into(),
-        })?;
+        let mut suite: Suite = settings::read(path)?;
         suite.check().map_err(|problem| Error::data(path, None, problem))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for entry in &mut suite.models {

@@ -39,10 +39,11 @@ impl Corpus {
         let (dataset, examples) = read(recipe, note)?;
         let labelled: Vec<&str> = dataset.texts();
         let data = &recipe.data;
-        let mut split = if data.hold_out == 0 {
+        let held_out = data.hold_out.of(labelled.len());
+        let mut split = if held_out == 0 {
             Split { train: (0..labelled.len()).collect(), held_out: Vec::new() }
         } else {
-            hold_out(&labelled, data.hold_out, data.hold_out_seed, data.hold_out_words)?
+            hold_out(&labelled, held_out, data.hold_out_seed, data.hold_out_words)?
         };
         split.train.extend(labelled.len()..examples.len());
         let ids = examples
@@ -74,7 +75,7 @@ impl Corpus {
 /// The labelled data set, and all rows.
 fn read(recipe: &Recipe, note: &mut dyn FnMut(String)) -> Result<(Dataset, Vec<Example>), Error> {
     let data = &recipe.data;
-    let columns = Columns { text: data.text.clone(), label: data.label.clone() };
+    let columns = data.columns();
     let labels = (!data.labels.is_empty()).then_some(data.labels.as_slice());
     let files = Hub::from_env()?.resolve_dataset(&data.train.to_string_lossy(), "train")?;
     let (dataset, guess) = Dataset::read_all(&files, &columns, labels)?;

@@ -1,11 +1,19 @@
 //! Every setting of a run, in one TOML file.
 
+mod data;
+
+pub use data::{Data, HoldOut};
+
 use super::loss::Losses;
 use super::optimizer::Schedule;
 use crate::Error;
 use crate::checkpoint::{ModelType, Pooling, Quantize};
 use crate::compress::sparsity::Sparsity;
+use crate::settings;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A recipe. Relative paths in the file are relative to the file.
@@ -32,51 +40,6 @@ pub struct Recipe {
     /// How.
     #[serde(default)]
     pub train: Train,
-}
-
-/// What a model is trained on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// The training data: a file (`.tsv`, `.csv`, `.jsonl`, `.parquet`), or a data set of the
-    /// Hugging Face hub by name, of which the split `train` is taken.
-    pub train: PathBuf,
-    /// Text without labels, labelled by the teacher.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unlabelled: Option<PathBuf>,
-    /// The column of the text; guessed if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// The column of the label; guessed if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// The names of the labels; by default those of the data.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
-    /// How many rows of the training data are held out, for choices and calibration.
-    #[serde(default)]
-    pub hold_out: usize,
-    /// The least words of a row that is held out.
-    #[serde(default = "six")]
-    pub hold_out_words: usize,
-    /// Fixes which rows are held out.
-    #[serde(default = "one")]
-    pub hold_out_seed: u64,
-    /// Longer texts are cut to so many tokens.
-    #[serde(default = "tokens")]
-    pub max_tokens: usize,
-}
-
-fn six() -> usize {
-    6
-}
-
-fn one() -> u64 {
-    1
-}
-
-fn tokens() -> usize {
-    128
 }
 
 /// What is trained.
@@ -135,7 +98,7 @@ impl From<Architecture> for ModelType {
 }
 
 /// After which layers there are exits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Exits {
     /// By a word.
@@ -150,8 +113,39 @@ impl Default for Exits {
     }
 }
 
+impl<'de> Deserialize<'de> for Exits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Wanted;
+        impl<'de> Visitor<'de> for Wanted {
+            type Value = Exits;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("\"all\", \"last\", \"own\" or a list of layers as [0, 3, 6]")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Exits, E> {
+                Ok(Exits::Named(match word {
+                    "all" => NamedExits::All,
+                    "last" => NamedExits::Last,
+                    "own" => NamedExits::Own,
+                    _ => return Err(E::invalid_value(de::Unexpected::Str(word), &self)),
+                }))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Exits, A::Error> {
+                let mut layers = Vec::new();
+                while let Some(layer) = items.next_element()? {
+                    layers.push(layer);
+                }
+                Ok(Exits::After(layers))
+            }
+        }
+        deserializer.deserialize_any(Wanted)
+    }
+}
+
 /// After which layers there are exits, by a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NamedExits {
     /// After every layer.
@@ -238,12 +232,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::Data`] with the line that is wrong.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let mut recipe: Recipe = toml::from_str(&text).map_err(|e| Error::Data {
-            path: path.into(),
-            line: e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1)),
-            problem: e.message().into(),
-        })?;
+        let mut recipe: Recipe = settings::read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let from_file = |p: &mut PathBuf| {
             // A name of the hub looks like a relative path, and is none.
@@ -290,6 +279,12 @@ impl Recipe {
         positive("train.save_every", t.save_every > 0)?;
         positive("train.log_every", t.log_every > 0)?;
         positive("losses.temperature", self.losses.temperature > 0.0)?;
+        let mut labels = HashSet::new();
+        if let Some(twice) = self.data.labels.iter().find(|label| !labels.insert(*label)) {
+            return Err(format!(
+                "data.labels has `{twice}` twice; each label needs a name of its own"
+            ));
+        }
         if self.data.max_tokens < 3 {
             return Err(format!(
                 "data.max_tokens is {}; a text has 3 tokens or more",
@@ -341,7 +336,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Recipe, String> {
-        let recipe: Recipe = toml::from_str(text).map_err(|e| e.to_string())?;
+        let recipe: Recipe = settings::parse(text).map_err(|(_, problem)| problem)?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -354,6 +349,8 @@ mod tests {
         assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
         recipe.model.exits = Exits::After(vec![0, 3]);
         recipe.losses.exit_weights = vec![1.0, 2.0];
+        recipe.data.hold_out = HoldOut::Share(0.1);
+        recipe.data.text = Some("1".into());
         assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
         recipe.model.exits = Exits::Named(NamedExits::Last);
         assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
