@@ -17,6 +17,7 @@ pub mod hub;
 mod json_lines;
 mod parquet;
 mod split;
+mod words;
 
 pub use batches::{batches, in_order};
 pub use columns::Columns;

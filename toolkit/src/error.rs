@@ -76,8 +76,9 @@ pub enum Error {
     /// There are not enough rows to hold out.
     #[error(
         "cannot hold out {wanted} rows: only {whole} of the {rows} rows are whole ({min_words} \
-         words or more, and no part or repetition of another row); hold out fewer, or ask for \
-         fewer words"
+         words or more, and no part or repetition of another row). A word is what is between spaces; \
+         in Chinese, Japanese, Thai and the like it is a character. Lower data.hold_out, or \
+         data.hold_out_words"
     )]
     HoldOut {
         /// How many were asked for.

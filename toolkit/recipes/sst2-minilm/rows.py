@@ -2,7 +2,15 @@
 not see what the student's exits are calibrated on."""
 
 import hashlib
+import re
 from pathlib import Path
+
+# Scripts without spaces, in which every character is a word: data/words.rs.
+SINGLE = (
+    "\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\uff66-\uff9f\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f"
+)
+WORD = re.compile(f"[{SINGLE}]|[^{SINGLE}]+")
 
 
 def load(path):
@@ -11,13 +19,20 @@ def load(path):
     return [(sentence.strip(), int(label)) for sentence, label in (line.rsplit("\t", 1) for line in lines)]
 
 
+def words_of(text):
+    runs = ((run, WORD.findall(run)) for run in text.split())
+    # One such character alone is an emoticon's eye or the like.
+    one = lambda words: sum(bool(re.match(f"[{SINGLE}]", word)) for word in words) < 2
+    return tuple(word for run, words in runs for word in ([run] if one(words) else words))
+
+
 def spans(words, least=1):
     return (words[i:j] for i in range(len(words)) for j in range(i + least, len(words) + 1))
 
 
 def split(texts, held=2000, seed=1, least_words=6):
     """Indices to train on and indices held out."""
-    words = [tuple(text.split()) for text in texts]
+    words = [words_of(text) for text in texts]
     seen, whole = set(), []
     for i in sorted(range(len(texts)), key=lambda i: (-len(words[i]), i)):
         if words[i] in seen:

@@ -1,5 +1,6 @@
 //! The hold-out split.
 
+use super::words::words;
 use crate::Error;
 use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
@@ -20,8 +21,9 @@ pub struct Split {
 /// would see other texts than a user sends; if phrases of a held-out sentence were trained on, the
 /// model would be surer of that sentence than of a new one, and the thresholds too hopeful. So:
 ///
-/// * A row is *whole* if it has `min_words` words (at whitespace) or more, and neither lies within
-///   another row, word by word, nor repeats an earlier one.
+/// * A row is *whole* if it has `min_words` words or more, and neither lies within another row, word
+///   by word, nor repeats an earlier one. Words are what is between white space; in scripts without
+///   spaces (Chinese, Japanese, Thai) every character is a word.
 /// * Held out are the `n` whole rows whose SHA-256 of `"{seed}\t{text}"`, the text trimmed, comes
 ///   first.
 /// * Left out of training are the rows that make up half of a held-out row's words or more, in one
@@ -64,7 +66,7 @@ impl Rows {
         let words: Vec<Vec<u32>> = texts
             .iter()
             .map(|text| {
-                text.split_whitespace()
+                words(text)
                     .map(|word| {
                         let next = numbers.len() as u32;
                         *numbers.entry(word).or_insert(next)
@@ -201,6 +203,27 @@ mod tests {
         let split = hold_out(&TEXTS, 3, 1, 6).unwrap();
         assert_eq!(split.held_out, [0, 4, 7]);
         assert_eq!(split.train, [2, 5, 8]);
+    }
+
+    #[test]
+    fn texts_without_spaces_are_held_out() {
+        let texts = [
+            "早餐很丰富，服务也热情",
+            "服务也热情",
+            "很快",
+            "这本书的结构颇有特点",
+            "とても面白い映画でした",
+        ];
+        let split = hold_out(&texts, 3, 1, 6).unwrap();
+        assert_eq!(split.held_out, [0, 3, 4]);
+        // Five of eleven characters are less than half, six are more.
+        assert_eq!(split.train, [1, 2]);
+        assert_eq!(hold_out(&[&texts[..], &["，服务也热情"]].concat(), 3, 1, 6).unwrap(), split);
+        let error = hold_out(&texts, 4, 1, 6).unwrap_err().to_string();
+        assert!(
+            error.contains("3 of the 5 rows") && error.contains("it is a character"),
+            "{error}"
+        );
     }
 
     #[test]
