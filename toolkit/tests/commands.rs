@@ -204,6 +204,92 @@ fn what_does_not_go_together_is_said() {
     assert!(!folder.path().join("out").exists(), "nothing is written by what fails");
 }
 
+/// A recipe without held-out rows, for a start in one epoch.
+fn short_recipe(folder: &Path, data: &str) -> String {
+    let recipe = folder.join("short.toml");
+    let model = format!("[model]\nstart = '{}'\nexits = 'last'\n", fixture("bert-exits").display());
+    std::fs::write(&recipe, format!("[data]\n{data}\n{model}[train]\nepochs = 1\n")).unwrap();
+    recipe.display().to_string()
+}
+
+#[test]
+fn model_of_booleans_is_evaluated_on_every_format_of_the_same_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (mut json, mut csv, mut floats) =
+        (String::new(), String::from("text,label\n"), String::from("text,label\n"));
+    for i in 0..24 {
+        let (text, label) = (format!("film {i} is {}", WORDS[i % 2][i % 4]), i % 3 == 0);
+        json += &format!("{{\"text\": \"{text}\", \"label\": {label}}}\n");
+        csv += &format!("{text},{}\n", if label { "True" } else { "False" });
+        floats += &format!("{text},{}.0\n", u8::from(label));
+    }
+    for (name, rows) in [("d.jsonl", json), ("d.csv", csv), ("floats.csv", floats)] {
+        std::fs::write(path(name), rows).unwrap();
+    }
+    for trained_on in ["d.jsonl", "d.csv", "floats.csv"] {
+        let (recipe, model) =
+            (short_recipe(folder.path(), &format!("train = '{trained_on}'")), path("m"));
+        succeed(&["finetune", "--recipe", &recipe, "-o", &model]);
+        let figures = ["d.jsonl", "d.csv", "floats.csv"]
+            .map(|data| succeed(&["evaluate", &model, "--data", &path(data), "--json"]));
+        assert_eq!(figures[0], figures[1], "{trained_on}");
+        assert_eq!(figures[0], figures[2], "{trained_on}");
+    }
+}
+
+#[test]
+fn data_for_other_tasks_is_refused_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = |rows: &str| std::fs::write(folder.path().join("d.csv"), rows).unwrap();
+    let output = folder.path().join("out").display().to_string();
+    let train = |data: &str| {
+        let recipe = short_recipe(folder.path(), &format!("train = 'd.csv'\n{data}"));
+        fail(&["finetune", "--recipe", &recipe, "-o", &output])
+    };
+    rows("text,score\nhello,0.5\nhi,1.5\n");
+    let error = train("label = 'score'");
+    assert!(error.contains("d.csv, line 2: ") && error.contains("score (regression)"), "{error}");
+    rows("text,emotions\nhello,joy\nhi,\"joy,love\"\n");
+    let error = train("label = 'emotions'");
+    assert!(error.contains("`joy,love` look like several labels a row"), "{error}");
+    rows("sentence1,sentence2,label\nhello,hi,a\nbye,ciao,b\n");
+    let error = train("");
+    assert!(
+        error.contains("two texts") && error.contains("`--text` (in a recipe `data.text`)"),
+        "{error}"
+    );
+    assert!(!Path::new(&output).exists());
+}
+
+#[test]
+fn notes_of_the_data_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..24)
+        .map(|i| {
+            format!(
+                "{}\tfilm {i} is 很{}\n",
+                ["good", "Bad", "bad", "bad"][i % 4],
+                WORDS[i % 2][i % 4]
+            )
+        })
+        .collect();
+    std::fs::write(folder.path().join("d.tsv"), rows).unwrap();
+    let data = "train = 'd.tsv'\ntext = 2\nlabel = 1\nhold_out = 0.25\nhold_out_words = 3";
+    let recipe = short_recipe(folder.path(), data);
+    let output = folder.path().join("out").display().to_string();
+    let trained = distill(&["finetune", "--recipe", &recipe, "-o", &output]);
+    let said = String::from_utf8(trained.stderr).unwrap();
+    assert!(trained.status.success(), "{said}");
+    assert!(
+        said.contains("24 rows, TSV without a header, text from `2`, labels from `1`: bad, good")
+    );
+    assert!(said.contains("note: `Bad` (6 rows) is read as the label `bad`"), "{said}");
+    let held_out = distill(&["evaluate", &output]);
+    let said = String::from_utf8(held_out.stderr).unwrap();
+    assert!(said.contains("6 rows held out of"), "{said}");
+}
+
 /// Hidden states through a projection, and attention, from a teacher whose layers are kept on disk.
 #[test]
 fn a_student_is_held_to_the_teachers_layers() {

@@ -38,6 +38,14 @@ pub(super) struct Column {
 pub(super) struct Chosen {
     pub text: usize,
     pub label: Option<usize>,
+    /// See [`super::Guess::notes`].
+    pub notes: Vec<String>,
+}
+
+/// The setting that names a column, for messages: the data of a recipe is named there, all other data
+/// on the command line.
+pub(super) fn setting(role: &str) -> String {
+    format!("`--{role}` (in a recipe `data.{role}`)")
 }
 
 /// Whether a name is one that we would guess something from.
@@ -65,24 +73,46 @@ pub(super) fn choose(
         Some(name) => find(columns, name, "label").into_iter().collect(),
         None => known(&LABELS),
     };
+    let texts: Vec<usize> =
+        (0..columns.len()).filter(|i| columns[*i].is_text && !labels.contains(i)).collect();
+    let mut notes = Vec::new();
     let text = match &wanted.text {
-        Some(name) => find(columns, name, "text").map_err(wrong)?,
-        None => {
-            let has = |name: &str| columns.iter().any(|c| c.name.eq_ignore_ascii_case(name));
-            if let Some([a, b]) = PAIRS.iter().find(|pair| pair.iter().all(|name| has(name))) {
-                return Err(wrong(format!(
-                    "the columns `{a}` and `{b}` make a task of two texts; only tasks of one text \
-                     are supported (to read one of them alone, name it in `columns.text`)"
-                )));
+        Some(name) => {
+            let text = find(columns, name, "text").map_err(wrong)?;
+            if let Some(other) = columns
+                .iter()
+                .find(|c| is_known_pair(&c.name, name) || is_numbered_pair(&c.name, name))
+            {
+                notes.push(format!(
+                    "`{name}` and `{}` look like a task of two texts, which is not supported yet; \
+                     the model sees `{name}` only",
+                    other.name
+                ));
             }
+            text
+        }
+        None => {
             let mut candidates = known(&TEXTS);
             candidates.retain(|i| !labels.contains(i));
-            if candidates.is_empty() {
-                candidates = (0..columns.len())
-                    .filter(|i| columns[*i].is_text && !labels.contains(i))
-                    .collect();
+            let pair = |among: &[usize], is_pair: fn(&str, &str) -> bool| {
+                among.iter().find_map(|&a| {
+                    let second = |b: &&usize| is_pair(&columns[a].name, &columns[**b].name);
+                    among.iter().find(second).map(|&b| (&columns[a].name, &columns[b].name))
+                })
+            };
+            let all: Vec<usize> = (0..columns.len()).collect();
+            // A name that is known is surer than two that are alike.
+            let pair = pair(&all, is_known_pair)
+                .or_else(|| pair(&texts, is_numbered_pair).filter(|_| candidates.is_empty()));
+            if let Some((a, b)) = pair {
+                return Err(wrong(format!(
+                    "the columns `{a}` and `{b}` make a task of two texts; only tasks of one text \
+                     are supported; to read one of them alone, name it with {}",
+                    setting("text")
+                )));
             }
-            one(columns, &candidates, "text").map_err(wrong)?
+            let candidates = if candidates.is_empty() { &texts } else { &candidates };
+            one(columns, candidates, "text").map_err(wrong)?
         }
     };
     let label = match labelled {
@@ -93,7 +123,33 @@ pub(super) fn choose(
         let name = &columns[text].name;
         return Err(wrong(format!("the column `{name}` cannot be the text and the label at once")));
     }
-    Ok(Chosen { text, label })
+    Ok(Chosen { text, label, notes })
+}
+
+/// Whether two names differ in their number only, as `sentence_A` and `sentence_B`.
+fn is_numbered_pair(a: &str, b: &str) -> bool {
+    let parts = |name: &str| {
+        let mut chars = name.chars();
+        let end = chars.next_back().map(|c| c.to_ascii_lowercase());
+        (chars.as_str().to_lowercase(), end)
+    };
+    let ((stem, a), (other, b)) = (parts(a), parts(b));
+    // Columns without names are numbers, and a word that ends with a letter is not numbered by it.
+    let by_digit = !stem.is_empty() && !stem.ends_with(|c: char| c.is_ascii_digit());
+    let by_letter = stem.ends_with(['_', '-', ' ']);
+    stem == other
+        && match (a, b) {
+            (Some('1'), Some('2')) | (Some('2'), Some('1')) => by_digit,
+            (Some('a'), Some('b')) | (Some('b'), Some('a')) => by_letter,
+            _ => false,
+        }
+}
+
+fn is_known_pair(a: &str, b: &str) -> bool {
+    PAIRS.iter().any(|[x, y]| {
+        let is = |x: &str, y: &str| a.eq_ignore_ascii_case(x) && b.eq_ignore_ascii_case(y);
+        is(x, y) || is(y, x)
+    })
 }
 
 fn find(columns: &[Column], name: &str, role: &str) -> Result<usize, String> {
@@ -101,7 +157,8 @@ fn find(columns: &[Column], name: &str, role: &str) -> Result<usize, String> {
     match exact[..] {
         [i] => Ok(i),
         [] => Err(format!(
-            "there is no column `{name}`, which `columns.{role}` names; the columns are {}",
+            "there is no column `{name}`, which {} names; the columns are {}",
+            setting(role),
             list(columns)
         )),
         _ => Err(format!("there are {} columns `{name}`; rename all but one", exact.len())),
@@ -112,11 +169,13 @@ fn one(columns: &[Column], candidates: &[usize], role: &str) -> Result<usize, St
     match candidates {
         [i] => Ok(*i),
         [] => Err(format!(
-            "no column is known to be the {role}; name one in `columns.{role}`: {}",
+            "no column is known to be the {role}; name one with {}: {}",
+            setting(role),
             list(columns)
         )),
         many => Err(format!(
-            "more than one column may be the {role}; name one in `columns.{role}`: {}",
+            "more than one column may be the {role}; name one with {}: {}",
+            setting(role),
             list(many.iter().map(|&i| &columns[i]))
         )),
     }
@@ -162,10 +221,10 @@ mod tests {
     #[test]
     fn what_cannot_be_guessed_is_to_be_named() {
         for (names, wanted, said) in [
-            (&["a", "b"][..], ("", ""), "`columns.text`: `a`, `b`"),
-            (&["text", "x"], ("", ""), "`columns.label`: `text`, `x`"),
-            (&["text", "review", "label"], ("", ""), "`columns.text`: `text`, `review`"),
-            (&["text", "class", "label"], ("", ""), "`columns.label`: `class`, `label`"),
+            (&["a", "b"][..], ("", ""), "`data.text`): `a`, `b`"),
+            (&["text", "x"], ("", ""), "`data.label`): `text`, `x`"),
+            (&["text", "review", "label"], ("", ""), "`data.text`): `text`, `review`"),
+            (&["text", "class", "label"], ("", ""), "`data.label`): `class`, `label`"),
             (&["ID", "label"], ("", ""), "no column is known to be the text"),
             (&["text", "label"], ("tekst", ""), "no column `tekst`"),
             (&["text", "text", "label"], ("text", ""), "2 columns `text`"),

@@ -1,9 +1,9 @@
 //! A data set in memory.
 
 use super::columns::Columns;
+use super::labels::{self, Lookup, Value};
 use super::{delimited, json_lines, parquet};
 use crate::Error;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,8 @@ pub struct Guess {
     pub text: String,
     /// The column the labels were read from.
     pub label: Option<String>,
+    /// Remarks on what may be another way than meant, each a sentence.
+    pub notes: Vec<String>,
     labels: Vec<String>,
 }
 
@@ -41,24 +43,22 @@ impl fmt::Display for Guess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, text from `{}`", self.format, self.text)?;
         match &self.label {
-            None => f.write_str(", no labels"),
+            None => f.write_str(", no labels")?,
             Some(label) => {
                 write!(f, ", labels from `{label}`: ")?;
                 const MOST: usize = 8;
                 f.write_str(&self.labels[..self.labels.len().min(MOST)].join(", "))?;
-                match self.labels.len().checked_sub(MOST) {
-                    Some(more @ 1..) => write!(f, " and {more} more"),
-                    _ => Ok(()),
+                if let Some(more @ 1..) = self.labels.len().checked_sub(MOST) {
+                    write!(f, " and {more} more")?;
                 }
             }
         }
+        self.notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))
     }
 }
 
 /// Longer texts are a broken file, not something to classify.
 const LONGEST_TEXT: usize = 1 << 20;
-/// More kinds of labels are a column of something else.
-const MOST_LABELS: usize = 4096;
 
 /// Where a row stands, for messages.
 #[derive(Clone, Copy)]
@@ -77,33 +77,6 @@ impl At {
     }
 }
 
-/// A label as it stands in a file.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Value {
-    Number(i64),
-    Text(String),
-}
-
-impl Value {
-    /// A label from a format that has only text. What is written as we would write a number is one.
-    pub(super) fn parse(text: &str) -> Self {
-        let text = text.trim();
-        match text.parse::<i64>() {
-            Ok(number) if number.to_string() == text => Value::Number(number),
-            _ => Value::Text(text.into()),
-        }
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Number(number) => number.fmt(f),
-            Value::Text(text) => f.write_str(text),
-        }
-    }
-}
-
 pub(super) struct Row {
     pub at: At,
     pub text: String,
@@ -117,6 +90,8 @@ pub(super) struct Raw {
     pub label: Option<String>,
     /// The names of the labels, where the file tells them.
     pub names: Option<Vec<String>>,
+    /// See [`Guess::notes`].
+    pub notes: Vec<String>,
     pub rows: Vec<Row>,
 }
 
@@ -124,10 +99,14 @@ impl Dataset {
     /// Reads a file of texts with labels.
     ///
     /// `labels` are the names that there are: those of the checkpoint, or of the file that is
-    /// trained on; upper and lower case are the same. A label that is a number is then looked up among the names, and is the place of
-    /// a name (from 0) if the names are words. Without `labels` the names are those that the file
-    /// itself tells (Parquet can), or else its different labels: numbers by size, words by the
-    /// alphabet.
+    /// trained on. Without `labels` the names are those that the file itself tells (Parquet can), or
+    /// else its different labels: numbers by size, words by the alphabet, and of the spellings that
+    /// differ by case or space only the most frequent one.
+    ///
+    /// A label is looked up as it is written, and then by the only name that differs by case or space.
+    /// A number is a name, or the place of a name (from 0) if the names are words. A boolean, and the
+    /// word `true` or `false`, is the name that says so, or else 1 or 0. [`Guess::notes`] lists labels
+    /// that were found in another spelling.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Data`] with the line if something in it
@@ -163,21 +142,32 @@ impl Dataset {
         let files = read_files(paths, columns, true)?;
         let names = match labels {
             Some(labels) => labels.to_vec(),
-            None => names(&files)?,
+            None => labels::names(&files)?,
         };
         let mut examples = Vec::new();
         let mut guess = files[0].1.guess();
         guess.labels.clone_from(&names);
+        let mut lookup = Lookup::new(&names);
         for (path, raw) in files {
             // The names a file tells are for its numbers; ours are for ours.
-            let own = raw.names.filter(|own| *own != names);
+            let own = raw.names.filter(|own| *own != names).and_then(|own| lookup.places(&own));
             for row in raw.rows {
                 let value = row.label.expect("a labelled row");
-                let label = number(&value, &names, own.as_deref())
+                let label = lookup
+                    .number(&value, own.as_deref())
                     .map_err(|problem| row.at.error(&path, problem))?;
                 examples.push(Example { text: row.text, label: Some(label) });
             }
         }
+        let respelled = lookup.notes();
+        if labels.is_none() && !respelled.is_empty() {
+            guess.notes.push(
+                "labels that differ by case or space only are one label; to keep them apart, list \
+                 them in `data.labels`"
+                    .into(),
+            );
+        }
+        guess.notes.extend(respelled);
         Ok((Dataset { labels: names, examples }, guess))
     }
 
@@ -211,6 +201,7 @@ impl Raw {
             format: self.format,
             text: self.text.clone(),
             label: self.label.clone(),
+            notes: self.notes.clone(),
             labels: Vec::new(),
         }
     }
@@ -267,100 +258,6 @@ fn check(row: &Row, labelled: bool) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// The names of the labels, found in the files themselves.
-fn names(files: &[(PathBuf, Raw)]) -> Result<Vec<String>, Error> {
-    if let Some(names) = &files[0].1.names {
-        return Ok(names.clone());
-    }
-    let (mut numbers, mut words) = (BTreeSet::new(), BTreeSet::new());
-    let mut first_number = None;
-    for (path, raw) in files {
-        for row in &raw.rows {
-            match row.label.as_ref().expect("a labelled row") {
-                Value::Number(-1) => return Err(row.at.error(path, HIDDEN)),
-                Value::Number(number) => {
-                    first_number.get_or_insert((path, row.at));
-                    numbers.insert(*number)
-                }
-                Value::Text(word) => words.insert(word.trim()),
-            };
-            let found = numbers.len() + words.len();
-            if found > MOST_LABELS {
-                return Err(row.at.error(
-                    path,
-                    format!(
-                        "so far {found} different labels; is `{}` the right column? Name another \
-                         in `columns.label`",
-                        raw.label.as_deref().unwrap_or_default()
-                    ),
-                ));
-            }
-        }
-    }
-    if let (Some((path, at)), Some(word)) = (first_number, words.first()) {
-        return Err(at.error(
-            path,
-            format!("the label is a number, other rows have words, as `{word}`; use one kind"),
-        ));
-    }
-    let names: Vec<String> = numbers
-        .iter()
-        .map(i64::to_string)
-        .chain(words.iter().map(|word| word.to_string()))
-        .collect();
-    if let [only] = &names[..] {
-        return Err(Error::data(
-            &files[0].0,
-            None,
-            format!("every row has the label `{only}`; there is nothing to tell apart"),
-        ));
-    }
-    Ok(names)
-}
-
-const HIDDEN: &str = "the label is -1, which is how GLUE hides the labels of its test sets; use \
-                      the dev (validation) set. If -1 is a class of yours, write it as a word";
-
-/// The number of a label. `own` are the names of the numbers in the file, if it tells them.
-fn number(value: &Value, names: &[String], own: Option<&[String]>) -> Result<u32, String> {
-    let accepted = || {
-        let shown: Vec<_> = names.iter().take(20).map(|name| format!("`{name}`")).collect();
-        let more = if names.len() > shown.len() { ", …" } else { "" };
-        format!("{}{more}", shown.join(", "))
-    };
-    let by_name = |name: &str| {
-        let exact = names.iter().position(|n| n == name);
-        exact.or_else(|| names.iter().position(|n| n.eq_ignore_ascii_case(name))).map(|i| i as u32)
-    };
-    let found = match value {
-        Value::Text(name) => by_name(name.trim()),
-        Value::Number(-1) if by_name("-1").is_none() => return Err(HIDDEN.into()),
-        Value::Number(number) => match (usize::try_from(*number), own) {
-            // Our names may stand in another order than the file's: words are surer than places.
-            (Ok(place), Some(own)) if own.iter().all(|name| by_name(name).is_some()) => {
-                own.get(place).and_then(|name| by_name(name))
-            }
-            (Ok(place), _) => by_name(&number.to_string()).or_else(|| {
-                let words = names.iter().all(|name| name.parse::<i64>().is_err());
-                (words && place < names.len()).then_some(place as u32)
-            }),
-            (Err(_), _) => by_name(&number.to_string()),
-        },
-    };
-    found.ok_or_else(|| {
-        let last = names.len().saturating_sub(1);
-        match value {
-            Value::Number(_) if names.iter().all(|name| name.parse::<i64>().is_err()) => {
-                format!(
-                    "the label `{value}` is not known; there are {}, or 0 to {last}",
-                    accepted()
-                )
-            }
-            _ => format!("the label `{value}` is not known; there are {}", accepted()),
-        }
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! TSV and CSV.
 
 use super::columns::{self, Column, Columns};
-use super::dataset::{At, Raw, Row, Value};
+use super::dataset::{At, Raw, Row};
+use super::headless::{self, Places};
+use super::labels::Value;
 use crate::Error;
 use std::path::Path;
 
@@ -21,24 +23,30 @@ pub(super) fn read(
 ) -> Result<Raw, Error> {
     let text = text_file(path)?;
     let mut records = Records::new(path, &text, style);
-    let Some(first) = records.next().transpose()? else {
+    let mut head = records.by_ref().take(HEAD).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = head.first() else {
         return Err(Error::data(path, None, "the file is empty"));
     };
-    let header: Vec<String> = first.fields.iter().map(|name| name.trim().into()).collect();
-    let (names, mut next) = if is_by_number(wanted, &header) {
-        ((1..=header.len()).map(|n| n.to_string()).collect(), Some(first))
-    } else {
-        check_header(path, first.line, style, &header, wanted)?;
-        (header, records.next().transpose()?)
+    let mut header: Vec<String> = first.fields.iter().map(|name| name.trim().into()).collect();
+    let places = match is_by_number(wanted, &header) {
+        true => Some(wanted.clone()),
+        false => rows_only(path, style, &head, &header, wanted, labelled)?,
     };
-    let columns: Vec<Column> = names
+    let wanted = places.as_ref().unwrap_or(wanted);
+    match places {
+        Some(_) => header = (1..=header.len()).map(|n| n.to_string()).collect(),
+        None => _ = head.remove(0),
+    }
+    let first = head.first();
+    let columns: Vec<Column> = header
         .into_iter()
         .enumerate()
-        .map(|(i, name)| Column { name, is_text: next.as_ref().is_none_or(|r| r.is_text(i)) })
+        .map(|(i, name)| Column { name, is_text: first.is_none_or(|r| r.is_text(i)) })
         .collect();
     let chosen = columns::choose(path, &columns, wanted, labelled)?;
     let mut rows = Vec::new();
-    while let Some(record) = next {
+    for record in head.into_iter().map(Ok).chain(records) {
+        let record = record?;
         let (fields, at) = (&record.fields, At::Line(record.line));
         if fields.len() != columns.len() {
             let (found, named) = (fields.len(), columns.len());
@@ -58,13 +66,18 @@ pub(super) fn read(
             text: fields[chosen.text].into(),
             label: chosen.label.map(|i| Value::parse(&fields[i])),
         });
-        next = records.next().transpose()?;
     }
     Ok(Raw {
-        format: if style == Style::Tsv { "TSV" } else { "CSV" },
+        format: match (style, &places) {
+            (Style::Tsv, None) => "TSV",
+            (Style::Tsv, Some(_)) => "TSV without a header",
+            (Style::Csv, None) => "CSV",
+            (Style::Csv, Some(_)) => "CSV without a header",
+        },
         text: columns[chosen.text].name.clone(),
         label: chosen.label.map(|i| columns[i].name.clone()),
         names: None,
+        notes: chosen.notes,
         rows,
     })
 }
@@ -79,21 +92,24 @@ fn is_by_number(wanted: &Columns, first: &[String]) -> bool {
     named.peek().is_some() && named.all(is_place) && !first.iter().all(is_number)
 }
 
-/// A first line that is a row must not be lost as a header.
-fn check_header(
+/// The columns by number, if the first line is a row for certain. A first line that may be one is an
+/// error: it must not be lost as a header.
+fn rows_only(
     path: &Path,
-    line: usize,
     style: Style,
+    head: &[Record],
     header: &[String],
     wanted: &Columns,
-) -> Result<(), Error> {
+    labelled: bool,
+) -> Result<Option<Columns>, Error> {
     let named = |name: &Option<String>| name.as_ref().is_some_and(|n| header.contains(n));
     if named(&wanted.text) || named(&wanted.label) || header.iter().any(|h| columns::is_known(h)) {
-        return Ok(());
+        return Ok(None);
     }
-    let wrong = |problem: String| Err(Error::data(path, Some(line), problem));
+    let wrong = |problem: String| Err(Error::data(path, Some(head[0].line), problem));
     if let [only] = header
         && let Some(other) = [';', '\t', ','].into_iter().find(|c| only.contains(*c))
+        && head.iter().take(2).all(|record| record.fields[0].contains(other))
     {
         let (name, between) = match style {
             Style::Tsv => ("TSV", "tabs"),
@@ -102,31 +118,45 @@ fn check_header(
         return wrong(format!(
             "there is one column, `{}`, with {other:?} in it; the columns of {name} are separated \
              by {between}",
-            shortened(only)
+            headless::shortened(only)
         ));
     }
-    let last = header.last().map_or("", String::as_str);
-    let sentence = header.iter().any(|field| field.contains(char::is_whitespace));
-    if last.parse::<i64>().is_ok() || (sentence && !last.contains(char::is_whitespace)) {
-        let separator = if style == Style::Tsv { "<tab>" } else { "," };
-        return wrong(format!(
-            "this looks like a row, not like a header ({}); put the names of the columns into the \
-             first line, as `text{separator}label`, or name the columns by number, as \
-             `columns.text` 1 and `columns.label` {}",
-            header.iter().map(|h| format!("`{}`", shortened(h))).collect::<Vec<_>>().join(", "),
-            header.len()
-        ));
+    let fields: Vec<_> = head.iter().map(|record| &record.fields).collect();
+    let Some(Places { text, label, second, is_certain }) = headless::places(&fields) else {
+        return Ok(None);
+    };
+    let by_number = Columns {
+        text: Some((text + 1).to_string()),
+        label: label.filter(|_| labelled).map(|label| (label + 1).to_string()),
+    };
+    if is_certain && *wanted == Columns::default() {
+        return Ok(Some(by_number));
     }
-    Ok(())
+    let settings = |before: &str, is: &str, between: &str| -> String {
+        let named = [("text", &by_number.text), ("label", &by_number.label)];
+        let named = named.into_iter().filter_map(|(role, number)| Some((role, number.as_ref()?)));
+        named.map(|(role, n)| format!("{before}{role}{is}{n}")).collect::<Vec<_>>().join(between)
+    };
+    let pair = second.map_or(String::new(), |second| {
+        let (a, b) = (text.min(second) + 1, text.max(second) + 1);
+        format!("; columns {a} and {b} look like a task of two texts, which is not supported yet")
+    });
+    let separator = if style == Style::Tsv { "<tab>" } else { "," };
+    wrong(format!(
+        "this looks like a row, not like a header ({}); put the names of the columns into the first \
+         line, as `text{separator}label`, or name the columns by number, as `{}` (in a recipe `{}`){pair}",
+        header
+            .iter()
+            .map(|h| format!("`{}`", headless::shortened(h)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        settings("--", " ", " "),
+        settings("data.", " = ", ", "),
+    ))
 }
 
-fn shortened(text: &str) -> String {
-    const MOST: usize = 40;
-    if text.chars().count() <= MOST {
-        return text.into();
-    }
-    text.chars().take(MOST).chain("…".chars()).collect()
-}
+/// Records from which the columns are guessed.
+const HEAD: usize = 1000;
 
 struct Record {
     /// The line it begins on.

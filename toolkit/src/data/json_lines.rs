@@ -1,8 +1,9 @@
 //! JSON lines.
 
 use super::columns::{self, Column, Columns};
-use super::dataset::{At, Raw, Row, Value};
+use super::dataset::{At, Raw, Row};
 use super::delimited::text_file;
+use super::labels::Value;
 use crate::Error;
 use serde_json::{Map, Value as Json};
 use std::path::Path;
@@ -34,7 +35,7 @@ pub(super) fn read(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw,
         let label = match label_name.map(|name| (name, object.remove(name))) {
             None => None,
             Some((name, value)) => Some(label(value.as_ref()).ok_or_else(|| {
-                at.error(path, unfit(name, value.as_ref(), "a string or a whole number"))
+                at.error(path, unfit(name, value.as_ref(), "a string, a whole number or a boolean"))
             })?),
         };
         rows.push(Row { at, text, label });
@@ -48,6 +49,7 @@ pub(super) fn read(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw,
         text: text_name.clone(),
         label: label_name.cloned(),
         names: None,
+        notes: chosen.notes,
         rows,
     })
 }
@@ -78,8 +80,11 @@ fn reason(error: &serde_json::Error) -> String {
 fn label(value: Option<&Json>) -> Option<Value> {
     match value? {
         Json::String(text) => Some(Value::Text(text.clone())),
-        Json::Number(number) => number.as_i64().map(Value::Number),
-        Json::Bool(value) => Some(Value::Number((*value).into())),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => Some(Value::Number(whole)),
+            None => Value::float(&number.as_f64()?.to_string()),
+        },
+        Json::Bool(value) => Some(Value::Flag(*value)),
         _ => None,
     }
 }
@@ -87,15 +92,20 @@ fn label(value: Option<&Json>) -> Option<Value> {
 fn unfit(name: &str, value: Option<&Json>, accepted: &str) -> String {
     match value {
         None => format!("there is no `{name}`; every line has it"),
-        Some(value) => format!("`{name}` is {}; it is to be {accepted}", kind(value)),
+        Some(value) => {
+            let several = match value {
+                Json::Array(_) => " (several labels or texts a row are not supported yet)",
+                _ => "",
+            };
+            format!("`{name}` is {}; expected {accepted}{several}", kind(value))
+        }
     }
 }
 
 fn kind(value: &Json) -> &'static str {
     match value {
         Json::Null => "null",
-        Json::Bool(_) => "true or false",
-        Json::Number(n) if n.is_f64() => "a number with a fraction",
+        Json::Bool(_) => "a boolean",
         Json::Number(_) => "a number",
         Json::String(_) => "a string",
         Json::Array(_) => "an array",

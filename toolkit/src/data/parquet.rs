@@ -1,11 +1,12 @@
 //! Parquet.
 
 use super::columns::{self, Column, Columns};
-use super::dataset::{At, Raw, Row, Value};
+use super::dataset::{At, Raw, Row};
+use super::labels::Value;
 use crate::Error;
-use ::parquet::basic::{ConvertedType, LogicalType, Type as Physical};
+use ::parquet::basic::{Compression, ConvertedType, LogicalType, Type as Physical};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::FileMetaData;
+use ::parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Field;
 use ::parquet::schema::types::Type;
@@ -22,11 +23,11 @@ pub(super) fn read(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw,
 
 fn read_whole(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw, Error> {
     let damaged = |e: ParquetError| {
-        let hint = match &e {
-            ParquetError::NYI(_) => "snappy, zstd and no compression are read",
-            _ => "is it whole, and Parquet?",
+        let problem = match &e {
+            ParquetError::NYI(missing) => format!("uses what is not supported: {missing}"),
+            _ => format!("cannot be read as Parquet: {e}; is it whole, and Parquet?"),
         };
-        Error::data(path, None, format!("cannot be read as Parquet: {e}; {hint}"))
+        Error::data(path, None, problem)
     };
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     if file.metadata().is_ok_and(|m| m.len() == 0) {
@@ -39,6 +40,19 @@ fn read_whole(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw, Erro
         fields.iter().map(|f| Column { name: f.name().into(), is_text: is_text(f) }).collect();
     let chosen = columns::choose(path, &columns, wanted, labelled)?;
     let name = |i: usize| columns[i].name.clone();
+    for column in [Some(chosen.text), chosen.label].into_iter().flatten() {
+        if let Some(unread) = unread_compression(reader.metadata(), &name(column)) {
+            return Err(Error::data(
+                path,
+                None,
+                format!(
+                    "the column `{}` is compressed with {unread}; snappy, gzip, brotli, lz4, zstd and \
+                     no compression are read",
+                    name(column)
+                ),
+            ));
+        }
+    }
 
     let mut wanted_fields = vec![Arc::clone(&fields[chosen.text])];
     wanted_fields.extend(chosen.label.map(|i| Arc::clone(&fields[i])));
@@ -56,7 +70,11 @@ fn read_whole(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw, Erro
                 Field::Null => "missing".into(),
                 other => format!("{other}"),
             };
-            at.error(path, format!("`{}` is {found}; it is to be {accepted}", name(i)))
+            let several = match field {
+                Field::ListInternal(_) => " (several labels or texts a row are not supported yet)",
+                _ => "",
+            };
+            at.error(path, format!("`{}` is {found}; expected {accepted}{several}", name(i)))
         };
         let field = next();
         let text = string(&field).ok_or_else(|| wrong(chosen.text, &field, "a string"))?;
@@ -75,9 +93,18 @@ fn read_whole(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw, Erro
         format: "Parquet",
         text: name(chosen.text),
         label: chosen.label.map(name),
+        notes: chosen.notes,
         names: chosen.label.and_then(|i| class_names(metadata, &columns[i].name)),
         rows,
     })
+}
+
+/// The compression of a column, if it is not read.
+fn unread_compression(metadata: &ParquetMetaData, column: &str) -> Option<Compression> {
+    let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let own =
+        chunks.filter(|chunk| chunk.column_path().parts().first().is_some_and(|p| p == column));
+    own.map(|chunk| chunk.compression()).find(|compression| *compression == Compression::LZO)
 }
 
 fn is_text(field: &Type) -> bool {
@@ -97,7 +124,11 @@ fn string(field: &Field) -> Option<String> {
 
 fn label(field: &Field) -> Option<Value> {
     let number = match *field {
-        Field::Bool(value) => value.into(),
+        Field::Bool(value) => return Some(Value::Flag(value)),
+        Field::Float16(value) => return Value::float(&value.to_string()),
+        Field::Float(value) => return Value::float(&value.to_string()),
+        Field::Double(value) => return Value::float(&value.to_string()),
+        Field::Decimal(_) => return Value::float(&field.to_string()),
         Field::Byte(value) => value.into(),
         Field::Short(value) => value.into(),
         Field::Int(value) => value.into(),

@@ -242,7 +242,7 @@ fn ask(
     let checkpoint = open(model)?;
     if checkpoint.config.labels != corpus.labels {
         return Err(Error::Unfit(format!(
-            "the teacher's labels are {:?}, those of the data {:?}",
+            "the teacher's labels are {:?}, those of the data {:?}; list the teacher's in `data.labels`",
             checkpoint.config.labels, corpus.labels
         )));
     }
