@@ -28,25 +28,24 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, (Option<usize>
     })
 }
 
-/// The setting that is written at this byte, as `data.train`.
+/// The setting that is written at this byte, as `data.train` or `data.labels[0]`.
 fn setting_at(table: &DeTable, at: usize) -> Option<String> {
     table.iter().find_map(|(key, value)| {
         let name = key.get_ref();
         let inside = match value.get_ref() {
-            DeValue::Table(table) => setting_at(table, at),
-            DeValue::Array(items) => items
-                .iter()
-                .filter_map(|item| item.get_ref().as_table())
-                .find_map(|table| setting_at(table, at)),
+            DeValue::Table(table) => setting_at(table, at).map(|inside| format!(".{inside}")),
+            DeValue::Array(items) => {
+                items.iter().enumerate().find_map(|(i, item)| match item.get_ref() {
+                    DeValue::Table(table) => {
+                        setting_at(table, at).map(|inside| format!(".{inside}"))
+                    }
+                    _ => item.span().contains(&at).then(|| format!("[{i}]")),
+                })
+            }
             _ => None,
         };
-        match inside {
-            Some(inside) => Some(format!("{name}.{inside}")),
-            None if key.span().contains(&at) || value.span().contains(&at) => {
-                Some(name.to_string())
-            }
-            None => None,
-        }
+        let is_here = key.span().contains(&at) || value.span().contains(&at);
+        inside.or_else(|| is_here.then(String::new)).map(|inside| format!("{name}{inside}"))
     })
 }
 
@@ -84,7 +83,7 @@ fn in_words(message: &str, setting: Option<&str>) -> String {
 fn value(found: &str) -> String {
     let kinds = ["integer ", "floating point ", "boolean "];
     match kinds.iter().find_map(|kind| found.strip_prefix(kind)) {
-        Some(plain) => plain.trim_matches('`').into(),
+        Some(plain) => plain.split('`').nth(1).unwrap_or(plain).into(),
         None => match found {
             "sequence" => "a list".into(),
             "map" => "a table".into(),
@@ -128,8 +127,8 @@ mod tests {
             ("[trian]\nbatch = 1", 6, "there is no setting `trian`; there are `data`, "),
             ("exits = 3", 6, "`model.exits` is 3; expected \"all\", \"last\", \"own\" or a list"),
             ("exits = 'some'", 6, "`model.exits` is \"some\"; expected \"all\", "),
-            ("exits = [0, -1]", 6, "`model.exits` is -1; expected a whole number, 0 or more"),
-            ("layers = ['a']", 6, "`model.layers` is \"a\"; expected a whole number, 0 or more"),
+            ("exits = [0, -1]", 6, "`model.exits[1]` is -1; expected a whole number, 0 or more"),
+            ("layers = ['a']", 6, "`model.layers[0]` is \"a\"; expected a whole number, 0 or more"),
             ("head_width = 1.5", 6, "`model.head_width` is 1.5; expected a whole number"),
             (
                 "architecture = 'gpt'",
@@ -155,6 +154,7 @@ mod tests {
             ("[quantize]\nfour_bits = 4", 7, "`quantize.four_bits`: it is \"all\" or a list"),
             ("[teacher]\nmodel = 1", 7, "`teacher.model` is 1; expected a path in quotes"),
             ("losses = 1", 6, "there is no setting `model.losses`"),
+            ("[train]\nepochs = 99999999999999999999", 7, "is 99999999999999999999; expected"),
             ("[losses]\nhard = 1\nhard = 2", 8, "duplicate key"),
         ] {
             let (at, error) = super::parse::<Recipe>(&format!("{least}{more}")).unwrap_err();

@@ -152,10 +152,10 @@ pub struct Texts {
     /// Labelled texts: .tsv, .csv, .jsonl or .parquet
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// The column of the text; guessed if absent
+    /// The column of the text, by its name or number; guessed if absent
     #[arg(long, requires = "data")]
     pub text: Option<String>,
-    /// The column of the label; guessed if absent
+    /// The column of the label, by its name or number; guessed if absent
     #[arg(long, requires = "data")]
     pub label: Option<String>,
 }
@@ -206,10 +206,10 @@ pub struct Measure {
     /// Labelled texts: .tsv, .csv, .jsonl or .parquet
     #[arg(long)]
     pub data: PathBuf,
-    /// The column of the text; guessed if absent
+    /// The column of the text, by its name or number; guessed if absent
     #[arg(long)]
     pub text: Option<String>,
-    /// The column of the label; guessed if absent
+    /// The column of the label, by its name or number; guessed if absent
     #[arg(long)]
     pub label: Option<String>,
     /// The folder of the measurements; those of other models stay
@@ -244,7 +244,7 @@ pub struct Vocabulary {
     /// Texts: .tsv, .csv, .jsonl or .parquet
     #[arg(long)]
     pub data: PathBuf,
-    /// The column of the text; guessed if absent
+    /// The column of the text, by its name or number; guessed if absent
     #[arg(long)]
     pub text: Option<String>,
     /// Drop pieces that occur less often than this in the texts, too; other words fall into smaller
