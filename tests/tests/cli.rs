@@ -271,8 +271,9 @@ fn a_path_as_first_argument_is_never_a_text() -> Result<()> {
     std::fs::write(folder.join("notes.txt"), b"a film\n")?;
     // The shipped model is there to be taken by mistake.
     let with_default = |first: &str| -> Result<Answer> {
-        let command = |c: &mut Command| drop(c.env("EDGE_MODEL", &scene.model));
-        run_with(&[first, "good film"], b"", command)
+        run_with(&[first, "good film"], b"", |command| {
+            command.env("EDGE_MODEL", &scene.model);
+        })
     };
     for (first, said) in [
         (path("model.edg"), "there is no file"),

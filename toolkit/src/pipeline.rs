@@ -10,7 +10,7 @@ use crate::report::calibrate::check_budget;
 use crate::report::measure::{Examples, calibrate_checkpoint, labels, outcomes};
 use crate::report::table::Row;
 use crate::report::{curve, metrics};
-use crate::train::recipe::{Recipe, Teacher};
+use crate::train::recipe::{HoldOut, Recipe, Teacher};
 use crate::train::{Event, Options, check, load, train, work};
 use candle_core::Device;
 use edge_runtime::{Classifier, ExitPolicy};
@@ -54,7 +54,7 @@ pub fn run(
     // Found before training, not after it.
     check_budget(pipeline.budget_points)?;
     std::fs::File::open(&pipeline.test).map_err(|e| Error::io(&pipeline.test, e))?;
-    if pipeline.student.data.hold_out == 0 {
+    if pipeline.student.data.hold_out == HoldOut::Rows(0) {
         return Err(Error::Unfit(
             "the student's recipe holds nothing out (data.hold_out is 0): exits are calibrated on rows that \
              are not trained on"

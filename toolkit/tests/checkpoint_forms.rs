@@ -95,11 +95,11 @@ fn a_checkpoint_with_prefixes_is_rewritten_without_them() {
     });
     for (i, folder) in [&from, &prefixed].into_iter().enumerate() {
         let at = |name: &str| place.path().join(format!("{name}-{i}"));
-        layers::keep_first(folder, 2, &at("pruned")).unwrap();
-        average(&[folder.clone(), from.clone()], &at("mean")).unwrap();
-        vocabulary::shrink(folder, &TEXTS, None, &at("small")).unwrap();
-        smooth::smooth(folder, &TEXTS, 0.5, &at("smooth"), &AtomicBool::new(false), |_, _| {})
-            .unwrap();
+        layers::keep_first(folder, 2, at("pruned")).unwrap();
+        average(&[folder.clone(), from.clone()], at("mean")).unwrap();
+        vocabulary::shrink(folder, &TEXTS, None, at("small")).unwrap();
+        let smoothed = smooth::smooth(folder, &TEXTS, 0.5, &AtomicBool::new(false), |_, _| {});
+        smoothed.unwrap().write(at("smooth")).unwrap();
     }
     for name in ["pruned", "mean", "small", "smooth"] {
         let [plain, rewritten] = [0, 1].map(|i| place.path().join(format!("{name}-{i}")));
@@ -158,14 +158,15 @@ fn transformers_finds_the_last_exit_under_its_own_names() {
     let student = trained(place.path(), "cls");
     own_head_is_the_last_exit(&student, 2);
     let at = |name: &str| place.path().join(name);
-    layers::keep_first(&student, 2, &at("pruned")).unwrap();
+    layers::keep_first(&student, 2, at("pruned")).unwrap();
     own_head_is_the_last_exit(&at("pruned"), 1);
-    average(&[student.clone(), student.clone()], &at("mean")).unwrap();
+    average(&[student.clone(), student.clone()], at("mean")).unwrap();
     own_head_is_the_last_exit(&at("mean"), 2);
-    vocabulary::shrink(&student, &TEXTS, None, &at("small")).unwrap();
+    vocabulary::shrink(&student, &TEXTS, None, at("small")).unwrap();
     own_head_is_the_last_exit(&at("small"), 2);
     let stop = AtomicBool::new(false);
-    smooth::smooth(&student, &TEXTS, 0.5, &at("smooth"), &stop, |_, _| {}).unwrap();
+    let smoothed = smooth::smooth(&student, &TEXTS, 0.5, &stop, |_, _| {}).unwrap();
+    smoothed.write(at("smooth")).unwrap();
     own_head_is_the_last_exit(&at("smooth"), 2);
 
     // One from before, which has no copy, is averaged with one that has.
@@ -173,7 +174,7 @@ fn transformers_finds_the_last_exit_under_its_own_names() {
         let head = name.starts_with("classifier") || name.starts_with("bert.pooler");
         (!head).then_some((name, tensor))
     });
-    average(&[older, student], &at("both")).unwrap();
+    average(&[older, student], at("both")).unwrap();
     own_head_is_the_last_exit(&at("both"), 2);
 }
 
@@ -182,9 +183,9 @@ fn an_exit_of_another_form_is_not_promised_to_transformers() {
     let place = tempfile::tempdir().unwrap();
     let student = trained(place.path(), "mean");
     let at = |name: &str| place.path().join(name);
-    layers::keep_first(&student, 2, &at("pruned")).unwrap();
+    layers::keep_first(&student, 2, at("pruned")).unwrap();
     // A checkpoint of a classifier whose exits are others gets the name that is right.
-    average(&[fixture("bert-exits"), fixture("bert-exits")], &at("mean-of-two")).unwrap();
+    average(&[fixture("bert-exits"), fixture("bert-exits")], at("mean-of-two")).unwrap();
     for checkpoint in [student, at("pruned"), at("mean-of-two")] {
         let config = json_of(checkpoint.join("config.json"));
         assert_eq!(config["architectures"], json!(["BertModel"]), "{}", checkpoint.display());

@@ -60,8 +60,8 @@ impl Smoothed {
     ///
     /// # Errors
     /// [`Error::Output`] if `output` may not be written, [`Error::Io`].
-    pub fn write(&self, output: &Output) -> Result<(), Error> {
-        self.new.clone().write(&self.from, output)
+    pub fn write(&self, output: impl Into<Output>) -> Result<(), Error> {
+        self.new.clone().write(&self.from, &output.into())
     }
 }
 

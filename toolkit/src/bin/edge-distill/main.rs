@@ -216,7 +216,7 @@ fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<ExitCo
         );
         return Ok(ExitCode::FAILURE);
     }
-    smoothed.write(&output)?;
+    smoothed.write(output)?;
     say!(
         "{}: {} of {} channels moved; logits in int8 are {:.5} from those in floats on the mean, {:.5} before",
         arguments.output.display(),
