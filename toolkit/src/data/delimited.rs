@@ -5,6 +5,7 @@ use super::dataset::{At, Raw, Row};
 use super::headless::{self, Places};
 use super::labels::Value;
 use crate::Error;
+use edge_runtime::encoding::{self, UTF8_MARK};
 use std::path::Path;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -228,14 +229,17 @@ impl Iterator for Records<'_> {
     }
 }
 
-/// A file as text, without a byte order mark.
+/// Number of bytes by which a file's encoding is recognized.
+const ENCODING_BYTES: usize = 1 << 13;
+
+/// Reads a file as text, without a byte order mark.
 pub(super) fn text_file(path: &Path) -> Result<String, Error> {
     let mut bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Error::data(path, None, "the file is UTF-16; save it as UTF-8"));
+    if let Some(encoding) = encoding::recognize(&bytes[..bytes.len().min(ENCODING_BYTES)]) {
+        return Err(Error::data(path, None, format!("the file is {encoding}")));
     }
-    if bytes.starts_with("\u{feff}".as_bytes()) {
-        bytes.drain(..3);
+    if bytes.starts_with(UTF8_MARK.as_bytes()) {
+        bytes.drain(..UTF8_MARK.len());
     }
     let line = |bytes: &[u8]| Some(1 + bytes.iter().filter(|b| **b == b'\n').count());
     match String::from_utf8(bytes) {

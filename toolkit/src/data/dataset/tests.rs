@@ -134,6 +134,8 @@ fn what_is_wrong_is_said_with_its_line() {
         ("d.tsv", b"text\tlabel\na\t1\nb\t1\n", "every row has the label `1`"),
         ("d.tsv", b"text\tlabel\na\t1\n\xe9\t1\n", "line 3: this is not UTF-8"),
         ("d.tsv", b"\xff\xfet\0", "UTF-16"),
+        ("d.csv", b"t\0e\0x\0t\0,\0l\0\n\0", "UTF-16; expected UTF-8"),
+        ("d.jsonl", b"\0\0\xfe\xff\0\0\0{", "UTF-32; expected UTF-8"),
         ("d.tsv", b"text\tlabel\na\0\t1\n", "line 2: there is a NUL"),
         ("d.jsonl", b"{\"text\": \"a\\u0000\", \"label\": 1}", "line 1: the text has a NUL"),
         ("d.tsv", long.as_bytes(), "line 2: the text has 1200000 bytes"),
