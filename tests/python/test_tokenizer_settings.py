@@ -82,6 +82,10 @@ FROM_VOCABULARY = {
         **special_map(additional_special_tokens=["[url]"]), "added_tokens.json": {"@user": c.n, "[url]": c.n + 1}},
     "added_tokens.json, the mask": lambda c: {
         "vocab.txt": c.vocab.replace("[MASK]", "masked"), "added_tokens.json": {"[MASK]": c.n}},
+    "ids with gaps": lambda c: {"added_tokens.json": {"@user": c.n + 5, "[url]": c.n + 2}},
+    "ids after a line that is there twice": lambda c: {
+        "vocab.txt": c.vocab + "film\nfilm\nlast\n", "added_tokens.json": {"@user": c.n + 3, "[url]": c.n + 4}},
+    "an id of a piece": lambda c: {"added_tokens.json": {"@user": 7}},
     "added_tokens_decoder": lambda c: config(added_tokens_decoder=decoder(c, USER, URL)),
     "added_tokens_decoder hides older files": lambda c: {
         **config(added_tokens_decoder=decoder(c, USER)), "added_tokens.json": {"[url]": c.n},
@@ -223,9 +227,6 @@ REFUSED = {
         "bert-exits", lambda c: config(tokenizer_class="XLNetTokenizerFast"), ["WordPiece", "XLNetTokenizer", "Unigram"]),
     "PreTrainedTokenizerFast without its file": (
         "bert-plain", lambda c: config(tokenizer_class="PreTrainedTokenizerFast"), ["tokenizer.json"]),
-    "an id with a gap": ("bert-plain", lambda c: {"added_tokens.json": {"@user": c.n + 2}}, ["added_tokens.json", "@user"]),
-    "an id of another token": ("bert-plain", lambda c: {"vocab.txt": c.vocab + "film\nlast\n", "added_tokens.json": {"@user": c.n + 2}},
-                               ["vocab.txt", "@user"]),
     "truncation on the left": ("bert-plain", lambda c: config(truncation_side="left"), ["truncation_side", "left"]),
     "special tokens as text": ("bert-plain", lambda c: config(split_special_tokens=True), ["split_special_tokens"]),
     "code": ("bert-plain", lambda c: config(auto_map={"AutoTokenizer": ["code.Tokenizer", None]}), ["auto_map"]),

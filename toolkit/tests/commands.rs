@@ -106,7 +106,8 @@ fn everything_at_once_ends_with_a_table() {
     assert!((full(&checkpoint) - full(&bundle)).abs() < 0.03, "{checkpoint} {bundle}");
     assert_eq!(checkpoint["policy"], bundle["policy"]);
     assert_ne!(bundle["policy"]["kind"], "never");
-    for file in ["curve.csv", "curve.svg", "recipe.toml", "exits.json"] {
+    let files = ["curve.csv", "curve.svg", "recipe.toml", "exits.json", "tokenizer_config.json"];
+    for file in files {
         assert!(folder.path().join("out/student").join(file).exists(), "{file}");
     }
 

@@ -136,17 +136,23 @@ fn renumber(
         .filter_map(|t| Some(t["content"].as_str()?.to_owned()))
         .collect();
     let vocabulary = tokenizer["model"]["vocab"].as_object().ok_or("its model has no `vocab`")?;
-    // Added tokens of which the vocabulary has no piece follow it.
-    let added = tokenizer["added_tokens"].as_array().into_iter().flatten();
-    let added: Vec<(String, Value)> = added
-        .filter_map(|t| Some((t["content"].as_str()?.to_owned(), t["id"].clone())))
-        .filter(|(content, _)| !vocabulary.contains_key(content))
-        .collect();
-    let pieces = vocabulary.iter().chain(added.iter().map(|(content, id)| (content, id)));
-    let mut old: Vec<(u64, String)> = pieces
-        .map(|(piece, id)| Ok((id.as_u64().ok_or("an id that is no number")?, piece.clone())))
+    let number = |id: &Value| id.as_u64().ok_or("an id that is no number");
+    let mut old: Vec<(u64, String)> = vocabulary
+        .iter()
+        .map(|(piece, id)| Ok((number(id)?, piece.clone())))
         .collect::<Result<_, &str>>()?;
     old.sort();
+    // Added tokens of which the vocabulary has no piece follow it.
+    let mut added: Vec<(u64, String)> = tokenizer["added_tokens"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|token| Some((token["content"].as_str()?, &token["id"])))
+        .filter(|(content, _)| !vocabulary.contains_key(*content))
+        .map(|(content, id)| Ok((number(id)?, content.into())))
+        .collect::<Result<_, &str>>()?;
+    added.sort();
+    old.extend(added.iter().cloned());
     let prefix = tokenizer["model"]["continuing_subword_prefix"].as_str().unwrap_or("##");
     let keep = |id: &u64, piece: &str| {
         let letters = piece.strip_prefix(prefix).unwrap_or(piece);
@@ -164,8 +170,11 @@ fn renumber(
         Ok((*new.get(&id).ok_or(format!("the special token {id} is not in the vocabulary"))?)
             .into())
     };
+    let places: HashMap<&str, usize> =
+        kept.iter().enumerate().map(|(n, (_, piece))| (piece.as_str(), n)).collect();
     for token in tokenizer["added_tokens"].as_array_mut().into_iter().flatten() {
-        token["id"] = renamed(&token["id"])?;
+        let place = token["content"].as_str().and_then(|content| places.get(content));
+        token["id"] = (*place.ok_or("an added token without its content")?).into();
     }
     // `BertProcessing` has `["[SEP]", 102]`, `TemplateProcessing` lists of ids.
     let processor = &mut tokenizer["post_processor"];
@@ -184,12 +193,9 @@ fn renumber(
             *id = renamed(id)?;
         }
     }
-    let in_vocabulary = |piece: &String| added.iter().all(|(content, _)| content != piece);
-    let vocabulary = kept
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, piece))| in_vocabulary(piece))
-        .map(|(n, (_, piece))| (piece.clone(), Value::from(n)));
+    let pieces = kept.len() - added.len();
+    let vocabulary = kept[..pieces].iter().enumerate();
+    let vocabulary = vocabulary.map(|(n, (_, piece))| (piece.clone(), Value::from(n)));
     tokenizer["model"]["vocab"] = Value::Object(vocabulary.collect());
     Ok(kept.into_iter().map(|(id, _)| id as u32).collect())
 }

@@ -17,7 +17,7 @@
 //!
 //! | setting | |
 //! |---|---|
-//! | `added_tokens_decoder` | added; an id that differs from the token's place after the vocabulary is refused; `added_tokens.json` and `special_tokens_map.json` are not read |
+//! | `added_tokens_decoder` | added in the order of the ids, behind the vocabulary; `added_tokens.json` and `special_tokens_map.json` are not read |
 //! | `added_tokens.json` | added, by the same rule |
 //! | `additional_special_tokens`, `extra_special_tokens`, other `…_token` | added, as strings or objects, from `tokenizer_config.json` and `special_tokens_map.json` |
 //! | `unk_token`, `cls_token`, `sep_token`, `pad_token`, `mask_token`, `bos_token`, `eos_token` | followed; the first three must be in the vocabulary |

@@ -4,7 +4,7 @@ use super::TOKENIZER;
 use super::settings::{self, Settings};
 use crate::Error;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Names of special tokens, in the order in which transformers adds them.
 const NAMES: [&str; 7] =
@@ -157,8 +157,8 @@ fn read(
 /// Tokens in the order in which they are added.
 pub(super) struct Tokens {
     list: Vec<Added>,
-    /// Ids that files give to tokens, with the file.
-    stated: HashMap<String, (u64, &'static str)>,
+    /// Contents of the tokens that a file numbers.
+    stated: HashSet<String>,
     implied: Vec<String>,
     by_name: HashMap<&'static str, String>,
 }
@@ -177,12 +177,12 @@ impl Tokens {
     ) -> Result<Self, Error> {
         let special = Special::read(settings, defaults)?;
         let decoder = settings.get("added_tokens_decoder").is_some();
-        let mut stated = HashMap::new();
+        let mut stated = HashSet::new();
         let mut numbered = BTreeMap::new();
         for (id, value, file) in settings.numbered()? {
             let token = read(settings, (file, "added_tokens_decoder"), &value, false)?;
             let is_special = !decoder && special.stated.contains(&token.content);
-            stated.insert(token.content.clone(), (id, file));
+            stated.insert(token.content.clone());
             numbered
                 .insert(id, if is_special { Added::plain(&token.content, true) } else { token });
         }
@@ -193,7 +193,7 @@ impl Tokens {
         let mut list: Vec<Added> = kept.iter().map(|(_, token)| token.clone()).collect();
         if !decoder {
             for (id, token) in own {
-                stated.insert(token.content.clone(), (id, TOKENIZER));
+                stated.insert(token.content.clone());
                 numbered.insert(id, token);
             }
         }
@@ -215,9 +215,9 @@ impl Tokens {
         Ok(Tokens { list, stated, implied: special.implied, by_name: special.by_name })
     }
 
-    /// Whether a file gives an id to a token.
+    /// Whether a file numbers a token.
     pub fn has_id(&self, token: &str) -> bool {
-        self.stated.contains_key(token)
+        self.stated.contains(token)
     }
 
     /// The special token of a name, for which the class has a default.
@@ -225,47 +225,31 @@ impl Tokens {
         &self.by_name[name]
     }
 
-    /// Gives an id to each token: that of the vocabulary, or the next one after it.
+    /// Gives an id to each token: that of the vocabulary, or the next one after its last place.
+    ///
+    /// The ids that files state give the order only, as in transformers. Where a vocabulary repeats a
+    /// piece, the number of its pieces is the first id that an added token gets.
     ///
     /// A special token that no file names, and that the vocabulary lacks, is left out where the model has
     /// no embedding for it.
     pub fn number(self, model: &Value, settings: &Settings, file: &str) -> Result<Numbered, Error> {
-        let wrong = |problem: String| Error::file(settings.path(file), problem);
+        let problem = "its model has no `vocab`";
         let (pieces, size) =
-            pieces(model).ok_or_else(|| wrong("its model has no `vocab`".into()))?;
-        let implied = |token: &Added| {
-            self.implied.contains(&token.content) && !self.stated.contains_key(&token.content)
-        };
-        let taken: HashMap<u64, &str> = pieces.iter().map(|(piece, id)| (*id, *piece)).collect();
+            pieces(model).ok_or_else(|| Error::file(settings.path(file), problem))?;
+        let implied = |token: &String| self.implied.contains(token) && !self.stated.contains(token);
         let embeddings = settings.embeddings().unwrap_or(u64::MAX);
         let mut next = size as u64;
         let mut tokens = Vec::new();
-        for token in &self.list {
+        for token in self.list {
             let id = match pieces.get(token.content.as_str()) {
                 Some(id) => *id,
-                None if implied(token) && next >= embeddings => continue,
+                None if implied(&token.content) && next >= embeddings => continue,
                 None => {
-                    if let Some(piece) = taken.get(&next) {
-                        return Err(wrong(format!(
-                            "the added token `{}` gets the id {next}, which `{piece}` has; expected \
-                             a vocabulary without gaps or repetitions",
-                            token.content
-                        )));
-                    }
                     next += 1;
                     next - 1
                 }
             };
-            if let Some((stated, file)) = self.stated.get(&token.content).filter(|(s, _)| *s != id)
-            {
-                let problem = format!(
-                    "the added token `{}` has the id {stated}; expected {id}, its place in the \
-                     vocabulary or after it",
-                    token.content
-                );
-                return Err(Error::file(settings.path(file), problem));
-            }
-            tokens.push((id, token.clone()));
+            tokens.push((id, token));
         }
         tokens.sort_by_key(|(id, _)| *id);
         Ok(Numbered { tokens, by_name: self.by_name })

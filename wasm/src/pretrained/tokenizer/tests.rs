@@ -255,13 +255,12 @@ fn files_that_are_not_json_are_named() {
 }
 
 #[test]
-fn ids_that_tokens_do_not_get_are_refused() {
-    for (id, pieces) in
-        [(N + 1, PIECES.to_string()), (5, PIECES.into()), (N + 2, format!("{PIECES}\ngood\nlast"))]
-    {
-        let added = ("added_tokens.json", json!({"@user": id}));
-        let (file, problem) = refused(&Folder::of(&[("vocab.txt", json!(pieces)), added]));
-        assert!(["added_tokens.json", "vocab.txt"].contains(&file.as_str()), "{file}");
-        assert!(problem.contains("`@user`"), "{problem}");
-    }
+fn added_tokens_follow_the_vocabulary_whatever_ids_files_state() {
+    let gap = vocabulary(&[("added_tokens.json", json!({"@user": N + 9, "[url]": N + 3}))]);
+    assert_eq!(ids(&gap, "@user [url] now"), [2, N + 1, N, 10, 3]);
+    // Of two equal lines the last one counts; the first added token has the number of the pieces.
+    let twice = format!("{PIECES}\ngood\nlast");
+    let added = ("added_tokens.json", json!({"@user": N + 2}));
+    let folder = Folder::of(&[("vocab.txt", json!(twice)), added]);
+    assert_eq!(ids(&folder, "@user good last"), [2, N + 1, N, N + 1, 3]);
 }
