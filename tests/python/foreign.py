@@ -84,13 +84,25 @@ def rows(model, texts, most):
     return [tokenizer.encode(text).ids for text in texts]
 
 
-def refused(model, *parts, text="a good film"):
-    """Checks that the model gives no answer, and that the message has all parts."""
+def _run(model, text, parts):
     done = subprocess.run([edge.BIN / "edge-run", model, "--json", "--", text], capture_output=True, timeout=60, text=True)
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert "panicked at" not in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert "panicked at" not in done.stderr, done.stderr
     for part in parts:
         assert part in done.stderr, done.stderr
+    return done
+
+
+def refused(model, *parts, text="a good film"):
+    """Checks that the model is refused, in one line that has all parts."""
+    done = _run(model, text, parts)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+
+
+def unanswered(model, *parts, text="a good film"):
+    """Checks that the text alone has no answer, and that the message has all parts."""
+    done = _run(model, text, parts)
+    (answer,) = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, sorted(answer), answer["text"]) == (1, ["error", "text"], 1), done.stdout
 
 
 def optimized(model, path, level, without=()):

@@ -129,10 +129,10 @@ def test_a_text_beyond_the_positions_is_an_error_that_names_the_file(tmp_path):
     """`config.json` has more positions than the model."""
     model = foreign.make(tmp_path, padding=1, model_type="roberta")
     foreign.settings(model, model_type="bert")
-    foreign.refused(model, str(model), "20 tokens", "max_position_embeddings", text="film " * 99)
+    foreign.unanswered(model, str(model), "20 tokens", "max_position_embeddings", text="film " * 99)
     agrees(model, ["a good film"], 18)
     foreign.settings(model, max_position_embeddings=None, vocab_size=None)
-    foreign.refused(model, str(model), "max_position_embeddings", text="film " * 99)
+    foreign.unanswered(model, str(model), "max_position_embeddings", text="film " * 99)
     agrees(model, ["a good film"], 18)
 
 
@@ -152,13 +152,18 @@ def test_a_text_beyond_the_positions_is_an_error_that_names_the_file(tmp_path):
         ({"vocab_size": 0}, ["vocab_size is 0"]),
         ({"max_position_embeddings": 1e30}, ["max_position_embeddings is 1e"]),
         ({"model_type": "roberta", "max_position_embeddings": 2}, ["max_position_embeddings is 2", "roberta"]),
-        ({"vocab_size": 100}, ["token id", "100"]),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, changes, parts):
     model = foreign.make(tmp_path)
     foreign.settings(model, **changes)
     foreign.refused(model, *parts)
+
+
+def test_a_token_beyond_the_vocabulary_costs_its_text_only(tmp_path):
+    model = foreign.make(tmp_path)
+    foreign.settings(model, vocab_size=100)
+    foreign.unanswered(model, "text 1", "token id", "below 100")
 
 
 def test_names_of_labels_are_those_of_transformers(tmp_path):
