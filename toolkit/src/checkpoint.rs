@@ -87,7 +87,7 @@ impl Checkpoint {
     /// no answer.
     ///
     /// # Errors
-    /// As [`tokenizer`](Self::tokenizer).
+    /// Errors of [`tokenizer`](Self::tokenizer).
     pub fn tokens_without_embedding(&self) -> Result<Vec<String>, Error> {
         tokens::beyond(&self.tokenizer()?, self.config.vocabulary)
             .map_err(|e| Error::checkpoint(self.folder.join("tokenizer.json"), e.to_string()))
@@ -157,7 +157,7 @@ const TOKENIZER_FILES: [&str; 5] = [
 /// The problem of a file that Git LFS has not fetched.
 const LFS_POINTER: &str = "is a Git LFS pointer, and the file that it names is not here; run `git lfs pull` in its repository";
 
-/// Whether a file begins as Git LFS leaves it until the real one is fetched.
+/// Returns whether a file begins as Git LFS leaves it until the real one is fetched.
 fn is_lfs_pointer(start: &[u8]) -> bool {
     start.starts_with(b"version https://git-lfs.github.com/spec/")
 }

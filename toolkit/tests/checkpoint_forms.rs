@@ -137,7 +137,7 @@ fn trained(place: &Path, pooling: &str) -> PathBuf {
     at(pooling)
 }
 
-/// Whether transformers' own head is the last exit: without `exits.json` it answers as that does.
+/// Asserts that transformers' own head is the last exit: without `exits.json` it answers as that does.
 fn own_head_is_the_last_exit(checkpoint: &Path, exits: usize) {
     let config = json_of(checkpoint.join("config.json"));
     assert_eq!(config["architectures"], json!(["BertForSequenceClassification"]));

@@ -73,7 +73,7 @@ pub fn recognize(start: &[u8]) -> Option<Encoding> {
     })
 }
 
-/// Whether bytes are UTF-8, the last character perhaps cut short.
+/// Returns whether bytes are UTF-8, the last character perhaps cut short.
 fn is_utf8(start: &[u8]) -> bool {
     std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true)
 }

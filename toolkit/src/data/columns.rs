@@ -126,7 +126,7 @@ pub(super) fn choose(
     Ok(Chosen { text, label, notes })
 }
 
-/// Whether two names differ in their number only, as `sentence_A` and `sentence_B`.
+/// Returns whether two names differ in their number only, as `sentence_A` and `sentence_B`.
 fn is_numbered_pair(a: &str, b: &str) -> bool {
     let parts = |name: &str| {
         let mut chars = name.chars();

@@ -11,7 +11,7 @@ pub(super) struct Places {
     pub label: Option<usize>,
     /// Another column that holds texts, too.
     pub second: Option<usize>,
-    /// Whether the first line is a row beyond doubt: its label is that of later rows.
+    /// True if the first line is a row beyond doubt: its label is that of later rows.
     pub is_certain: bool,
 }
 

@@ -75,7 +75,7 @@ struct Found<'a> {
 }
 
 /// Finds the names of the labels in the files themselves: numbers by size, words by the alphabet.
-/// Of several spellings of a name the most frequent one is taken.
+/// Takes the most frequent of several spellings of a name.
 pub(super) fn names(files: &[(PathBuf, Raw)]) -> Result<Vec<String>, Error> {
     if let Some(names) = &files[0].1.names {
         return Ok(names.clone());

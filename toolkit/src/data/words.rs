@@ -20,7 +20,7 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a character is a word by itself: the ideographs that BERT's tokenizer separates, kana, Thai,
+/// Returns whether a character is a word by itself: the ideographs that BERT's tokenizer separates, kana, Thai,
 /// Lao, Tibetan, Burmese and Khmer. `recipes/sst2-minilm/rows.py` has the same ones.
 fn is_word(c: char) -> bool {
     matches!(c,

@@ -100,7 +100,7 @@ impl Draft {
         self.file.path()
     }
 
-    /// Whether the target is a device, a FIFO or an open descriptor. Nothing can be put beside it.
+    /// Returns whether the target is a device, a FIFO or an open descriptor. Nothing can be put beside it.
     pub fn is_stream(&self) -> bool {
         matches!(self.place, Place::Stream)
     }

@@ -63,12 +63,12 @@ impl Marker {
     }
 }
 
-/// Whether an entry of a folder is part of how outputs are written.
+/// Returns whether an entry of a folder is part of how outputs are written.
 pub(super) fn is_internal(name: &str) -> bool {
     name == MARKER || name == READY || name.starts_with(NEW)
 }
 
-/// Whether a program ended while it replaced the files of this folder; some are older than others. The next
+/// Returns whether a program ended while it replaced the files of this folder; some are older than others. The next
 /// command that writes to the folder puts the remaining files in their places.
 pub fn unfinished(folder: &Path) -> bool {
     Marker::read(&folder.join(READY)).is_some()

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct Output {
     /// The folder.
     pub folder: PathBuf,
-    /// Whether the folder may be one without a marker. Its files that have the names of a checkpoint's are then
+    /// True if the folder may be one without a marker. Its files that have the names of a checkpoint's are then
     /// replaced.
     pub force: bool,
 }

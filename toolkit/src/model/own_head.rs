@@ -11,7 +11,7 @@ use candle_core::Tensor;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// Whether a tensor is part of the head of transformers' own classifiers.
+/// Returns whether a tensor is part of the head of transformers' own classifiers.
 pub(crate) fn is_part(name: &str) -> bool {
     let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
     [ModelType::Bert, ModelType::DistilBert].into_iter().any(|model| {

@@ -239,7 +239,7 @@ impl Record {
         folder.join(format!("{id}.json"))
     }
 
-    /// Whether a file is a record, of any version.
+    /// Returns whether a file is a record, of any version.
     pub(super) fn is_one(path: &Path) -> bool {
         #[derive(Deserialize)]
         struct Head {

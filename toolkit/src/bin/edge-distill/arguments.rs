@@ -333,7 +333,7 @@ pub struct Compress {
     /// The most that model.edge may have, as in 10MB or 800kB
     #[arg(long, value_parser = bytes, required_unless_present = "target_speedup")]
     pub target_size: Option<u64>,
-    /// How many times fewer multiplications a token must take than it does now, at full depth; 1 or more
+    /// Factor by which a token takes fewer multiplications than now, at full depth; 1 or more
     #[arg(long)]
     pub target_speedup: Option<f64>,
     /// The texts on which heads and neurons are weighed, at most

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a model is trained on.
+/// Data that a model is trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
@@ -26,7 +26,7 @@ pub struct Data {
     /// The names of the labels; by default those of the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// How many rows of the training data are held out, for choices and calibration: a number of rows,
+    /// Rows of the training data that are held out, for choices and calibration: a number of rows,
     /// or a share of all labelled rows, as 0.1.
     #[serde(default)]
     pub hold_out: HoldOut,
@@ -48,7 +48,7 @@ impl Data {
     }
 }
 
-/// How many rows are held out.
+/// Number of rows that are held out.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum HoldOut {

@@ -213,7 +213,7 @@ fn lines_per_batch(threads: usize, typed: bool) -> usize {
     if typed { 1 } else { LINES_PER_THREAD * threads }
 }
 
-/// Whether an error may come of one text of a batch alone.
+/// Returns whether an error may come of one text of a batch alone.
 fn is_of_a_text(error: &Error) -> bool {
     matches!(error, Error::Tokenizer(_) | Error::Engine { .. })
 }

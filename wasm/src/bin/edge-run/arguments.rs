@@ -69,7 +69,7 @@ pub enum Policy {
 }
 
 impl EngineName {
-    /// Whether it is the GPU and nothing else.
+    /// Returns whether it is the GPU and nothing else.
     pub fn is_gpu(self) -> bool {
         matches!(self, EngineName::Gpu | EngineName::GpuF16)
     }

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether an error is that of writing to a pipe without a reader.
+/// Returns whether an error is that of writing to a pipe without a reader.
 fn is_closed(error: &anyhow::Error) -> bool {
     let io = |e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe;
     error.downcast_ref::<std::io::Error>().is_some_and(io)

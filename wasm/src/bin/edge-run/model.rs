@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Place of the shipped model in the project.
 const SHIPPED: &str = "models/sst2-minilm/model.edge";
 
-/// Whether a path ends in `.edge` or `.onnx`, in capitals too.
+/// Returns whether a path ends in `.edge` or `.onnx`, in capitals too.
 pub fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
 }
@@ -38,7 +38,7 @@ pub fn choose(arguments: &mut Vec<String>) -> anyhow::Result<PathBuf> {
     shipped()
 }
 
-/// Whether an argument is more likely a path than a text: it has no white space, and has a separator
+/// Returns whether an argument is more likely a path than a text: it has no white space, and has a separator
 /// or ends like a file name.
 fn looks_like_path(argument: &str) -> bool {
     let extension = || {

@@ -12,7 +12,7 @@ const STANDARD: [&str; 3] = ["", "ai.onnx", "ai.onnx.ml"];
 /// Domain of the operators that ONNX Runtime's optimizer makes of several standard ones.
 const MICROSOFT: &str = "com.microsoft";
 
-/// Those of them that a test holds to ONNX Runtime. tract has more, but looks at an operator's name alone
+/// Fused operators that a test holds to ONNX Runtime. tract has more, but looks at an operator's name alone
 /// and has defaults of its own: `Attention` would be taken for the standard operator of that name, and
 /// `SkipLayerNormalization` without an epsilon gets another one.
 const FUSED: [&str; 1] = ["BiasGelu"];

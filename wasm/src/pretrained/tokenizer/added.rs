@@ -139,7 +139,7 @@ impl Special {
     }
 }
 
-/// Whether a text has no ids without this special token.
+/// Returns whether a text has no ids without this special token.
 fn needs(name: &str) -> bool {
     matches!(name, "unk_token" | "sep_token" | "cls_token")
 }
@@ -215,7 +215,7 @@ impl Tokens {
         Ok(Tokens { list, stated, implied: special.implied, by_name: special.by_name })
     }
 
-    /// Whether a file numbers a token.
+    /// Returns whether a file numbers a token.
     pub fn has_id(&self, token: &str) -> bool {
         self.stated.contains(token)
     }

@@ -100,7 +100,7 @@ impl Class {
         Class::Named(name.strip_suffix("Fast").unwrap_or(name).into())
     }
 
-    /// Whether the class is `BertTokenizer` or makes the same.
+    /// Returns whether the class is `BertTokenizer` or makes the same.
     pub fn is_bert(&self) -> bool {
         match self {
             Class::Named(name) => BERT.contains(&name.as_str()),

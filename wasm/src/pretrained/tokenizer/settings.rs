@@ -59,7 +59,7 @@ impl Settings {
         Error::file(self.path(CONFIG), problem)
     }
 
-    /// Whether there is a file besides `config.json`.
+    /// Returns whether there is a file besides `config.json`.
     pub fn has_files(&self) -> bool {
         self.config.is_some() || self.special.is_some() || self.added.is_some()
     }
