@@ -171,7 +171,7 @@ impl Entry {
 /// `progress` is called with what is done, and how much of how much.
 ///
 /// # Errors
-/// Those of exporting and running the models; [`Error::Unfit`] if their labels differ; [`Error::Output`] if
+/// Errors of exporting and running the models; [`Error::Unfit`] if their labels differ; [`Error::Output`] if
 /// a record would replace a file that is no record.
 pub fn measure(
     suite: &Suite,
