@@ -228,6 +228,8 @@ fn a_model_that_is_not_there_or_none_is_named() -> Result<()> {
     let scene = Scene::new()?;
     std::fs::write(&scene.model, b"<!doctype html>")?;
     scene.run(&["x"], b"")?.refused(&["bundle entry `manifest.json`", "breaks off"]);
+    std::fs::write(&scene.model, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")?;
+    scene.run(&["x"], b"")?.refused(&["is a Git LFS pointer", "git lfs pull"]);
     Ok(())
 }
 

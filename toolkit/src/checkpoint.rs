@@ -19,6 +19,7 @@ pub use config::{Bits, Config, Exits, ModelType, Pooling, Quantize, Widths};
 use crate::Error;
 use crate::files;
 use candle_core::{DType, Tensor};
+use edge_runtime::lfs;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use weights::Weights;
@@ -74,12 +75,6 @@ impl Checkpoint {
     /// [`Error::Io`] if a file cannot be read, [`Error::Checkpoint`] if there is none or one cannot be
     /// followed.
     pub fn tokenizer(&self) -> Result<Vec<u8>, Error> {
-        for name in TOKENIZER_FILES {
-            let path = self.folder.join(name);
-            if path.exists() {
-                read_file(&path)?;
-            }
-        }
         tokenizer::read(&self.folder)
     }
 
@@ -145,28 +140,11 @@ impl Checkpoint {
     }
 }
 
-/// The files that a tokenizer is read from, where they exist.
-const TOKENIZER_FILES: [&str; 5] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-];
-
-/// The problem of a file that Git LFS has not fetched.
-const LFS_POINTER: &str = "is a Git LFS pointer, and the file that it names is not here; run `git lfs pull` in its repository";
-
-/// Returns whether a file begins as Git LFS leaves it until the real one is fetched.
-fn is_lfs_pointer(start: &[u8]) -> bool {
-    start.starts_with(b"version https://git-lfs.github.com/spec/")
-}
-
 /// The bytes of a file.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Checkpoint`] if Git LFS has not fetched it.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    if is_lfs_pointer(&bytes) { Err(Error::checkpoint(path, LFS_POINTER)) } else { Ok(bytes) }
+    if lfs::is_pointer(&bytes) { Err(Error::checkpoint(path, lfs::POINTER)) } else { Ok(bytes) }
 }

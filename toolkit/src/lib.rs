@@ -21,6 +21,7 @@ pub mod report;
 pub mod rng;
 pub mod say;
 mod settings;
+mod text_file;
 pub mod train;
 
 pub use device::device;

@@ -1,6 +1,7 @@
 //! Settings in TOML files: errors name the setting, its line, its value, and what is expected.
 
 use crate::Error;
+use crate::text_file::text_file;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
@@ -10,8 +11,7 @@ use toml::de::{DeTable, DeValue};
 /// # Errors
 /// [`Error::Io`], and [`Error::Data`] with the line that is wrong.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    parse(&text).map_err(|(line, problem)| Error::data(path, line, problem))
+    parse(&text_file(path)?).map_err(|(line, problem)| Error::data(path, line, problem))
 }
 
 /// Reads settings; an error is a line and a message.
@@ -114,6 +114,16 @@ fn kind(expected: &str) -> String {
 mod tests {
     use crate::report::suite::Suite;
     use crate::train::recipe::Recipe;
+
+    #[test]
+    fn settings_in_another_encoding_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.toml");
+        let utf16 = "[data]\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        std::fs::write(&path, utf16).unwrap();
+        let error = super::read::<Recipe>(&path).err().unwrap().to_string();
+        assert!(error.contains("recipe.toml: the file is UTF-16; expected UTF-8"), "{error}");
+    }
 
     #[test]
     fn errors_name_the_setting_and_its_line() {

@@ -19,7 +19,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and what is accepted.
+        /// Problem of the file, with the form that is accepted.
         problem: String,
     },
     /// The stream that a bundle arrives on failed.

@@ -23,6 +23,7 @@ pub mod exit;
 pub mod graph;
 mod guard;
 pub mod kernels;
+pub mod lfs;
 pub mod onnx;
 #[cfg(feature = "pretrained")]
 pub mod pretrained;

@@ -5,3 +5,15 @@
 
 pub mod config;
 pub mod tokenizer;
+
+use crate::{Error, lfs};
+use std::path::Path;
+
+/// Reads a file of a checkpoint.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::File`] if Git LFS has not fetched it.
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = std::fs::read(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
+    if lfs::is_pointer(&bytes) { Err(Error::file(path, lfs::POINTER)) } else { Ok(bytes) }
+}

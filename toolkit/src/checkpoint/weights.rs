@@ -1,8 +1,8 @@
 //! `model.safetensors`: the file, and the names of the tensors in it.
 
-use super::is_lfs_pointer;
 use crate::Error;
 use candle_core::{Device, Tensor, safetensors::MmapedSafetensors};
+use edge_runtime::lfs;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fs::File;
@@ -137,8 +137,8 @@ fn look(path: &Path) -> std::io::Result<Option<String>> {
     let length = file.metadata()?.len();
     let mut start = Vec::new();
     file.by_ref().take(256).read_to_end(&mut start)?;
-    if is_lfs_pointer(&start) {
-        return Ok(Some(super::LFS_POINTER.into()));
+    if lfs::is_pointer(&start) {
+        return Ok(Some(lfs::POINTER.into()));
     }
     let not = |problem: String| Ok(Some(format!("not a safetensors file: {problem}")));
     if start.is_empty() {

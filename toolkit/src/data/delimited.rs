@@ -5,7 +5,7 @@ use super::dataset::{At, Raw, Row};
 use super::headless::{self, Places};
 use super::labels::Value;
 use crate::Error;
-use edge_runtime::encoding::{self, UTF8_MARK};
+use crate::text_file::text_file;
 use std::path::Path;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -225,39 +225,6 @@ impl Iterator for Records<'_> {
                 let line = self.line_at(start);
                 Some(Err(Error::data(self.path, Some(line), e.to_string())))
             }
-        }
-    }
-}
-
-/// Number of bytes by which a file's encoding is recognized.
-const ENCODING_BYTES: usize = 1 << 13;
-
-/// Reads a file as text, without a byte order mark.
-pub(super) fn text_file(path: &Path) -> Result<String, Error> {
-    let mut bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    if let Some(encoding) = encoding::recognize(&bytes[..bytes.len().min(ENCODING_BYTES)]) {
-        return Err(Error::data(path, None, format!("the file is {encoding}")));
-    }
-    if bytes.starts_with(UTF8_MARK.as_bytes()) {
-        bytes.drain(..UTF8_MARK.len());
-    }
-    let line = |bytes: &[u8]| Some(1 + bytes.iter().filter(|b| **b == b'\n').count());
-    match String::from_utf8(bytes) {
-        Ok(text) => match text.find('\0') {
-            Some(at) => Err(Error::data(
-                path,
-                line(&text.as_bytes()[..at]),
-                "there is a NUL character; the file is damaged, or not text",
-            )),
-            None => Ok(text),
-        },
-        Err(e) => {
-            let good = e.utf8_error().valid_up_to();
-            Err(Error::data(
-                path,
-                line(&e.as_bytes()[..good]),
-                "this is not UTF-8; save it as that",
-            ))
         }
     }
 }

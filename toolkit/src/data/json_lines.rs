@@ -2,9 +2,9 @@
 
 use super::columns::{self, Column, Columns};
 use super::dataset::{At, Raw, Row};
-use super::delimited::text_file;
 use super::labels::Value;
 use crate::Error;
+use crate::text_file::text_file;
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 

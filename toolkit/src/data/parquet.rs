@@ -10,7 +10,9 @@ use ::parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Field;
 use ::parquet::schema::types::Type;
+use edge_runtime::lfs;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,6 +34,11 @@ fn read_whole(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw, Erro
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     if file.metadata().is_ok_and(|m| m.len() == 0) {
         return Err(Error::data(path, None, "the file is empty"));
+    }
+    let mut start = Vec::new();
+    (&file).take(64).read_to_end(&mut start).map_err(|e| Error::io(path, e))?;
+    if lfs::is_pointer(&start) {
+        return Err(Error::data(path, None, lfs::POINTER));
     }
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let metadata = reader.metadata().file_metadata();

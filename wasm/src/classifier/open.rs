@@ -5,8 +5,9 @@
 //! out anew.
 
 use super::{Classifier, Loader};
+use crate::bundle::MANIFEST;
 use crate::engine::Engine;
-use crate::{Error, Limits};
+use crate::{Error, Limits, lfs};
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -115,6 +116,9 @@ fn load(
     loop {
         match reader.read(&mut piece) {
             Ok(0) => return loader.finish(),
+            Ok(read) if lfs::is_pointer(&piece[..read]) => {
+                return Err(Error::bundle(MANIFEST, lfs::POINTER));
+            }
             Ok(read) => loader.push(Bytes::copy_from_slice(&piece[..read]))?,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => return Err(wrong(e)),

@@ -1,5 +1,6 @@
 //! `config.json`: labels, task and sizes of a text classifier.
 
+use super::read_file;
 use crate::Error;
 use crate::bundle::check_labels;
 use serde_json::{Map, Value};
@@ -52,8 +53,7 @@ impl Config {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::File`] as [`from_json`](Self::from_json).
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let json = std::fs::read(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
-        Self::from_json(&json).map_err(|problem| Error::file(path, problem))
+        Self::from_json(&read_file(path)?).map_err(|problem| Error::file(path, problem))
     }
 
     /// Reads the bytes of `config.json`.

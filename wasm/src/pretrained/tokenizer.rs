@@ -38,6 +38,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use super::read_file;
 use crate::Error;
 use added::Tokens;
 use class::Class;
@@ -121,8 +122,4 @@ fn from_json(bytes: &[u8], class: &Class, settings: &Settings) -> Result<Option<
 
 fn to_bytes(tokenizer: &Value) -> Vec<u8> {
     serde_json::to_vec(tokenizer).expect("plain JSON")
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|cause| Error::Io { path: path.into(), cause })
 }

@@ -32,6 +32,9 @@ fn columns(text: &str, label: &str) -> Columns {
     Columns { text: Some(text.into()), label: Some(label.into()) }
 }
 
+const POINTER: &[u8] =
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 267832558\n";
+
 #[test]
 fn tsv_has_no_quotes() {
     let (set, guess) = read("d.tsv", "sentence\tlabel\na \"b\t0\n\"c\" d\t1\n", &[]).unwrap();
@@ -134,6 +137,9 @@ fn what_is_wrong_is_said_with_its_line() {
         ("d.tsv", b"text\tlabel\na\t1\nb\t1\n", "every row has the label `1`"),
         ("d.tsv", b"text\tlabel\na\t1\n\xe9\t1\n", "line 3: this is not UTF-8"),
         ("d.tsv", b"\xff\xfet\0", "UTF-16"),
+        ("d.csv", POINTER, "is a Git LFS pointer"),
+        ("d.jsonl", POINTER, "is a Git LFS pointer"),
+        ("d.parquet", POINTER, "is a Git LFS pointer"),
         ("d.csv", b"t\0e\0x\0t\0,\0l\0\n\0", "UTF-16; expected UTF-8"),
         ("d.jsonl", b"\0\0\xfe\xff\0\0\0{", "UTF-32; expected UTF-8"),
         ("d.tsv", b"text\tlabel\na\0\t1\n", "line 2: there is a NUL"),

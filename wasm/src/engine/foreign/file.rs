@@ -1,6 +1,7 @@
 //! The file of an ONNX model from elsewhere, looked at before tract reads it.
 
 use crate::graph::LOGITS;
+use crate::lfs;
 use prost::Message;
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::tensor_proto::DataLocation;
@@ -18,11 +19,7 @@ const MICROSOFT: &str = "com.microsoft";
 const FUSED: [&str; 1] = ["BiasGelu"];
 
 /// Files that are met in place of an ONNX file, by their first bytes.
-const OTHERS: [(&[u8], &str); 4] = [
-    (
-        b"version https://git-lfs.github.com/spec/",
-        "a Git LFS pointer in place of an ONNX file; fetch the file itself with `git lfs pull`",
-    ),
+const OTHERS: [(&[u8], &str); 3] = [
     (b"PK\x03\x04", "a ZIP archive, as PyTorch writes, not an ONNX file"),
     (b"manifest.json\0", "a bundle, not an ONNX file; name it model.edge"),
     (b"<", "a page of HTML or XML, not an ONNX file; download the file again"),
@@ -35,6 +32,9 @@ const OTHERS: [(&[u8], &str); 4] = [
 pub(super) fn decode(file: &[u8]) -> Result<ModelProto, String> {
     if file.is_empty() {
         return Err("an empty file, not an ONNX file".into());
+    }
+    if lfs::is_pointer(file) {
+        return Err(lfs::POINTER.into());
     }
     let start = file.trim_ascii_start();
     if let Some((_, other)) = OTHERS.iter().find(|(bytes, _)| start.starts_with(bytes)) {

@@ -1,8 +1,8 @@
 //! The settings files beside a vocabulary.
 
 use super::class::Class;
-use super::read_file;
 use crate::Error;
+use crate::pretrained::read_file;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,13 @@
+//! Git LFS pointers: small texts that Git leaves in place of large files.
+
+/// Problem of a file that Git LFS has not fetched, with the remedy.
+pub const POINTER: &str = "is a Git LFS pointer, and the file that it names is not here; run \
+                           `git lfs pull` in its repository";
+
+/// Returns whether a file that begins so is a pointer.
+///
+/// The beginning is that of the
+/// [specification](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
+pub fn is_pointer(start: &[u8]) -> bool {
+    start.starts_with(b"version https://git-lfs.github.com/spec/")
+}
