@@ -6,8 +6,8 @@ use edge_runtime::kernels::isa::Isa;
 use edge_runtime::{Classifier, ExitPolicy, Scratch, Thresholds};
 use edge_tests::counting::{Counting, counted};
 use edge_tests::{Golden, PRECISIONS, Parts, bundle, packed_bundle};
-use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits};
-use edge_toolkit::model::Int8;
+use edge_toolkit::quantize::Int8;
+use edge_toolkit::quantize::{EmbeddingBits, Precision, WeightBits};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use edge_tests::{bundle, fixture};
-use edge_toolkit::export::Precision;
+use edge_toolkit::quantize::Precision;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};

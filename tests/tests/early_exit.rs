@@ -6,7 +6,7 @@ use edge_runtime::exit::softmax;
 use edge_runtime::tokenizer::Encoded;
 use edge_runtime::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction, Thresholds};
 use edge_tests::{Golden, PRECISIONS, Random, bundle, difference};
-use edge_toolkit::export::Precision;
+use edge_toolkit::quantize::Precision;
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};

@@ -1,10 +1,11 @@
 //! A failed export leaves the older bundle as it was, no scraps beside it, and names what is wrong.
 
 use anyhow::Result;
+use edge_export::Error;
 use edge_tests::fixture;
-use edge_toolkit::Error;
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::export::{Precision, export};
+use edge_toolkit::export::export;
+use edge_toolkit::quantize::Precision;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

@@ -9,8 +9,8 @@ use edge_runtime::onnx::{
 };
 use edge_runtime::{Classifier, Error, ExitPolicy};
 use edge_tests::{FOUR_BITS, Parts, bundle, packed_bundle};
-use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits};
-use edge_toolkit::model::Int8;
+use edge_toolkit::quantize::Int8;
+use edge_toolkit::quantize::{EmbeddingBits, Precision, WeightBits};
 
 fn parts(precision: Precision) -> Result<Parts> {
     Parts::of(&bundle("bert-exits", precision)?)

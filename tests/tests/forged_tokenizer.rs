@@ -4,7 +4,7 @@ use anyhow::Result;
 use edge_runtime::tokenizer::Tokenizer;
 use edge_runtime::{Classifier, Error, ExitPolicy};
 use edge_tests::{Parts, bundle};
-use edge_toolkit::export::Precision;
+use edge_toolkit::quantize::Precision;
 use serde_json::{Value, json};
 
 fn parts() -> Result<Parts> {

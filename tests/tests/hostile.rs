@@ -5,7 +5,7 @@ use bytes::Bytes;
 use edge_runtime::bundle::{Manifest, stage_entry, tar};
 use edge_runtime::{Classifier, Error, Limits, Loader};
 use edge_tests::{Parts, Random, bundle, tar_of};
-use edge_toolkit::export::Precision;
+use edge_toolkit::quantize::Precision;
 
 const MANIFEST: &str = "manifest.json";
 const TOKENIZER: &str = "tokenizer.json";

@@ -8,7 +8,7 @@ use edge_runtime::onnx::{GraphProto, ModelProto, NodeProto};
 use edge_runtime::{Classifier, Error, Limits, Loader};
 use edge_tests::counting::{Counting, counted};
 use edge_tests::{Parts, bundle, fixture, tar_of};
-use edge_toolkit::export::Precision;
+use edge_toolkit::quantize::Precision;
 use prost::Message;
 
 const MIB: usize = 1 << 20;

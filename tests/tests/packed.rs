@@ -4,8 +4,8 @@ use anyhow::Result;
 use edge_runtime::graph::Target;
 use edge_runtime::{Classifier, ExitPolicy};
 use edge_tests::{FIXTURES, FOUR_BITS, Golden, bundle, packed_bundle};
-use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits};
-use edge_toolkit::model::Int8;
+use edge_toolkit::quantize::Int8;
+use edge_toolkit::quantize::{EmbeddingBits, Precision, WeightBits};
 
 #[test]
 fn packed_for_whatever_processor_the_answers_are_the_same() -> Result<()> {

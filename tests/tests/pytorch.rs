@@ -4,7 +4,7 @@ use anyhow::Result;
 use edge_runtime::exit::argmax;
 use edge_runtime::{Classifier, ExitPolicy};
 use edge_tests::{FIXTURES, Golden, PRECISIONS, bundle, difference};
-use edge_toolkit::export::Precision;
+use edge_toolkit::quantize::Precision;
 
 /// Of the fixtures' labels, at every exit, int8 must give this share as PyTorch does. The weights are
 /// random, so that many texts lie close to the border between two labels.

@@ -134,7 +134,8 @@ pub fn load(model: &Path, text: &str) -> Result<Load, Error> {
 mod tests {
     use super::*;
     use crate::checkpoint::Checkpoint;
-    use crate::export::{Precision, export};
+    use crate::export::export;
+    use crate::quantize::Precision;
 
     fn fixture(folder: &Path) -> Classifier {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fixtures/bert-exits");

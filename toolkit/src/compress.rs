@@ -2,7 +2,6 @@
 
 pub mod fit;
 pub mod layers;
-pub mod ranges;
 mod record;
 mod rewrite;
 pub mod search;

@@ -141,3 +141,19 @@ impl From<edge_runtime::Error> for Error {
         Error::Unusable(error)
     }
 }
+
+impl From<edge_export::Error> for Error {
+    fn from(error: edge_export::Error) -> Self {
+        use edge_export::Error as Export;
+        match error {
+            Export::Io { path, cause } => Error::Io { path, cause },
+            Export::Output { path, problem } => Error::Output { path, problem },
+            Export::Checkpoint { path, problem } => Error::Checkpoint { path, problem },
+            Export::Tensor { path, tensor, problem } => Error::Tensor { path, tensor, problem },
+            Export::Data { path, line, problem } => Error::Data { path, line, problem },
+            Export::Tokenizer(cause) => Error::Tokenizer(cause),
+            Export::Unusable(cause) => Error::Unusable(cause),
+            other => Error::Unfit(other.to_string()),
+        }
+    }
+}

@@ -1,28 +1,26 @@
 //! Distils, compresses and exports BERT classifiers as small early-exit models.
 //!
 //! The way of the data: [`data`] and a [`checkpoint`] (Hugging Face layout) → [`train`] →
-//! a checkpoint with exit heads → [`report`] (figures, calibrated exits) → [`export`] (int8, ONNX
-//! stage graphs, the bundle). [`model`] holds the networks; [`pipeline`] goes the whole way.
+//! a checkpoint with exit heads → [`report`] (figures, calibrated exits) → [`export`](edge_export::export)
+//! (int8, ONNX stage graphs, the bundle). [`model`] holds the networks; [`pipeline`] goes the whole way.
+//!
+//! [`edge_export`] reads checkpoints and tables, quantizes, exports and writes files; this crate is above it.
 
 #![deny(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
 pub mod bench;
-pub mod checkpoint;
 pub mod compress;
 pub mod data;
 mod device;
 mod error;
-pub mod export;
-pub mod files;
 pub mod model;
 pub mod pipeline;
 pub mod report;
 pub mod rng;
-pub mod say;
 mod settings;
-mod text_file;
 pub mod train;
 
 pub use device::device;
+pub use edge_export::{checkpoint, export, files, quantize};
 pub use error::Error;

@@ -1,35 +1,30 @@
 //! BERT and DistilBERT with exit heads.
 //!
 //! [`network`] is trained: parameters, a forward pass over sentences that lie side by side without
-//! padding, and backward passes. [`weights`] reads the same tensors for export.
+//! padding, and backward passes. [`edge_export::checkpoint::network`] reads the same tensors for export.
 
 mod attach;
 pub mod block;
 mod composed;
 mod kernels;
-pub(crate) mod names;
 pub mod network;
 mod observe;
 pub(crate) mod own_head;
 mod parameter;
 mod quantized;
 mod save;
-mod sites;
 mod start;
-pub mod weights;
 
 pub use block::Linear;
 pub use kernels::adamw;
 pub use parameter::{Gradient, Parameter, Values};
-pub(crate) use quantized::Grid;
-pub use quantized::Int8;
 pub use save::save;
-pub use sites::{Site, Sites};
 pub use start::{Heads, Start, start};
 
 pub(crate) use composed::{log_softmax, softmax};
-pub(crate) use save::write_tensors;
+pub(crate) use save::{read_tensors, write_tensors};
 
+use crate::quantize::Int8;
 use crate::rng::Rng;
 use candle_core::DType;
 use kernels::dropout::Dropout;

@@ -4,8 +4,9 @@
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::data::Columns;
-use crate::export::{Precision, export};
+use crate::export::export;
 use crate::files::Output;
+use crate::quantize::Precision;
 use crate::report::calibrate::check_budget;
 use crate::report::measure::{Examples, calibrate_checkpoint, labels, outcomes};
 use crate::report::table::Row;
@@ -112,7 +113,7 @@ fn check_outputs(pipeline: &Pipeline) -> Result<(), Error> {
     }
     folders.extend(folders.iter().map(work).collect::<Vec<_>>());
     folders.push(pipeline.output.clone());
-    folders.iter().try_for_each(|folder| folder.check(&inputs))
+    folders.iter().try_for_each(|folder| Ok(folder.check(&inputs)?))
 }
 
 /// An exported checkpoint.

@@ -1,7 +1,7 @@
 //! Settings in TOML files: errors name the setting, its line, its value, and what is expected.
 
 use crate::Error;
-use crate::text_file::text_file;
+use edge_export::text_file::text_file;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};

@@ -1,6 +1,7 @@
 //! The commands in their order, on data of our own making: what one writes the next one takes.
 
 use candle_core::{Device, Tensor};
+use edge_toolkit::checkpoint::Checkpoint;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -40,11 +41,6 @@ fn an_output_that_nobody_reads_to_its_end_is_no_error() {
     prune.args(["prune", fixture("bert-exits").to_str().unwrap(), "--heads", "0.5", "--data"]);
     unread(prune.args([&data, Path::new("-o"), &output]));
     assert!(output.join("config.json").exists());
-
-    let output = folder.path().join("model.edge");
-    let mut export = Command::new(env!("CARGO_BIN_EXE_edge-export"));
-    unread(export.args([fixture("bert-exits").as_path(), Path::new("-o"), &output]));
-    assert!(output.exists());
 }
 
 /// Runs a command to its end, whose standard output is closed.
@@ -138,7 +134,7 @@ fn everything_at_once_ends_with_a_table() {
     // A text of other words falls into pieces that are left, and none of them is unknown.
     let words = path("words.tsv");
     std::fs::write(&words, "sentence\tlabel\nan unheard-of zebra\tup\nquixotic\tdown\n").unwrap();
-    let ids = edge_toolkit::checkpoint::Checkpoint::open(&seen).unwrap().tokenizer().unwrap();
+    let ids = Checkpoint::open(&seen).unwrap().tokenizer().unwrap();
     let tokenizer = tokenizers::Tokenizer::from_bytes(ids).unwrap();
     let pieces = tokenizer.encode("an unheard-of zebra, quixotic", false).unwrap();
     assert!(!pieces.get_tokens().contains(&"[UNK]".to_string()), "{:?}", pieces.get_tokens());
@@ -525,11 +521,10 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
         .collect();
     std::fs::write(&data, format!("sentence\tlabel\n{rows}")).unwrap();
     let export = || -> u64 {
-        let export = Command::new(env!("CARGO_BIN_EXE_edge-export"))
-            .args([&model, "-o", &bundle])
-            .output()
+        let checkpoint = Checkpoint::open(&model).unwrap();
+        let precision = checkpoint.config.int8();
+        edge_toolkit::export::export(&checkpoint, precision, Path::new(&bundle), |_, _, _| ())
             .unwrap();
-        assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
         std::fs::metadata(&bundle).unwrap().len()
     };
     let manifest = || {
@@ -543,7 +538,7 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     let with = |more: &[&str]| succeed(&[&command[..], more].concat());
     let ranked = with(&[]);
     let layers = config()["num_hidden_layers"].as_u64().unwrap() as usize;
-    let exits = edge_toolkit::checkpoint::Checkpoint::open(&model).unwrap().exits.unwrap().layers;
+    let exits = Checkpoint::open(&model).unwrap().exits.unwrap().layers;
     assert_eq!(ranked.lines().count(), 1 + 4 * layers + exits.len(), "{ranked}");
     assert!(config()["quantization"].is_null(), "nothing was chosen");
 

@@ -1,6 +1,5 @@
 //! The outputs of the commands: nothing that is not theirs is replaced, removed or written over.
 
-use edge_runtime::Classifier;
 use edge_toolkit::train::work_folder;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -81,11 +80,6 @@ impl Place {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(words) && !said.contains("panicked"), "{arguments:?}: {said}");
         assert!(self.files() == before, "{arguments:?} changed files");
-    }
-
-    fn export(&self, arguments: &[&str]) -> Output {
-        let all = [&["checkpoint"], arguments].concat();
-        self.run(env!("CARGO_BIN_EXE_edge-export"), &all)
     }
 
     /// Every file with its content.
@@ -226,104 +220,14 @@ fn measurements_replace_measurements_only() {
     assert!(place.path("measured/notes.txt").exists());
 }
 
-#[test]
-fn an_export_makes_its_folders_and_leaves_the_checkpoint() {
-    let place = Place::new();
-    let succeed = |arguments: &[&str]| {
-        let output = place.export(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
-    };
-    succeed(&["--format", "onnx", "-o", "onnx/of/model.onnx"]);
-    for name in ["model.onnx", "tokenizer.json", "config.json"] {
-        assert!(place.path("onnx/of").join(name).exists(), "{name}");
-    }
-    succeed(&["-o", "edge/model.edge"]);
-    succeed(&["-o", "checkpoint/model.edge"]);
-    Classifier::open(place.path("edge/model.edge")).unwrap();
-
-    let before = place.files();
-    for arguments in [
-        &["-o", "checkpoint/model.safetensors"][..],
-        &["-o", "checkpoint/config.json"],
-        &["--format", "onnx", "-o", "checkpoint/../checkpoint/tokenizer.json"],
-        &["--format", "onnx", "-o", "mine/model.onnx"],
-        &["--format", "onnx", "-o", "new/config.json"],
-        &["--format", "tensorrt", "--calibrate", "train.tsv", "-o", "train.tsv"],
-        &["-o", "mine"],
-    ] {
-        let output = place.export(arguments);
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        let target = Path::new(arguments.last().unwrap()).file_name().unwrap();
-        assert!(said.contains(target.to_str().unwrap()) || said.contains("config.json"), "{said}");
-        assert!(place.files() == before, "{arguments:?} changed files");
-    }
-}
-
 #[cfg(unix)]
 mod unix {
     use super::*;
     use std::fs::Permissions;
-    use std::io::Read;
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    use std::os::unix::fs::PermissionsExt;
 
     fn mode(path: PathBuf) -> u32 {
         path.metadata().unwrap().permissions().mode() & 0o777
-    }
-
-    #[test]
-    fn a_model_goes_into_devices_pipes_and_the_files_of_links() {
-        let place = Place::new();
-        let succeed = |arguments: &[&str]| {
-            let output = place.export(arguments);
-            assert!(output.status.success(), "{arguments:?}: {}", said(&output));
-            output
-        };
-        succeed(&["-o", "model.edge"]);
-        let whole = std::fs::read(place.path("model.edge")).unwrap();
-
-        std::fs::write(place.path("older.edge"), "older").unwrap();
-        std::fs::set_permissions(place.path("older.edge"), Permissions::from_mode(0o640)).unwrap();
-        symlink("older.edge", place.path("link.edge")).unwrap();
-        succeed(&["-o", "link.edge"]);
-        assert!(place.path("link.edge").is_symlink());
-        assert!(std::fs::read(place.path("older.edge")).unwrap() == whole);
-        assert_eq!(mode(place.path("older.edge")), 0o640);
-
-        for format in ["edge", "onnx"] {
-            let fifo = place.path(format);
-            assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-            let reader = std::thread::spawn({
-                let fifo = fifo.clone();
-                move || {
-                    let mut bytes = Vec::new();
-                    std::fs::File::open(fifo).unwrap().read_to_end(&mut bytes).unwrap();
-                    bytes
-                }
-            });
-            succeed(&["--format", format, "-o", format]);
-            let bytes = reader.join().unwrap();
-            assert!(format == "onnx" && !bytes.is_empty() || bytes == whole);
-            assert!(fifo.symlink_metadata().unwrap().file_type().is_fifo());
-        }
-        assert!(!place.path("tokenizer.json").exists(), "nothing is put beside a pipe");
-
-        // What is said about it goes elsewhere.
-        assert!(succeed(&["-o", "/dev/stdout"]).stdout == whole);
-
-        let null = place.path("null");
-        let made = Command::new("mknod").arg(&null).args(["c", "1", "3"]).output();
-        let made = made.is_ok_and(|made| made.status.success());
-        if !made || std::fs::File::create(&null).is_err() {
-            eprintln!(
-                "SKIPPED: no device node can be made here, it takes root and a file system with devices"
-            );
-            return;
-        }
-        succeed(&["-o", "null"]);
-        succeed(&["--format", "onnx", "-o", "null"]);
-        assert!(null.symlink_metadata().unwrap().file_type().is_char_device());
-        assert!(!place.path("tokenizer.json").exists(), "nothing is put beside a device");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use candle_core::{DType, Device, Tensor, Var, safetensors};
 use edge_toolkit::checkpoint::Checkpoint;
 use edge_toolkit::compress::{sensitivity::Study, smooth::smooth};
-use edge_toolkit::export::{EmbeddingBits, Precision, WeightBits, export};
-use edge_toolkit::model::{Gradient, Int8, Mode, Site, Sites};
+use edge_toolkit::export::export;
+use edge_toolkit::model::{Gradient, Mode};
+use edge_toolkit::quantize::{EmbeddingBits, Int8, Precision, Site, Sites, WeightBits};
 use edge_toolkit::report::outcome::Outcomes;
 use edge_toolkit::train::{load, predict, tokenizer};
 use std::path::Path;

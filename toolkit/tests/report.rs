@@ -2,7 +2,8 @@
 
 use edge_runtime::{Classifier, ExitPolicy};
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::export::{Precision, export};
+use edge_toolkit::export::export;
+use edge_toolkit::quantize::Precision;
 use edge_toolkit::report::record::{Parameters, Record};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

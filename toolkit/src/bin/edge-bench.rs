@@ -1,7 +1,8 @@
 //! The `edge-bench` command line.
 
 use clap::{Parser, Subcommand};
-use edge_toolkit::{bench, say, train::StepBench};
+use edge_export::say;
+use edge_toolkit::{bench, train::StepBench};
 use std::path::PathBuf;
 
 /// Measures us in answer to another program, which can so measure us and a peer in turn. Every

@@ -5,9 +5,8 @@
 
 use super::rewrite::Rewritten;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, ModelType};
+use crate::checkpoint::{Checkpoint, ModelType, names};
 use crate::files::Output;
-use crate::model::names;
 use std::path::Path;
 
 /// Writes `checkpoint` to `output` with its first `layers` layers and the exits among them. The exit

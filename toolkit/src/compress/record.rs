@@ -25,7 +25,7 @@ pub(super) fn read<T: DeserializeOwned>(record: &Path) -> Result<Vec<T>, Error> 
 pub(super) fn store<T: Serialize>(record: &Path, tried: &[T]) -> Result<(), Error> {
     let lines: Vec<_> =
         tried.iter().map(|t| serde_json::to_string(t).expect("plain JSON") + "\n").collect();
-    crate::files::write(record, lines.concat())
+    Ok(crate::files::write(record, lines.concat())?)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits, read_file};
 use crate::files::{Output, copy_files};
-use crate::model::{own_head, write_tensors};
+use crate::model::{own_head, read_tensors, write_tensors};
 use candle_core::Tensor;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ impl Rewritten {
         if let Some(Value::Object(exits)) = &mut exits {
             exits.remove("policy");
         }
-        Ok(Rewritten { tensors: opened.tensors()?, config: json("config.json")?, exits })
+        Ok(Rewritten { tensors: read_tensors(opened)?, config: json("config.json")?, exits })
     }
 
     /// The tensor of this name.

@@ -274,7 +274,7 @@ impl Search<'_> {
             .map_err(|e| Error::checkpoint(&path, e.to_string()))?;
         config["quantization"] = json!(candidate.rounded());
         let text = serde_json::to_string_pretty(&config).expect("plain JSON") + "\n";
-        files::write(&path, text)
+        Ok(files::write(&path, text)?)
     }
 
     /// Exports a candidate's checkpoint beside it.

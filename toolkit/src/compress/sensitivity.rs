@@ -10,9 +10,10 @@
 use super::record;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Quantize, read_file};
-use crate::export::{Precision, export, int4};
+use crate::export::export;
+use crate::model::Mode;
 use crate::model::network::Network;
-use crate::model::{Int8, Mode, Site, Sites};
+use crate::quantize::{Int8, Precision, Site, Sites, int4};
 use crate::train::{load, predict, tokenizer};
 use candle_core::Device;
 use edge_runtime::bundle::sha256_hex;
@@ -246,7 +247,7 @@ impl Study {
             .map_err(|e| Error::checkpoint(&path, e.to_string()))?;
         config["quantization"] = json!(self.with(chosen.sites.iter().copied().collect()));
         let text = serde_json::to_string_pretty(&config).expect("plain JSON") + "\n";
-        crate::files::write(&path, text)
+        Ok(crate::files::write(&path, text)?)
     }
 }
 

@@ -18,11 +18,12 @@
 
 use super::rewrite::Rewritten;
 use crate::Error;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, names, network};
 use crate::data::in_order;
 use crate::files::Output;
 use crate::model::network::Network;
-use crate::model::{Batch, Mode, Site, Values, names, weights};
+use crate::model::{Batch, Mode, Values};
+use crate::quantize::Site;
 use crate::train::{load, predict, tokenizer};
 use candle_core::{DType, Device, Tensor};
 use edge_runtime::graph::Activation;
@@ -93,7 +94,7 @@ pub fn smooth<S: AsRef<str>>(
     let network = load(&opened, Device::Cpu)?;
     let maxima = maxima(&network, &ids, stop, &mut progress)?;
     let mut new = Rewritten::read(checkpoint, &opened)?;
-    let prefix = weights::prefix(&opened);
+    let prefix = network::prefix(&opened);
     let (mut moved, mut channels) = (0, 0);
     for layer in 0..opened.config.layers {
         let names = names::layer(opened.config.model_type, layer);

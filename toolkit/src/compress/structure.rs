@@ -8,10 +8,10 @@
 
 use super::rewrite::Rewritten;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Widths};
+use crate::checkpoint::{Checkpoint, Widths, names, network};
 use crate::files::Output;
 use crate::model::network::Network;
-use crate::model::{Batch, Gradient, Linear, Mode, Values, names, weights};
+use crate::model::{Batch, Gradient, Linear, Mode, Values};
 use crate::train::loss::{Losses, Targets};
 use candle_core::Tensor;
 use serde_json::json;
@@ -180,7 +180,7 @@ pub fn prune(checkpoint: &Path, kept: &Kept, output: impl Into<Output>) -> Resul
         };
         let (of_heads, of_neurons) = (rows(heads, size), rows(neurons, 1));
         let names = names::layer(config.model_type, layer);
-        let prefix = weights::prefix(&opened);
+        let prefix = network::prefix(&opened);
         let mut select = |module: &str, part: &str, dim: usize, rows: &[u32]| {
             let name = format!("{prefix}{module}.{part}");
             let tensor = new.tensor(&opened, &name)?;

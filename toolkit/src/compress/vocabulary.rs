@@ -6,7 +6,7 @@
 use crate::Error;
 use crate::checkpoint::{Checkpoint, TOKENIZER_CONFIG, read_file, tokenizer_config};
 use crate::files::{Output, copy_files};
-use crate::model::{own_head, write_tensors};
+use crate::model::{own_head, read_tensors, write_tensors};
 use candle_core::{DType, Device, Tensor};
 use edge_runtime::pretrained::tokenizer::SETTINGS;
 use serde_json::{Map, Value};
@@ -202,7 +202,7 @@ fn renumber(
 
 /// The tensors of the checkpoint, the word embeddings with the kept rows only.
 fn select_rows(checkpoint: &Checkpoint, kept: &[u32]) -> Result<HashMap<String, Tensor>, Error> {
-    let mut tensors = checkpoint.tensors()?;
+    let mut tensors = read_tensors(checkpoint)?;
     let rows = Tensor::new(kept, &Device::Cpu)?;
     for (name, tensor) in &mut tensors {
         if name.ends_with("word_embeddings.weight") {

@@ -1,7 +1,7 @@
 //! The hold-out split.
 
-use super::words::words;
 use crate::Error;
+use edge_export::data::words;
 use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -4,9 +4,9 @@
 
 use super::block::{Block, Linear, Norm};
 use super::parameter::Values;
-use super::quantized::{Grid, Rows};
+use super::quantized::Rows;
 use super::{Batch, Mode};
-use crate::export::{EMBEDDING_GROUP, EmbeddingBits, int8};
+use crate::quantize::{EMBEDDING_GROUP, EmbeddingBits, Grid, int8};
 use candle_core::{D, DType, Device, Result, Tensor};
 use edge_runtime::graph::Activation;
 

@@ -1,7 +1,8 @@
 //! What the linear layers of a network take in.
 
 use super::network::{Network, pool};
-use super::{Batch, Mode, Site, composed};
+use super::{Batch, Mode, composed};
+use crate::quantize::Site;
 use candle_core::{Result, Tensor};
 
 impl Network {

@@ -5,8 +5,7 @@
 //! tanh on the first row. Elsewhere `config.json` names the encoder, so that nothing promises a classifier.
 //! This program reads the exits and ignores the copy.
 
-use super::names;
-use crate::checkpoint::{Exits, ModelType, Pooling};
+use crate::checkpoint::{Exits, ModelType, Pooling, names};
 use candle_core::Tensor;
 use serde_json::{Value, json};
 use std::collections::HashMap;

@@ -6,12 +6,12 @@
 //! Integers are kept as floats. Their products are sums of integers, exact in any order as long as they
 //! stay below 2²⁴, and so are the very integers that the runtime has.
 
+use super::Mode;
 use super::kernels::BLOCK;
 use super::kernels::matmul::{Matrix, product};
 use super::parameter::Values;
-use super::{Mode, Site, Sites};
-use crate::export::int8::{self, largest, nearest};
-use crate::export::{EMBEDDING_GROUP, EmbeddingBits, WeightBits, int4};
+use crate::quantize::int8::{self, largest, nearest};
+use crate::quantize::{EMBEDDING_GROUP, EmbeddingBits, Grid, int4};
 use edge_runtime::graph;
 use edge_runtime::kernels::attention::{Scratch, self_attention};
 use edge_runtime::kernels::isa::Isa;
@@ -20,41 +20,6 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::ops::Deref;
-
-/// What is rounded, and how finely.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Int8 {
-    /// The weights of the linear layers, a scale for each output.
-    pub weights: WeightBits,
-    /// The word embeddings.
-    pub embeddings: EmbeddingBits,
-    /// The linear layers whose weights are products of a code of 4 bits and a multiplier.
-    pub four_bits: Sites,
-}
-
-impl Int8 {
-    /// With no weights of 4 bits in the linear layers.
-    pub const fn new(weights: WeightBits, embeddings: EmbeddingBits) -> Self {
-        Int8 { weights, embeddings, four_bits: Sites::NONE }
-    }
-
-    /// How the weights of a linear layer are rounded.
-    pub(crate) fn linear(&self, site: Option<Site>) -> Grid {
-        match site.is_some_and(|site| self.four_bits.contains(site)) {
-            true => Grid::Products(self.weights),
-            false => Grid::Integers(self.weights),
-        }
-    }
-}
-
-/// What the weights of an output may be, but for their scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Grid {
-    /// Integers of so many bits.
-    Integers(WeightBits),
-    /// Those of them that are products of a code and a multiplier.
-    Products(WeightBits),
-}
 
 /// Rows of integers with a scale each: `value ≈ integer · scale`.
 pub(super) struct Rows {
@@ -220,6 +185,7 @@ fn rounded(row: &mut [f32], most: i8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantize::WeightBits;
     use edge_runtime::graph::Activation;
     use edge_runtime::kernels::qlinear::{PackedWeights, Scratch, qlinear};
 

@@ -3,8 +3,9 @@
 use super::network::Network;
 use super::own_head;
 use crate::Error;
-use crate::checkpoint::Exits;
+use crate::checkpoint::{Checkpoint, Exits};
 use crate::files::Output;
+use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
 use edge_runtime::ExitPolicy;
 use std::collections::HashMap;
@@ -61,6 +62,22 @@ fn tensors(network: &Network, precision: DType) -> Result<HashMap<String, Tensor
         Ok((p.name().to_owned(), value))
     });
     tensors.collect::<candle_core::Result<_>>().map_err(Error::Compute)
+}
+
+/// Reads all tensors of a checkpoint as they are stored, by their current names.
+///
+/// # Errors
+/// [`Error::Tensor`] if one cannot be read.
+pub(crate) fn read_tensors(checkpoint: &Checkpoint) -> Result<HashMap<String, Tensor>, Error> {
+    let read = |name: &str| {
+        let tensor = checkpoint.stored(name)?.load(&Device::Cpu).map_err(|e| Error::Tensor {
+            path: checkpoint.weights_path(),
+            tensor: name.into(),
+            problem: format!("cannot be read: {e}"),
+        })?;
+        Ok((name.to_owned(), tensor))
+    };
+    checkpoint.tensor_names().map(read).collect()
 }
 
 /// Writes a safetensors file.

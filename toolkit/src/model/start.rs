@@ -3,9 +3,9 @@
 use super::block::{Block, Linear, Norm};
 use super::network::{Embeddings, Head, Network};
 use super::parameter::Parameter;
-use super::{Site, names, weights};
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Config, ModelType, Pooling, Widths};
+use crate::checkpoint::{Checkpoint, Config, ModelType, Pooling, Widths, names, network};
+use crate::quantize::Site;
 use crate::rng::Rng;
 use candle_core::Device;
 use edge_runtime::graph::Activation;
@@ -124,7 +124,7 @@ impl Maker<'_> {
 
     fn stored(&self, module: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         let from = self.start.from;
-        from.tensor(&format!("{}{module}", weights::prefix(from)), shape)
+        Ok(from.tensor(&format!("{}{module}", network::prefix(from)), shape)?)
     }
 
     /// A linear layer called `name`, from the encoder's module `stored`.

@@ -14,7 +14,7 @@ use std::path::Path;
 /// [`Error::Io`] if they cannot be written.
 pub fn save(choice: &Choice, title: &str, folder: &Path) -> Result<(), Error> {
     files::write(&folder.join("curve.csv"), csv(choice))?;
-    files::write(&folder.join("curve.svg"), svg(choice, title))
+    Ok(files::write(&folder.join("curve.svg"), svg(choice, title))?)
 }
 
 /// All curves: `kind,thresholds,accuracy,share`, the thresholds of the exits parted by spaces,

@@ -271,7 +271,8 @@ pub(crate) mod tests {
     #[test]
     fn a_bundle_is_measured_at_every_exit() {
         use crate::checkpoint::Checkpoint;
-        use crate::export::{Precision, export};
+        use crate::export::export;
+        use crate::quantize::Precision;
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fixtures/bert-exits");
         let folder = tempfile::tempdir().unwrap();
         let bundle = folder.path().join("model.edge");

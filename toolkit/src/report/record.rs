@@ -257,7 +257,7 @@ impl Record {
     /// [`Error::Io`].
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let json = serde_json::to_string_pretty(self).expect("plain data") + "\n";
-        crate::files::write(&Self::path(folder, &self.id), json)
+        Ok(crate::files::write(&Self::path(folder, &self.id), json)?)
     }
 
     /// What is wrong with it.

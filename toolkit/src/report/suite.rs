@@ -9,10 +9,11 @@ use super::record::{
 };
 use super::speed::{Contestant, interleaved, processor};
 use crate::Error;
+use crate::checkpoint::names;
 use crate::checkpoint::{Bits, Checkpoint, Quantize};
 use crate::data::Columns;
-use crate::export::{Precision, export};
-use crate::model::names;
+use crate::export::export;
+use crate::quantize::Precision;
 use crate::settings;
 use crate::train::load;
 use candle_core::Device;
@@ -407,8 +408,7 @@ fn curve(path: &Path, policy: &ExitPolicy) -> Result<Vec<CurvePoint>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::{EmbeddingBits, WeightBits};
-    use crate::model::Int8;
+    use crate::quantize::{EmbeddingBits, Int8, WeightBits};
 
     const STUDENT: &str = "[[models]]\nid='student'\nname='a'\nstep='distil'\nmodel='x'\n";
 

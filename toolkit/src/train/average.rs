@@ -6,7 +6,7 @@
 use crate::Error;
 use crate::checkpoint::{Checkpoint, read_file};
 use crate::files::{self, Output, copy_files};
-use crate::model::{own_head, write_tensors};
+use crate::model::{own_head, read_tensors, write_tensors};
 use candle_core::{DType, Tensor};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -77,7 +77,7 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
 
 /// The tensors that are averaged. Where there are exits, a copy of the last one is made anew.
 fn tensors(checkpoint: &Checkpoint) -> Result<HashMap<String, Tensor>, Error> {
-    let mut tensors = checkpoint.tensors()?;
+    let mut tensors = read_tensors(checkpoint)?;
     tensors.retain(|name, _| checkpoint.exits.is_none() || !own_head::is_part(name));
     Ok(tensors)
 }

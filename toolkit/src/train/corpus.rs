@@ -95,8 +95,5 @@ fn read(recipe: &Recipe, note: &mut dyn FnMut(String)) -> Result<(Dataset, Vec<E
 /// # Errors
 /// Those of reading it.
 pub fn tokenizer(checkpoint: &Checkpoint, max_tokens: usize) -> Result<Tokenizer, Error> {
-    let max_tokens = max_tokens.min(checkpoint.config.max_tokens);
-    Tokenizer::from_json(&checkpoint.tokenizer()?, max_tokens)
-        .map(|tokenizer| tokenizer.with_vocabulary(checkpoint.config.vocabulary))
-        .map_err(Error::Tokenizer)
+    Ok(checkpoint.text_tokenizer(max_tokens)?)
 }

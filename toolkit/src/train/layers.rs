@@ -181,7 +181,7 @@ fn write(
         done += rows.len();
         progress(done, corpus.lengths.len());
     }
-    draft.commit().map(drop)
+    Ok(draft.commit().map(drop)?)
 }
 
 #[cfg(test)]

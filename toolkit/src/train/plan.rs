@@ -12,7 +12,8 @@ use crate::compress::sparsity::Masks;
 use crate::data::hub::Hub;
 use crate::model::block::Linear;
 use crate::model::network::{Network, Output};
-use crate::model::{Batch, Heads, Int8, Parameter, Start, start};
+use crate::model::{Batch, Heads, Parameter, Start, start};
+use crate::quantize::Int8;
 use crate::rng::Rng;
 use candle_core::Device;
 use edge_runtime::bundle::check_labels;
@@ -141,7 +142,7 @@ impl Plan {
 
 /// The checkpoint of a path or of a name on the hub.
 fn open(name: &Path) -> Result<Checkpoint, Error> {
-    Checkpoint::open(Hub::from_env()?.resolve_checkpoint(&name.to_string_lossy())?)
+    Ok(Checkpoint::open(Hub::from_env()?.resolve_checkpoint(&name.to_string_lossy())?)?)
 }
 
 /// The layers of `from` that the student starts from.

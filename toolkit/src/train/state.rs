@@ -137,5 +137,5 @@ pub fn clear(work: &Path, step: usize) -> Result<(), Error> {
             std::fs::remove_dir_all(&folder).map_err(|e| Error::io(folder, e))?;
         }
     }
-    remove_unfinished(work)
+    Ok(remove_unfinished(work)?)
 }

@@ -7,7 +7,7 @@
 
 mod step;
 
-use super::plan::{Plan, follows};
+use super::plan::{Plan, Step, follows};
 use super::{Engine, Logits, Tokens};
 use crate::Error;
 use crate::graph::StageGraph;
@@ -51,6 +51,51 @@ impl CpuEngine {
     pub fn with_isa(isa: Isa) -> Self {
         CpuEngine { isa, stages: Vec::new(), pool: Arc::default() }
     }
+
+    /// Runs a stage as [`run`](Engine::run) does. `see` gets the input of every linear layer: the name of its
+    /// node, and the values, row major.
+    ///
+    /// # Errors
+    /// Errors of [`run`](Engine::run).
+    pub fn run_watched(
+        &self,
+        stage: usize,
+        batch: &mut CpuBatch,
+        logits: &mut Logits,
+        see: &mut dyn FnMut(&str, &[f32]),
+    ) -> Result<bool, Error> {
+        self.run_steps(stage, batch, logits, |step, offsets, buffers| {
+            if let Some(input) = step.linear_input(offsets, buffers) {
+                see(&step.name, input);
+            }
+        })
+    }
+
+    /// Runs the steps of a stage; `before` is called with each step first.
+    fn run_steps(
+        &self,
+        stage: usize,
+        batch: &mut CpuBatch,
+        logits: &mut Logits,
+        mut before: impl FnMut(&Step<Kernel>, &[usize], &Buffers),
+    ) -> Result<bool, Error> {
+        let plan = &self.stages[stage];
+        let buffers = batch.buffers.as_mut().expect("it is there until the batch is dropped");
+        for step in &plan.steps {
+            before(step, &batch.offsets, buffers);
+            step.run(self.isa, &batch.ids, &batch.offsets, buffers)
+                .map_err(|problem| Error::Engine { stage, problem })?;
+        }
+        batch.hidden = plan.next_hidden;
+        let Some((slot, labels)) = plan.logits else {
+            return Ok(false);
+        };
+        let sentences = batch.offsets.len() - 1;
+        logits.labels = labels;
+        logits.values.clear();
+        logits.values.extend_from_slice(&buffers.slot(slot)[..sentences * labels]);
+        Ok(true)
+    }
 }
 
 impl Engine for CpuEngine {
@@ -84,21 +129,7 @@ impl Engine for CpuEngine {
     }
 
     fn run(&self, stage: usize, batch: &mut CpuBatch, logits: &mut Logits) -> Result<bool, Error> {
-        let plan = &self.stages[stage];
-        let buffers = batch.buffers.as_mut().expect("it is there until the batch is dropped");
-        for step in &plan.steps {
-            step.run(self.isa, &batch.ids, &batch.offsets, buffers)
-                .map_err(|problem| Error::Engine { stage, problem })?;
-        }
-        batch.hidden = plan.next_hidden;
-        let Some((slot, labels)) = plan.logits else {
-            return Ok(false);
-        };
-        let sentences = batch.offsets.len() - 1;
-        logits.labels = labels;
-        logits.values.clear();
-        logits.values.extend_from_slice(&buffers.slot(slot)[..sentences * labels]);
-        Ok(true)
+        self.run_steps(stage, batch, logits, |_, _, _| ())
     }
 
     fn keep(&self, batch: &mut CpuBatch, stay: &[usize]) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use arguments::{
 };
 use candle_core::DType;
 use clap::Parser;
+use edge_export::say;
 use edge_runtime::ExitPolicy;
 use edge_toolkit::Error;
 use edge_toolkit::compress::fit::Fit;
@@ -25,7 +26,6 @@ use edge_toolkit::report::evaluation::{Comparison, Evaluation};
 use edge_toolkit::report::measure::{self, Examples};
 use edge_toolkit::report::suite::{self, Suite};
 use edge_toolkit::report::{curve, table};
-use edge_toolkit::say;
 use edge_toolkit::train::recipe::Recipe;
 use edge_toolkit::train::{Options, average, train};
 use progress::Progress;

@@ -64,7 +64,7 @@ impl Repository {
 
     /// Notes the commit that `main` is.
     pub(super) fn set_head(&self, commit: &str) -> Result<(), Error> {
-        crate::files::write(&self.folder.join("refs/main"), commit)
+        Ok(crate::files::write(&self.folder.join("refs/main"), commit)?)
     }
 
     /// Where the blob of this hash lies. Its folder is made.

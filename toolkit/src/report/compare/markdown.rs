@@ -36,7 +36,7 @@ impl Report {
         for said in rows::conditions(self) {
             text += &format!("{}\n\n", escaped(&said));
         }
-        files::write(target, text.trim_end().to_string() + "\n")
+        Ok(files::write(target, text.trim_end().to_string() + "\n")?)
     }
 
     /// The table of all models, and who says so of those that were not measured here.
@@ -120,7 +120,7 @@ pub fn replace_marked(path: &Path, table: &str) -> Result<(), Error> {
     match (places[0].as_slice(), places[1].as_slice()) {
         ([from], [to]) if from < to => {
             let (before, after) = (&text[..from + begin.len()], &text[*to..]);
-            files::write(path, format!("{before}\n\n{table}\n{after}"))
+            Ok(files::write(path, format!("{before}\n\n{table}\n{after}"))?)
         }
         _ => Err(Error::data(
             path,

@@ -67,7 +67,27 @@ impl Buffers {
     }
 }
 
+/// The number of rows of a value.
+fn count(rows: Rows, offsets: &[usize]) -> usize {
+    match rows {
+        Rows::Tokens => offsets[offsets.len() - 1],
+        Rows::Sentences => offsets.len() - 1,
+    }
+}
+
 impl Step<Kernel> {
+    /// The input of a linear layer, row major; `None` for another kernel.
+    pub(super) fn linear_input<'a>(
+        &self,
+        offsets: &[usize],
+        buffers: &'a Buffers,
+    ) -> Option<&'a [f32]> {
+        matches!(self.kernel, Kernel::Linear(..) | Kernel::QLinear(..)).then(|| {
+            let (slot, width) = self.inputs[0];
+            &buffers.slots[slot][..count(self.read, offsets) * width]
+        })
+    }
+
     /// Runs the kernel.
     ///
     /// # Errors
@@ -80,23 +100,19 @@ impl Step<Kernel> {
         buffers: &mut Buffers,
     ) -> Result<(), String> {
         let Buffers { slots, attention, qlinear: scratch } = buffers;
-        let count = |rows: Rows| match rows {
-            Rows::Tokens => offsets[offsets.len() - 1],
-            Rows::Sentences => offsets.len() - 1,
-        };
         if slots.len() <= self.slot {
             slots.resize_with(self.slot + 1, Vec::new);
         }
         // No input stands in the buffer of the output, which can so be taken out meanwhile.
         let mut buffer = std::mem::take(&mut slots[self.slot]);
-        let length = count(self.written) * self.width;
+        let length = count(self.written, offsets) * self.width;
         if buffer.len() < length {
             buffer.resize(length, 0.0);
         }
         let out = &mut buffer[..length];
         let input = |i: usize| {
             let (slot, width) = self.inputs[i];
-            &slots[slot][..count(self.read) * width]
+            &slots[slot][..count(self.read, offsets) * width]
         };
         let mut result = Ok(());
         match &self.kernel {

@@ -1,0 +1,281 @@
+//! The `edge-export` command line.
+
+use anyhow::{Context, bail};
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, ValueEnum};
+use edge_export::checkpoint::{Bits, Checkpoint};
+use edge_export::data::{Columns, Dataset};
+use edge_export::export::onnx::{self, Arithmetic, Written};
+use edge_export::export::ranges::Method;
+use edge_export::export::{export, export_packed, tensorrt};
+use edge_export::quantize::{Int8, Precision, WeightBits};
+use edge_export::say;
+use edge_runtime::graph::Target;
+use edge_runtime::kernels::isa::Isa;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Turns a checkpoint into model.edge, which edge-run and the browser run, or into one ONNX file.
+///
+/// A checkpoint is a folder in Hugging Face layout: config.json (bert or distilbert),
+/// model.safetensors, and tokenizer.json or vocab.txt. Exit heads are exported where it has them
+/// (exits.json); where it has none, its own classification head is the one exit.
+#[derive(Parser)]
+#[command(name = "edge-export", version)]
+struct Arguments {
+    /// The folder of the checkpoint
+    checkpoint: PathBuf,
+    /// Where to write it; model.edge or model.onnx unless given
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value = "edge")]
+    format: Format,
+    /// Weights as signed bytes (this is what you get without --fp32 and --fp16)
+    #[arg(long, conflicts_with_all = ["fp32", "fp16"])]
+    int8: bool,
+    /// Weights as 32-bit floats
+    #[arg(long, conflicts_with_all = ["fp16", "weight_bits", "embedding_bits", "linear_bits"])]
+    fp32: bool,
+    /// Weights and arithmetic in 16-bit floats; for --format onnx
+    #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits", "linear_bits"])]
+    fp16: bool,
+    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; unless given what
+    /// the checkpoint was made for, or 8 for tensorrt and otherwise 7
+    #[arg(long, value_parser = one_of::<7, 8>)]
+    weight_bits: Option<u8>,
+    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy; unless given what the
+    /// checkpoint was made for, or 8
+    #[arg(long, value_parser = one_of::<4, 8>)]
+    embedding_bits: Option<u8>,
+    /// Bits of the weights of all linear layers in model.edge: 4 halves them, at some accuracy; 8 is as
+    /// they are computed with. Unless given what the checkpoint was made for (`edge-distill sensitivity`
+    /// chooses layers that bear 4), or 8
+    #[arg(long, value_parser = one_of::<4, 8>)]
+    linear_bits: Option<u8>,
+    /// Lay int8 weights out for the instructions of a processor, which then computes with a mapped or linked
+    /// model.edge in place, without copying its weights; all others still run it
+    #[arg(long, value_name = "PROCESSOR", conflicts_with_all = ["fp32", "fp16"],
+          value_parser = PossibleValuesParser::new(PACKED))]
+    pack: Option<String>,
+    /// For --format tensorrt: texts like those that the model will be asked about (.tsv, .csv, .jsonl,
+    /// .parquet if built with it); the first 512 fix the ranges of its int8 activations
+    #[arg(long, value_name = "FILE")]
+    calibrate: Option<PathBuf>,
+    /// The column of --calibrate that holds the text; guessed unless given
+    #[arg(long, value_name = "COLUMN", requires = "calibrate")]
+    text: Option<String>,
+    /// How the ranges are chosen: min-max, percentile:P, mse or kl
+    #[arg(long, requires = "calibrate", default_value_t = tensorrt::METHOD)]
+    method: Method,
+}
+
+/// What `--pack` takes: the processor at hand, or one by its instructions.
+const PACKED: [&str; 7] = {
+    let mut names = ["native"; 7];
+    let mut i = 0;
+    while i < Target::ALL.len() {
+        names[i + 1] = Target::ALL[i].name();
+        i += 1;
+    }
+    names
+};
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// model.edge: a graph for every stage, for edge-run, the browser and the other bindings
+    Edge,
+    /// One ONNX file with every exit as an output, for ONNX Runtime
+    Onnx,
+    /// One ONNX file with the scales of all int8 numbers, for TensorRT
+    #[value(name = "tensorrt")]
+    TensorRt,
+}
+
+/// One of two numbers of bits.
+fn one_of<const A: u8, const B: u8>(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(bits) if bits == A || bits == B => Ok(bits),
+        _ => Err(format!("{A} and {B} there are")),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("edge-export: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments { checkpoint, format, calibrate, .. } = arguments;
+    if calibrate.is_some() && *format != Format::TensorRt {
+        bail!("--calibrate is for --format tensorrt; the other formats need no texts");
+    }
+    if arguments.pack.is_some() && *format != Format::Edge {
+        bail!("--pack is for model.edge; ONNX Runtime and TensorRT lay weights out by themselves");
+    }
+    let failed = || format!("cannot export {}", checkpoint.display());
+    let opened = Checkpoint::open(checkpoint).with_context(failed)?;
+    warn_of_tokens(&opened).with_context(failed)?;
+    let name = if *format == Format::Edge { "model.edge" } else { "model.onnx" };
+    let output = arguments.output.clone().unwrap_or_else(|| name.into());
+    if let Some(texts) = calibrate.as_ref().and_then(|texts| texts.canonicalize().ok())
+        && output.canonicalize().is_ok_and(|output| output == texts)
+    {
+        bail!("{}: holds the texts of --calibrate; write to another file", output.display());
+    }
+    match format {
+        Format::Edge => edge(arguments, &opened, &output),
+        Format::Onnx => whole(arguments, &opened, &output),
+        Format::TensorRt => for_tensorrt(arguments, &opened, &output),
+    }
+    .with_context(failed)
+}
+
+/// Names tokens that were added without resizing the embeddings.
+fn warn_of_tokens(checkpoint: &Checkpoint) -> anyhow::Result<()> {
+    let tokens = checkpoint.tokens_without_embedding()?;
+    const MOST: usize = 8;
+    let more = match tokens.len().checked_sub(MOST) {
+        Some(more @ 1..) => format!(" and {more} more"),
+        _ => String::new(),
+    };
+    if !tokens.is_empty() {
+        eprintln!(
+            "edge-export: the tokenizer has {} tokens beyond the {} embeddings: {}{more}. A text with \
+             one of them has no answer. Remedy: model.resize_token_embeddings(len(tokenizer))",
+            tokens.len(),
+            checkpoint.config.vocabulary,
+            tokens[..tokens.len().min(MOST)].join(" "),
+        );
+    }
+    Ok(())
+}
+
+/// What is asked for, or else what the checkpoint was made for.
+fn int8(arguments: &Arguments, checkpoint: &Checkpoint) -> anyhow::Result<Int8> {
+    let Arguments { weight_bits, embedding_bits, linear_bits, .. } = *arguments;
+    let bits = Bits { weights: weight_bits, embeddings: embedding_bits, linear: linear_bits };
+    checkpoint.config.int8_with(bits).map_err(anyhow::Error::msg)
+}
+
+fn precision(arguments: &Arguments, checkpoint: &Checkpoint) -> anyhow::Result<Precision> {
+    Ok(match arguments.fp32 {
+        true => Precision::Fp32,
+        false => Precision::Int8(int8(arguments, checkpoint)?),
+    })
+}
+
+fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow::Result<()> {
+    if arguments.fp16 {
+        bail!("--fp16 is for --format onnx; model.edge has --int8 or --fp32");
+    }
+    let summary = match &arguments.pack {
+        None => export(checkpoint, precision(arguments, checkpoint)?, output, progress)?,
+        Some(name) => {
+            let named = Target::ALL.into_iter().find(|target| target.name() == name);
+            let target = named.unwrap_or_else(|| Isa::detect().into());
+            export_packed(checkpoint, int8(arguments, checkpoint)?, target, output, progress)?
+        }
+    };
+    let manifest = &summary.manifest;
+    let line = format!(
+        "{}: {} {}, {} layers of width {}, {} exits, labels {}, {:.1} MB",
+        output.display(),
+        manifest.architecture.model_type,
+        manifest.architecture.precision,
+        manifest.architecture.layers,
+        manifest.architecture.hidden,
+        manifest.exits(),
+        manifest.labels.join(" "),
+        summary.bytes as f64 / 1e6,
+    );
+    print_line(output, &line);
+    Ok(())
+}
+
+fn whole(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow::Result<()> {
+    let arithmetic = match arguments.fp16 {
+        true => Arithmetic::Fp16,
+        false => precision(arguments, checkpoint)?.into(),
+    };
+    report(output, &onnx::export(checkpoint, arithmetic, output, progress)?);
+    Ok(())
+}
+
+fn for_tensorrt(
+    arguments: &Arguments,
+    checkpoint: &Checkpoint,
+    output: &Path,
+) -> anyhow::Result<()> {
+    if arguments.fp16 || arguments.fp32 {
+        bail!("--format tensorrt is int8; TensorRT reads the fp32 and fp16 files of --format onnx");
+    }
+    if arguments.embedding_bits == Some(4) {
+        bail!("--embedding-bits is for model.edge and onnx; TensorRT gets 32-bit embeddings");
+    }
+    let Some(file) = &arguments.calibrate else {
+        bail!(
+            "--format tensorrt needs --calibrate FILE: texts like those that the model will be asked \
+             about, some hundred of them (.tsv, .csv, .jsonl or .parquet). They fix the ranges of its \
+             int8 activations; labels are not needed"
+        );
+    };
+    let columns = Columns { text: arguments.text.clone(), label: None };
+    let (dataset, guess) = Dataset::read_unlabelled(file, &columns)?;
+    let texts = dataset.texts();
+    eprintln!(
+        "{}: {} of {} rows, {guess}",
+        file.display(),
+        texts.len().min(tensorrt::TEXTS),
+        texts.len()
+    );
+    let scales = tensorrt::calibrate(checkpoint, &texts, arguments.method, |at, of| {
+        progress("calibrating", at, of)
+    })?;
+    let mut int8 = int8(arguments, checkpoint)?;
+    if arguments.weight_bits.is_none() && checkpoint.config.quantize.is_none() {
+        int8.weights = WeightBits::Eight;
+    }
+    report(output, &tensorrt::export(checkpoint, int8, &scales, output, progress)?);
+    print_line(output, &tensorrt::trtexec(output, checkpoint.config.max_tokens));
+    Ok(())
+}
+
+fn report(output: &Path, written: &Written) {
+    let (outputs, megabytes) = (written.outputs.join(" "), written.bytes as f64 / 1e6);
+    print_line(output, &format!("{}: outputs {outputs}, {megabytes:.1} MB", output.display()));
+}
+
+/// Prints a line about a model: on standard output, unless the model itself went there.
+fn print_line(output: &Path, line: &str) {
+    if is_standard_output(output) { eprintln!("{line}") } else { say!("{line}") }
+}
+
+#[cfg(unix)]
+fn is_standard_output(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let [file, standard] = [path, Path::new("/dev/stdout")]
+        .map(|path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino())));
+    file.is_some() && file == standard
+}
+
+#[cfg(not(unix))]
+fn is_standard_output(_: &Path) -> bool {
+    false
+}
+
+fn progress(step: &str, at: usize, of: usize) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K[{at}/{of}] {step}");
+        if at == of {
+            eprintln!();
+        }
+        let _ = std::io::stderr().flush();
+    }
+}

@@ -1,0 +1,274 @@
+//! A data set in memory.
+
+use super::columns::Columns;
+use super::labels::{self, Lookup, Value};
+#[cfg(feature = "parquet")]
+use super::parquet;
+use super::{delimited, json_lines};
+use crate::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A text and its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// The text.
+    pub text: String,
+    /// The number of the label, if the row has one.
+    pub label: Option<u32>,
+}
+
+/// Texts, with labels or without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// The names of the labels, by their numbers. Empty for a data set without labels.
+    pub labels: Vec<String>,
+    /// The rows, in the order of the file.
+    pub examples: Vec<Example>,
+}
+
+/// How a file was read: what of it was guessed, in words to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guess {
+    /// The format.
+    pub format: &'static str,
+    /// The column the texts were read from.
+    pub text: String,
+    /// The column the labels were read from.
+    pub label: Option<String>,
+    /// Remarks on what may be another way than meant, each a sentence.
+    pub notes: Vec<String>,
+    labels: Vec<String>,
+}
+
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, text from `{}`", self.format, self.text)?;
+        match &self.label {
+            None => f.write_str(", no labels")?,
+            Some(label) => {
+                write!(f, ", labels from `{label}`: ")?;
+                const MOST: usize = 8;
+                f.write_str(&self.labels[..self.labels.len().min(MOST)].join(", "))?;
+                if let Some(more @ 1..) = self.labels.len().checked_sub(MOST) {
+                    write!(f, " and {more} more")?;
+                }
+            }
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))
+    }
+}
+
+/// Longer texts are a broken file, not something to classify.
+const LONGEST_TEXT: usize = 1 << 20;
+
+/// Where a row stands, for messages.
+#[derive(Clone, Copy)]
+pub(super) enum At {
+    Line(usize),
+    /// Parquet has no lines.
+    Row(usize),
+}
+
+impl At {
+    pub(super) fn error(self, path: &Path, problem: impl fmt::Display) -> Error {
+        match self {
+            At::Line(line) => Error::data(path, Some(line), problem.to_string()),
+            At::Row(row) => Error::data(path, None, format!("row {row}: {problem}")),
+        }
+    }
+}
+
+pub(super) struct Row {
+    pub at: At,
+    pub text: String,
+    pub label: Option<Value>,
+}
+
+/// What a format's reader makes of a file.
+pub(super) struct Raw {
+    pub format: &'static str,
+    pub text: String,
+    pub label: Option<String>,
+    /// The names of the labels, where the file tells them.
+    pub names: Option<Vec<String>>,
+    /// See [`Guess::notes`].
+    pub notes: Vec<String>,
+    pub rows: Vec<Row>,
+}
+
+impl Dataset {
+    /// Reads a file of texts with labels.
+    ///
+    /// `labels` are the names that there are: those of the checkpoint, or of the file that is
+    /// trained on. Without `labels` the names are those that the file itself tells (Parquet can), or
+    /// else its different labels: numbers by size, words by the alphabet, and of the spellings that
+    /// differ by case or space only the most frequent one.
+    ///
+    /// A label is looked up as it is written, and then by the only name that differs by case or space.
+    /// A number is a name, or the place of a name (from 0) if the names are words. A boolean, and the
+    /// word `true` or `false`, is the name that says so, or else 1 or 0. [`Guess::notes`] lists labels
+    /// that were found in another spelling.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Data`] with the line if something in it
+    /// is not as it should be.
+    pub fn read(
+        path: &Path,
+        columns: &Columns,
+        labels: Option<&[String]>,
+    ) -> Result<(Self, Guess), Error> {
+        Self::read_all(&[path], columns, labels)
+    }
+
+    /// Reads a file of texts. Labels in it are not looked at.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn read_unlabelled(path: &Path, columns: &Columns) -> Result<(Self, Guess), Error> {
+        Self::read_all_unlabelled(&[path], columns)
+    }
+
+    /// Reads a data set that is cut into files, as [`Dataset::read`].
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    ///
+    /// # Panics
+    /// If there is no path.
+    pub fn read_all<P: AsRef<Path>>(
+        paths: &[P],
+        columns: &Columns,
+        labels: Option<&[String]>,
+    ) -> Result<(Self, Guess), Error> {
+        let files = read_files(paths, columns, true)?;
+        let names = match labels {
+            Some(labels) => labels.to_vec(),
+            None => labels::names(&files)?,
+        };
+        let mut examples = Vec::new();
+        let mut guess = files[0].1.guess();
+        guess.labels.clone_from(&names);
+        let mut lookup = Lookup::new(&names);
+        for (path, raw) in files {
+            // The names a file tells are for its numbers; ours are for ours.
+            let own = raw.names.filter(|own| *own != names).and_then(|own| lookup.places(&own));
+            for row in raw.rows {
+                let value = row.label.expect("a labelled row");
+                let label = lookup
+                    .number(&value, own.as_deref())
+                    .map_err(|problem| row.at.error(&path, problem))?;
+                examples.push(Example { text: row.text, label: Some(label) });
+            }
+        }
+        let respelled = lookup.notes();
+        if labels.is_none() && !respelled.is_empty() {
+            guess.notes.push(
+                "labels that differ by case or space only are one label; to keep them apart, list \
+                 them in `data.labels`"
+                    .into(),
+            );
+        }
+        guess.notes.extend(respelled);
+        Ok((Dataset { labels: names, examples }, guess))
+    }
+
+    /// Reads the texts of a data set that is cut into files, as [`Dataset::read_unlabelled`].
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    ///
+    /// # Panics
+    /// If there is no path.
+    pub fn read_all_unlabelled<P: AsRef<Path>>(
+        paths: &[P],
+        columns: &Columns,
+    ) -> Result<(Self, Guess), Error> {
+        let files = read_files(paths, columns, false)?;
+        let guess = files[0].1.guess();
+        let rows = files.into_iter().flat_map(|(_, raw)| raw.rows);
+        let examples = rows.map(|row| Example { text: row.text, label: None }).collect();
+        Ok((Dataset { labels: Vec::new(), examples }, guess))
+    }
+
+    /// The texts, in the order of the rows.
+    pub fn texts(&self) -> Vec<&str> {
+        self.examples.iter().map(|e| e.text.as_str()).collect()
+    }
+}
+
+impl Raw {
+    fn guess(&self) -> Guess {
+        Guess {
+            format: self.format,
+            text: self.text.clone(),
+            label: self.label.clone(),
+            notes: self.notes.clone(),
+            labels: Vec::new(),
+        }
+    }
+}
+
+fn read_files<P: AsRef<Path>>(
+    paths: &[P],
+    columns: &Columns,
+    labelled: bool,
+) -> Result<Vec<(PathBuf, Raw)>, Error> {
+    assert!(!paths.is_empty(), "a data set has a file at least");
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let path = path.as_ref();
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let raw = match &*extension {
+            "tsv" => delimited::read(path, delimited::Style::Tsv, columns, labelled),
+            "csv" => delimited::read(path, delimited::Style::Csv, columns, labelled),
+            "jsonl" | "ndjson" | "json" => json_lines::read(path, columns, labelled),
+            #[cfg(feature = "parquet")]
+            "parquet" => parquet::read(path, columns, labelled),
+            #[cfg(not(feature = "parquet"))]
+            "parquet" => Err(Error::data(
+                path,
+                None,
+                "this build reads no Parquet; write the texts as .tsv, .csv or .jsonl, or build with \
+                 `--features parquet`",
+            )),
+            _ => Err(Error::data(
+                path,
+                None,
+                "the format is not known by the name; .tsv, .csv, .jsonl (also .ndjson and .json) \
+                 and .parquet are read",
+            )),
+        }?;
+        if raw.rows.is_empty() {
+            return Err(Error::data(path, None, "there is no row in it"));
+        }
+        for row in &raw.rows {
+            check(row, labelled).map_err(|problem| row.at.error(path, problem))?;
+        }
+        files.push((path.to_path_buf(), raw));
+    }
+    Ok(files)
+}
+
+fn check(row: &Row, labelled: bool) -> Result<(), String> {
+    if row.text.trim().is_empty() {
+        return Err("the text is empty; every row has one".into());
+    }
+    if row.text.len() > LONGEST_TEXT {
+        let size = row.text.len();
+        return Err(format!("the text has {size} bytes; up to {LONGEST_TEXT} (1 MiB) are read"));
+    }
+    if row.text.contains('\0') {
+        return Err("the text has a NUL character; the file is damaged, or not text".into());
+    }
+    match &row.label {
+        None if labelled => Err("the label is missing; every row has one".into()),
+        Some(Value::Text(label)) if label.trim().is_empty() => {
+            Err("the label is empty; every row has one".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,184 @@
+//! From a checkpoint to `model.edge`; or to one ONNX file, for [ONNX Runtime](onnx) or
+//! [TensorRT](tensorrt).
+
+mod aligned;
+mod functions;
+mod graph;
+pub mod onnx;
+pub mod ranges;
+mod stage;
+pub mod tensorrt;
+mod whole;
+
+use crate::Error;
+use crate::checkpoint::{Checkpoint, read_file};
+use crate::files::Draft;
+use crate::quantize::{EmbeddingBits, Int8, Precision, Site};
+use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
+use edge_runtime::graph::Target;
+use edge_runtime::{Classifier, ExitPolicy};
+use std::io::Write;
+use std::path::Path;
+
+/// What the graphs of a bundle are made of.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    precision: Precision,
+    /// What the int8 weights are packed for, if they are.
+    packed: Option<Target>,
+}
+
+/// What was exported.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// What the bundle says of itself.
+    pub manifest: Manifest,
+    /// Size of the bundle in bytes.
+    pub bytes: u64,
+}
+
+/// Exports a checkpoint to a bundle. The bundle is opened by the runtime and asked for an answer
+/// before it takes its place, see [`Draft`]: a failure leaves an older file as it was.
+///
+/// `progress` is called with each step's name, its number and the number of steps.
+///
+/// # Errors
+/// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint cannot be used, [`Error::Io`] if
+/// the target cannot be written, [`Error::Unfit`] if it is a file of the checkpoint,
+/// [`Error::Unusable`] if the bundle does not run.
+pub fn export(
+    checkpoint: &Checkpoint,
+    precision: Precision,
+    target: &Path,
+    progress: impl FnMut(&str, usize, usize),
+) -> Result<Summary, Error> {
+    write(checkpoint, Form { precision, packed: None }, target, progress)
+}
+
+/// As [`export`], in int8 and for one instruction set: where the processor has it, the runtime computes with
+/// the weights of a mapped or linked bundle where they lie. Elsewhere the bundle runs too, and its weights
+/// are copied as those of any other are. Weights of 4 bits stay as they are.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_packed(
+    checkpoint: &Checkpoint,
+    int8: Int8,
+    packed: Target,
+    target: &Path,
+    progress: impl FnMut(&str, usize, usize),
+) -> Result<Summary, Error> {
+    let form = Form { precision: Precision::Int8(int8), packed: Some(packed) };
+    write(checkpoint, form, target, progress)
+}
+
+fn write(
+    checkpoint: &Checkpoint,
+    form: Form,
+    target: &Path,
+    mut progress: impl FnMut(&str, usize, usize),
+) -> Result<Summary, Error> {
+    let Form { precision, .. } = form;
+    protect(checkpoint, target)?;
+    let config = &checkpoint.config;
+    let steps = config.layers + 4;
+    progress("reading the tokenizer", 0, steps);
+    let tokenizer = checkpoint.tokenizer()?;
+    let producer = concat!("edge-export ", env!("CARGO_PKG_VERSION"));
+
+    let four_bits = match precision {
+        Precision::Fp32 => Vec::new(),
+        Precision::Int8(int8) => fits(checkpoint, int8)?,
+    };
+    let mut stages = Vec::new();
+    let mut graphs = Vec::new();
+    for index in 0..=config.layers {
+        let part = match index {
+            0 => "exporting the embeddings".into(),
+            layer => format!("exporting layer {layer}"),
+        };
+        progress(&part, index + 1, steps);
+        let (graph, exit) = stage::stage(checkpoint, index, form)?;
+        stages.push(Stage { layers: index.min(1), exit: exit.is_some() });
+        graphs.push(graph);
+    }
+
+    let weights = checkpoint.weights_path();
+    let manifest = Manifest {
+        format: bundle::FORMAT.into(),
+        version: bundle::VERSION,
+        digest: String::new(),
+        labels: config.labels.clone(),
+        architecture: Architecture {
+            model_type: config.model_type.name().into(),
+            layers: config.layers,
+            hidden: config.hidden,
+            heads: config.heads,
+            intermediate: config.intermediate,
+            vocabulary: config.vocabulary,
+            max_tokens: config.max_tokens,
+            precision: match precision {
+                Precision::Fp32 => "fp32".into(),
+                Precision::Int8(..) => "int8".into(),
+            },
+            weight_bits: match precision {
+                Precision::Fp32 => None,
+                Precision::Int8(int8) => Some(int8.weights.bits()),
+            },
+            embedding_bits: match precision {
+                Precision::Int8(Int8 { embeddings: bits @ EmbeddingBits::Four, .. }) => {
+                    Some(bits.bits())
+                }
+                _ => None,
+            },
+            four_bits: four_bits.into_iter().map(Site::name).collect(),
+        },
+        stages,
+        policy: checkpoint.exits.as_ref().and_then(|e| e.policy.clone()),
+        provenance: Provenance {
+            producer: producer.into(),
+            checkpoint: checkpoint.name(),
+            weights_sha256: sha256_hex(&read_file(&weights)?),
+        },
+        entries: Vec::new(),
+    };
+
+    progress("writing and checking the bundle", steps - 2, steps);
+    let file = Draft::write(target, |file| {
+        let mut out = std::io::BufWriter::new(file);
+        bundle::write(manifest, &tokenizer, &graphs, &mut out)?;
+        out.flush()
+    })?;
+    let classifier = Classifier::open(file.path())?;
+    classifier.classify(&["a first answer"], &ExitPolicy::Never)?;
+    let bytes = file.commit()?;
+    progress("done", steps, steps);
+    Ok(Summary { manifest: classifier.manifest().clone(), bytes })
+}
+
+/// Refuses to export over a file of the checkpoint itself. Exported models may be in its folder.
+fn protect(checkpoint: &Checkpoint, target: &Path) -> Result<(), Error> {
+    let folder = |path: &Path| path.parent().and_then(|folder| folder.canonicalize().ok());
+    let Ok(file) = target.canonicalize() else { return Ok(()) };
+    let exported = file.extension().is_some_and(|e| e == "edge" || e == "onnx");
+    if file.is_file() && !exported && folder(&file) == folder(&checkpoint.config_path()) {
+        return Err(Error::Unfit(format!(
+            "{}: is a file of the checkpoint that is exported; write to another file",
+            target.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The linear layers that are exported with 4 bits. What has 4 bits is packed by halves of a row.
+fn fits(checkpoint: &Checkpoint, int8: Int8) -> Result<Vec<Site>, Error> {
+    let config = &checkpoint.config;
+    let width = config.hidden;
+    if int8.embeddings == EmbeddingBits::Four && width % 2 == 1 {
+        let problem = format!("word embeddings of 4 bits need an even width, not {width}");
+        return Err(Error::checkpoint(checkpoint.weights_path(), problem));
+    }
+    let exits = checkpoint.exits.as_ref().map_or(1, |exits| exits.layers.len());
+    let chosen = int8.four_bits.of_network(config, exits);
+    chosen.map_err(|problem| Error::checkpoint(checkpoint.config_path(), problem))
+}

@@ -1,0 +1,22 @@
+//! Reads checkpoints in Hugging Face layout and exports them for the runtime, for ONNX Runtime and for
+//! TensorRT.
+//!
+//! The way of the data: a [`checkpoint`] → [`quantize`] (int8, or 4 bits) → [`mod@export`] (stage graphs
+//! in a bundle, or one ONNX file), written whole by [`files`]. [`data`] reads texts, with which TensorRT's
+//! ranges are chosen. Training is above this crate, in `edge-toolkit`.
+
+#![deny(missing_docs)]
+#![deny(rustdoc::broken_intra_doc_links)]
+
+pub mod checkpoint;
+pub mod data;
+mod error;
+pub mod export;
+pub mod files;
+pub mod quantize;
+pub mod say;
+#[cfg(test)]
+mod testing;
+pub mod text_file;
+
+pub use error::Error;
