@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
 import { npmInstall } from "./build/npm.mjs";
@@ -19,24 +19,14 @@ const pkg = join(wasmDir, "pkg");
 const targetDir = join(root, "target", "wasm");
 
 /**
- * The builds: two of which compile.ts chooses, and the GPU engine, which webgpu.ts loads. Each has a target
- * directory: cargo keeps one set of flags. Builds of one name share the JavaScript that wasm-bindgen makes.
+ * The builds: two of which compile.ts chooses, and the GPU engine, which webgpu.ts loads. They share what they
+ * depend on, so relaxed SIMD is for our own crate alone: its kernels. Builds of one name share the JavaScript
+ * that wasm-bindgen makes.
  */
 const BUILDS = [
-  { name: "edge_runtime", features: "+simd128", wasm: "edge_runtime_bg.wasm", targetDir },
-  {
-    name: "edge_runtime",
-    features: "+simd128,+relaxed-simd",
-    wasm: "edge_runtime_relaxed.wasm",
-    targetDir: join(targetDir, "relaxed"),
-  },
-  {
-    name: "edge_runtime_gpu",
-    features: "+simd128",
-    cargo: ["--features", "wgpu"],
-    wasm: "edge_runtime_gpu.wasm",
-    targetDir: join(targetDir, "gpu"),
-  },
+  { name: "edge_runtime", wasm: "edge_runtime_bg.wasm" },
+  { name: "edge_runtime", rustc: ["-Ctarget-feature=+relaxed-simd"], wasm: "edge_runtime_relaxed.wasm" },
+  { name: "edge_runtime_gpu", cargo: ["--features", "wgpu"], wasm: "edge_runtime_gpu.wasm" },
 ];
 
 /** Where that JavaScript is kept. */
@@ -45,6 +35,7 @@ const glues = [...new Set(BUILDS.map(({ name }) => join(glueDir, `${name}.js`)))
 const LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 const RUSTFLAGS = [
+  "-Ctarget-feature=+simd128",
   // getrandom, which the tokenizer links, has to be told where randomness comes from on the web.
   '--cfg=getrandom_backend="wasm_js"',
   // Panic messages name source files: relative to here, not to the machine that built them.
@@ -53,13 +44,14 @@ const RUSTFLAGS = [
 ];
 
 async function main() {
-  const compiled = BUILDS.map(compileRuntime);
-  const bindgen = compileBindgen();
+  const toolchain = wasmToolchain();
   const stampFile = join(targetDir, "stamp.json");
-  const inputs = hashOf([...compiled, bindgen]);
+  const inputs = hashOf([...sources(), toolchain.version]);
   const fresh = readStamp(stampFile);
   const isThere = ({ wasm }) => existsSync(join(pkg, wasm));
   if (fresh?.inputs !== inputs || !glues.every(existsSync) || !BUILDS.every(isThere)) {
+    const compiled = BUILDS.map((build) => compileRuntime(toolchain, build));
+    const bindgen = compileBindgen();
     rmSync(pkg, { recursive: true, force: true });
     rmSync(glueDir, { recursive: true, force: true });
     rmSync(stampFile, { force: true });
@@ -71,11 +63,25 @@ async function main() {
   report(stampFile, inputs, fresh);
 }
 
+/** What the builds are made from, besides the toolchain: the contents of files, each after its name. */
+function sources() {
+  const within = (folder) =>
+    readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
+  const named = ["Cargo.toml", "Cargo.lock", "wasm/Cargo.toml", "wasm/build.mjs", ...LICENCES];
+  const files = [...named.map((name) => join(root, name)), ...["wasm/src", "wasm/bindgen"].flatMap(within)];
+  return files.sort().flatMap((file) => [relative(root, file), readFileSync(file)]);
+}
+
 /** Makes the JavaScript of a build, and puts its finished module into the package. */
-function bind(bindgen, compiled, { name, wasm, targetDir }) {
+function bind(bindgen, compiled, { name, wasm }) {
   const out = join(targetDir, "bindgen");
   const glue = join(glueDir, `${name}.js`);
-  run(bindgen, [compiled, out]);
+  const module = join(out, "edge_runtime.wasm");
+  mkdirSync(out, { recursive: true });
+  copyFileSync(compiled, module);
+  run(bindgen, [module, out]);
   const made = readFileSync(join(out, "edge_runtime.js"));
   if (existsSync(glue) && !readFileSync(glue).equals(made)) {
     throw new Failure("the builds do not share their JavaScript: they differ in more than their instructions");
@@ -86,16 +92,21 @@ function bind(bindgen, compiled, { name, wasm, targetDir }) {
   copyFileSync(join(out, "edge_runtime_bg.wasm"), join(pkg, wasm));
 }
 
-function compileRuntime({ features, cargo = [], targetDir }) {
-  const toolchain = wasmToolchain();
-  const args = ["build", "--locked", "--package", "edge-runtime", "--lib", "--no-default-features"];
+/** Compiles a build, and gives the path of its module. */
+function compileRuntime(toolchain, { cargo = [], rustc = [], wasm }) {
+  const made = join(targetDir, TARGET, "web");
+  // Cargo gives the modules of all builds one name there, and takes the one of another build for its own.
+  rmSync(join(made, "deps", "edge_runtime.wasm"), { force: true });
+  const args = ["rustc", "--locked", "--package", "edge-runtime", "--lib", "--no-default-features"];
   args.push("--profile", "web", "--target", TARGET, "--target-dir", targetDir, ...cargo, ...toolchain.args);
-  const flags = [`-Ctarget-feature=${features}`, ...RUSTFLAGS];
-  run(toolchain.cargo, args, {
+  run(toolchain.cargo, [...args, "--", ...rustc], {
     cwd: root,
-    env: { ...toolchain.env, CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") },
+    env: { ...toolchain.env, CARGO_ENCODED_RUSTFLAGS: RUSTFLAGS.join("\x1f") },
   });
-  return join(targetDir, TARGET, "web", "edge_runtime.wasm");
+  const kept = join(targetDir, "compiled");
+  mkdirSync(kept, { recursive: true });
+  copyFileSync(join(made, "edge_runtime.wasm"), join(kept, wasm));
+  return join(kept, wasm);
 }
 
 function compileBindgen() {
@@ -176,9 +187,9 @@ function readStamp(path) {
   }
 }
 
-function hashOf(paths) {
+function hashOf(parts) {
   const hash = createHash("sha256");
-  for (const path of paths) hash.update(readFileSync(path));
+  for (const part of parts) hash.update(`${part.length} `).update(part);
   return hash.digest("hex");
 }
 

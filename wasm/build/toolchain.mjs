@@ -11,9 +11,10 @@ const DEBIAN_PACKAGES = ["rustc-web", "cargo-web", "rust-web-src"];
 const DEBIAN_RUSTC = "/usr/bin/rustc";
 const DEBIAN_CARGO = "/usr/bin/cargo";
 
-/** How to call cargo: `{ cargo, args, env }`. What is there already comes before what must be fetched. */
+/** How to call cargo: `{ cargo, args, env, version }`. What is there already comes before what must be fetched. */
 export function wasmToolchain() {
-  return active() ?? debian() ?? fromRustup() ?? fromDebian() ?? giveUp();
+  const found = active() ?? debian() ?? fromRustup() ?? fromDebian() ?? giveUp();
+  return { ...found, version: ask(found.env.RUSTC ?? "rustc", ["-vV"]) ?? "" };
 }
 
 /** The Rust that is in use, if it has the standard library for the target. */

@@ -67,6 +67,7 @@ const LONGEST_TEXT: usize = 1 << 20;
 pub(super) enum At {
     Line(usize),
     /// Parquet has no lines.
+    #[cfg(feature = "parquet")]
     Row(usize),
 }
 
@@ -74,6 +75,7 @@ impl At {
     pub(super) fn error(self, path: &Path, problem: impl fmt::Display) -> Error {
         match self {
             At::Line(line) => Error::data(path, Some(line), problem.to_string()),
+            #[cfg(feature = "parquet")]
             At::Row(row) => Error::data(path, None, format!("row {row}: {problem}")),
         }
     }
