@@ -13,8 +13,8 @@ use std::path::PathBuf;
 #[command(name = "edge-run", version, override_usage = "edge-run [OPTIONS] [MODEL] [TEXT]...")]
 pub struct Arguments {
     /// MODEL is a first argument that is a file or looks like a path, as model.edge and
-    /// out/model.onnx do (an .onnx needs tokenizer.json and config.json beside it). Without it
-    /// $EDGE_MODEL or the shipped model is used. The rest are texts; put -- before texts that begin
+    /// out/model.onnx do (an .onnx needs the build feature `onnx`, and tokenizer.json and
+    /// config.json beside it). Without it $EDGE_MODEL or the shipped model is used. The rest are texts; put -- before texts that begin
     /// with a dash
     #[arg(value_name = "[MODEL] TEXT")]
     pub arguments: Vec<String>,

@@ -51,6 +51,7 @@ fn answer(mut arguments: Arguments) -> anyhow::Result<bool> {
 
 #[cfg(feature = "wgpu")]
 fn run_chosen(model: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
+    use anyhow::Context;
     use edge_runtime::engine::{ChosenEngine, EngineChoice};
     let choice = match arguments.engine {
         EngineName::Auto => EngineChoice::Auto,
@@ -73,7 +74,10 @@ fn run_chosen(model: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
 #[cfg(not(feature = "wgpu"))]
 fn run_chosen(model: &Path, arguments: &Arguments) -> anyhow::Result<bool> {
     if arguments.engine.is_gpu() {
-        bail!("this build has no GPU engine; build it with the feature `wgpu`");
+        bail!(
+            "this build has no GPU engine; build edge-run with `cargo build --release --package \
+             edge-runtime --features wgpu`"
+        );
     }
     run(Classifier::open(model)?, arguments)
 }
@@ -84,8 +88,12 @@ fn open_onnx(model: &Path) -> anyhow::Result<Classifier<edge_runtime::engine::Fo
 }
 
 #[cfg(not(feature = "onnx"))]
-fn open_onnx(_: &Path) -> anyhow::Result<Classifier> {
-    bail!("this build has no ONNX importer; build it with the feature `onnx`")
+fn open_onnx(model: &Path) -> anyhow::Result<Classifier> {
+    bail!(
+        "{}: is an ONNX file, and this build reads model.edge only; build edge-run with `cargo build \
+         --release --package edge-runtime --features onnx`, or export the checkpoint: edge-export CHECKPOINT",
+        model.display()
+    )
 }
 
 fn run<E: Engine>(classifier: Classifier<E>, arguments: &Arguments) -> anyhow::Result<bool> {
