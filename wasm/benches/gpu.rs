@@ -1,7 +1,7 @@
 //! Times of the CPU engine and of the GPU engine, in f32 and in f16, with exits decided on the GPU and
 //! on the host, and what the GPU is asked to do for a batch.
 //!
-//!     cargo run --release -p edge-runtime --features wgpu --example gpu MODEL.edge [SENTENCESxTOKENS]...
+//!     cargo bench -p edge-runtime --features wgpu --bench gpu -- MODEL.edge [SENTENCESxTOKENS]...
 //!
 //! Milliseconds a batch, the median of as many runs as fit into a second, at least three. Times on a
 //! software adapter say nothing of a GPU.
@@ -16,7 +16,8 @@ const SIZES: [(usize, usize); 7] =
     [(1, 16), (1, 32), (1, 128), (1, 512), (8, 32), (64, 32), (64, 128)];
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
+    // Cargo adds `--bench`.
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let path = arguments.next().expect("usage: gpu MODEL.edge [SENTENCESxTOKENS]...");
     let size = |a: String| {
         let (sentences, tokens) = a.split_once('x').expect("a size is SENTENCESxTOKENS");

@@ -1,6 +1,6 @@
 //! Time, work and traffic of each kernel in one encoder layer with random weights.
 //!
-//!     cargo run --release -p edge-runtime --no-default-features --example kernels [TOKENS]...
+//!     cargo bench -p edge-runtime --no-default-features --bench kernels -- [TOKENS]...
 //!
 //! The shape is that of MiniLM-L6-H384. Weights are those of one layer and stay in the cache, if it
 //! is large enough; in a whole model they come from further away. `ISAS=all`, or a list such as

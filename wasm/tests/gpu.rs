@@ -1,5 +1,4 @@
 //! The GPU engine on a small model, against the CPU engine.
-#![cfg(feature = "wgpu")]
 
 mod model;
 

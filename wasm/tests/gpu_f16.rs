@@ -1,6 +1,5 @@
 //! The GPU engine in f16 beside itself in f32: on a small model, on the bundles in the folder
 //! `EDGE_BUNDLES`, and on the shipped models, where these are there.
-#![cfg(feature = "wgpu")]
 
 mod model;
 

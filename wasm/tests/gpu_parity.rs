@@ -1,6 +1,5 @@
 //! The GPU engine answers as the CPU engine does, on bundles: the shipped models, where they have been made,
 //! and those in the folder `EDGE_BUNDLES`.
-#![cfg(feature = "wgpu")]
 
 use edge_runtime::engine::{Engine, ExitOn, GpuEngine, GpuOptions};
 use edge_runtime::exit::{confidence, margin, normalized_entropy};
