@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Installs what the browser tests need and runs them: `node tests/browser/run.mjs`.
+// Installs what the browser tests need and runs them: `node tests/browser/run.mjs [NAME]...`, all or those of the
+// files whose names begin so.
 // They test what is built: wasm/pkg, target/release and the model.edge of both shipped models.
 
 import { existsSync, readdirSync } from "node:fs";
@@ -23,7 +24,10 @@ try {
   }
   npmInstall(HERE);
   const env = { CHROMIUM: ensureChromium() };
-  const tests = readdirSync(HERE).filter((name) => name.endsWith(".test.mjs"));
+  const names = process.argv.slice(2);
+  const chosen = (file) => names.length === 0 || names.some((name) => file.startsWith(name));
+  const tests = readdirSync(HERE).filter((name) => name.endsWith(".test.mjs") && chosen(name));
+  if (tests.length === 0) throw new Failure(`no file of tests begins with ${names.join(" or ")}`);
   const files = tests.sort().map((name) => join(HERE, name));
   const options = ["--test-concurrency=1", "--test-force-exit", "--test-reporter=spec"];
   run(process.execPath, ["--test", ...options, ...files], { env });

@@ -51,14 +51,14 @@ def skip_loudly(reason):
 @pytest.fixture(scope="session")
 def shared():
     if not edge.SHARED.is_dir():
-        skip_loudly("NOT CHECKED: needs ../shared (reference logits and SST-2 dev), which is absent")
+        skip_loudly("NOT RUN: needs ../shared (reference logits and SST-2 dev), which is absent")
     return edge.SHARED
 
 
 @pytest.fixture(scope="session")
 def shipped():
     if not (edge.SHIPPED / "model.safetensors").is_file():
-        skip_loudly("NOT CHECKED: needs models/sst2-minilm, which is absent")
+        skip_loudly("NOT RUN: needs models/sst2-minilm, which is absent")
     return edge.SHIPPED
 
 
@@ -72,7 +72,7 @@ _figures = []
 
 
 def pytest_terminal_summary(terminalreporter):
-    for title, rows in (("measured", _figures), ("NOT CHECKED", sorted(set(_skips)))):
+    for title, rows in (("measured", _figures), ("NOT RUN", sorted(set(_skips)))):
         if rows:
             terminalreporter.section(title)
             for row in rows:

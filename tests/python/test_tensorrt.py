@@ -115,7 +115,7 @@ def tensorrt():
     try:
         import tensorrt_rtx_bindings
     except ImportError as error:
-        skip_loudly(f"NOT CHECKED: TensorRT-RTX takes the export: {error} (tests/python/requirements-tensorrt.txt)")
+        skip_loudly(f"NOT RUN: TensorRT-RTX takes the export: {error} (tests/python/requirements-tensorrt.txt)")
     return tensorrt_rtx_bindings
 
 

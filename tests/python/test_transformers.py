@@ -23,7 +23,7 @@ TEXTS = ["film 1 is good", "film 2 is bad", "a film that is neither good nor bad
 def train(tmp_path_factory):
     """Trains a student with an exit after every layer."""
     if torch is None:
-        skip_loudly("NOT CHECKED: needs torch and transformers, which are absent")
+        skip_loudly("NOT RUN: needs torch and transformers, which are absent")
     place = tmp_path_factory.mktemp("students")
     rows = [f"film {i} is {['good', 'bad'][i % 2]}\t{['up', 'down'][i % 2]}\n" for i in range(40)]
     (place / "train.tsv").write_text("sentence\tlabel\n" + "".join(rows))
