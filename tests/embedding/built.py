@@ -13,7 +13,7 @@ def binary(name: str) -> Path:
     """A program of the toolkit."""
     binaries = Path(os.environ.get("EDGE_BIN_DIR", TARGET / "release"))
     if not (binaries / name).exists():
-        run("cargo", "build", "--release", "--locked", "--package", "edge-toolkit")
+        run("cargo", "build", "--release", "--locked", "--package", "edge-export", "--package", "edge-toolkit")
     return binaries / name
 
 

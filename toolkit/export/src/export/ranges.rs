@@ -9,7 +9,7 @@ use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::quantize::{Precision, Site};
 use edge_runtime::engine::{CpuEngine, Engine, Logits, Tokens};
-use edge_runtime::graph::StageGraph;
+use edge_runtime::graph::{Op, StageGraph};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -243,8 +243,6 @@ impl Ranges {
 
 /// Collects the inputs of all linear layers over `texts`, computed by the runtime in 32-bit floats.
 ///
-/// A layer of which only the first row of each text matters is seen with those rows alone.
-///
 /// # Errors
 /// [`Error::Unfit`] if there is no text, or a layer gets a number that is not finite; errors of
 /// reading the checkpoint.
@@ -289,7 +287,12 @@ fn engine(checkpoint: &Checkpoint) -> Result<(CpuEngine, Vec<Option<usize>>), Er
     let mut exits = Vec::new();
     for index in 0..=checkpoint.config.layers {
         let (graph, exit) = stage::stage(checkpoint, index, form)?;
-        engine.add_stage(StageGraph::decode(&format!("stage {index}"), graph.into())?)?;
+        let mut graph = StageGraph::decode(&format!("stage {index}"), graph.into())?;
+        // The hidden states leave every stage, so the engine computes all rows of them, as an ONNX file does.
+        let pool = graph.calls.iter().find(|call| matches!(call.op, Op::MeanPool | Op::FirstPool));
+        graph.next_hidden =
+            graph.next_hidden.or(pool.map(|pool| (pool.inputs[0], checkpoint.config.hidden)));
+        engine.add_stage(graph)?;
         exits.push(exit);
     }
     Ok((engine, exits))
