@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from . import comments
-from .parts import NATIVE
+from .parts import NATIVE, TESTED
 from .steps import ROOT, Steps
 
 CRATES = ("toolkit/export", "toolkit", "wasm/bindgen", "wasm/c", "wasm/uniffi", "wasm", "tests")
@@ -30,11 +30,11 @@ def run(steps: Steps) -> None:
     if modules:
         with steps.step("unit tests: " + ", ".join(modules)):
             skipped = ("--skip", "wgpu::")
-            steps.run("cargo", "test", *NATIVE, "--lib", "--", *modules, *skipped)
+            steps.run("cargo", "test", *TESTED, "--lib", "--", *modules, *skipped)
     if tests:
         with steps.step("tests: " + ", ".join(tests)):
             chosen = [word for name in tests for word in ("--test", name)]
-            steps.run("cargo", "test", *NATIVE, *chosen)
+            steps.run("cargo", "test", *TESTED, *chosen)
     if any(name.startswith("wasm/js/") for name in files) and (ROOT / "wasm/pkg/index.js").exists():
         with steps.step("TypeScript"):
             steps.run("node", "wasm/build.mjs")

@@ -71,6 +71,8 @@ def shell(text: str, folder: Path, environment: dict[str, str]) -> None:
 def rust(text: str, folder: Path) -> None:
     """Runs a program that depends on the crate, with the libraries that the project has locked."""
     package = folder / "rust"
+    # Built as the project's own crates are, so that the libraries are shared with them.
+    profiles = "\n".join(re.findall(r"^\[profile\.dev[^\n]*\n(?:[^\n\[#]+\n)*", (ROOT / "Cargo.toml").read_text(), re.M))
     (package / "src").mkdir(parents=True)
     (package / "src/main.rs").write_text(text)
     shutil.copy(bundle(), package / "src/model.edge")
@@ -81,10 +83,9 @@ name = "example"
 edition = "2024"
 [dependencies]
 edge-runtime = {{ path = "{ROOT / 'wasm'}", default-features = false }}
-[profile.dev]
-opt-level = 2
-debug = "line-tables-only"
 [workspace]
+
+{profiles}
 """
     )
     words = run("cargo", "run", "--quiet", cwd=package, env={"CARGO_TARGET_DIR": str(TARGET)})
