@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Takes the pictures of the demo in docs/images: `node tests/browser/screenshots.mjs`, after `./demo --no-serve`
-// and `node tests/browser/run.mjs`, which install what it needs.
+// and `node tests/browser/run.mjs`, which install what it needs. The page has a word in Chinese: it takes a font such
+// as that of Debian's fonts-wqy-microhei.
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
