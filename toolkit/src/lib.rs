@@ -1,7 +1,7 @@
 //! Distils, compresses and exports BERT classifiers as small early-exit models.
 //!
 //! The way of the data: [`data`] and a [`checkpoint`] (Hugging Face layout) → [`train`] →
-//! a checkpoint with exit heads → [`report`] (figures, calibrated exits) → [`export`](edge_export::export)
+//! a checkpoint with exit heads → [`report`] (figures, calibrated exits) → [`export`]
 //! (int8, ONNX stage graphs, the bundle). [`model`] holds the networks; [`pipeline`] goes the whole way.
 //!
 //! [`edge_export`] reads checkpoints and tables, quantizes, exports and writes files; this crate is above it.
