@@ -180,6 +180,30 @@ test("what a broken visit left is gone on with at the next one", async () => {
   assert.ok(rest.sent < statSync(MODEL).size - 4_000_000, `${rest.sent} bytes were sent again`);
 });
 
+test("what another page stores while the store is read is not taken twice", async () => {
+  await visit();
+  const grow = async (page) =>
+    page.evaluate(async () => {
+      const cache = await caches.open("edge-distil");
+      const from = ({ url }) => Number(/^\/model\/\w+\/(\d+)-/.exec(new URL(url).pathname)?.[1] ?? 0);
+      const later = (await cache.keys()).filter((request) => from(request) > 0);
+      const bodies = await Promise.all(later.map(async (request) => (await cache.match(request)).blob()));
+      for (const request of later) await cache.delete(request);
+      // They are back as soon as the store has been looked through.
+      const { keys } = Cache.prototype;
+      Cache.prototype.keys = async function () {
+        const found = await keys.call(this);
+        Cache.prototype.keys = keys;
+        await Promise.all(later.map((request, i) => this.put(request, new Response(bodies[i]))));
+        return found;
+      };
+    });
+  const { answer, error, from } = await visit({ prepare: grow, options: { worker: false } });
+  assert.equal(error, undefined);
+  assert.equal(answer.label, "POSITIVE");
+  assert.deepEqual(from, ["cache", "network"]);
+});
+
 test("a stored model that was damaged is an error once, and fetched at the next visit", async () => {
   copyFileSync(join(folder, "bert-exits.edge"), model);
   const good = await visit();

@@ -4,7 +4,7 @@
 import { WasmIdentity } from "./edge_runtime.js";
 import { Connection, Unreachable, request } from "./network.js";
 import { runtime } from "./runtime.js";
-import { Store, type Identity } from "./store.js";
+import { Store, type Identity, type Stored } from "./store.js";
 
 /** The longest manifest that a bundle may have, with its header. */
 const HEAD = (1 << 20) + 1024;
@@ -41,9 +41,10 @@ export class Download {
     } catch (error) {
       // Without a network there is what the last visit left.
       this.#store = await opening;
-      this.#identity = error instanceof Unreachable ? await this.#store?.kept(this.#address) : undefined;
-      if (!this.#identity) throw error;
-      yield* this.#stored();
+      const kept = error instanceof Unreachable ? await this.#store?.kept(this.#address) : undefined;
+      if (!kept) throw error;
+      this.#identity = kept.identity;
+      yield* this.#reading(kept);
       return;
     }
     const connection = new Connection(this.#address, this.#signal, { at: 0, response, part, bypass });
@@ -51,19 +52,19 @@ export class Download {
     const head = await this.#identify(arriving);
     connection.totalBytes = this.#identity?.totalBytes;
     this.#store = await opening;
-    const stored = visited && this.#identity ? ((await this.#store?.size(this.#identity.digest)) ?? 0) : 0;
-    if (stored <= head.length) {
+    const stored = visited && this.#identity ? await this.#store?.stored(this.#identity.digest) : undefined;
+    if (!stored || stored.bytes <= head.length) {
       yield head;
       yield* this.#storing(0, head, arriving);
       return;
     }
     await arriving.return(undefined);
-    yield* this.#stored();
-    if (stored === this.#identity!.totalBytes) return;
+    yield* this.#reading(stored);
+    if (stored.bytes === this.#identity!.totalBytes) return;
     this.from = "network";
-    const rest = new Connection(this.#address, this.#signal, { at: stored, bypass });
+    const rest = new Connection(this.#address, this.#signal, { at: stored.bytes, bypass });
     rest.totalBytes = this.#identity!.totalBytes;
-    yield* this.#storing(stored, new Uint8Array(), rest.pieces());
+    yield* this.#storing(stored.bytes, new Uint8Array(), rest.pieces());
   }
 
   /** Notes that the model was whole, so that the next visit may have it from the store. */
@@ -92,9 +93,9 @@ export class Download {
     return head;
   }
 
-  async *#stored(): AsyncGenerator<Uint8Array> {
+  async *#reading(stored: Stored): AsyncGenerator<Uint8Array> {
     this.from = "cache";
-    yield* this.#store!.read(this.#identity!.digest);
+    yield* stored.pieces();
   }
 
   /** Passes on what arrives, which begins at `from` and has `head` before it, and stores both. */

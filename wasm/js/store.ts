@@ -28,6 +28,12 @@ interface Visit {
   readonly partial?: string;
 }
 
+/** What is stored of a model, from its first byte on. */
+export interface Stored {
+  readonly bytes: number;
+  pieces(): AsyncGenerator<Uint8Array>;
+}
+
 interface Segment {
   readonly from: number;
   readonly to: number;
@@ -70,19 +76,24 @@ export class Store {
     return whole !== undefined || partial !== undefined;
   }
 
-  /** The model that this address had at the last visit, if all of it is here. */
-  async kept(address: string): Promise<Identity | undefined> {
-    const { whole } = await this.#visit(address);
-    return whole && (await this.size(whole.digest)) === whole.totalBytes ? whole : undefined;
+  /** The model that this address had at the last visit, with its bytes, if all of it is here. */
+  async kept(address: string): Promise<(Stored & { readonly identity: Identity }) | undefined> {
+    const { whole: identity } = await this.#visit(address);
+    const stored = identity && (await this.stored(identity.digest));
+    return stored && stored.bytes === identity.totalBytes ? { ...stored, identity } : undefined;
   }
 
-  /** Bytes of a model that are here, counted from its first. */
-  async size(digest: string): Promise<number> {
-    return (await this.#segments(digest)).at(-1)?.to ?? 0;
+  /**
+   * What is here of a model, from its first byte. Another page may be storing more of it meanwhile: `pieces`
+   * gives the `bytes` that were here at the call, and no others.
+   */
+  async stored(digest: string): Promise<Stored> {
+    const segments = await this.#segments(digest);
+    return { bytes: segments.at(-1)?.to ?? 0, pieces: () => this.#pieces(segments) };
   }
 
-  async *read(digest: string): AsyncGenerator<Uint8Array> {
-    for (const { request } of await this.#segments(digest)) {
+  async *#pieces(segments: readonly Segment[]): AsyncGenerator<Uint8Array> {
+    for (const { request } of segments) {
       const body = (await this.#cache.match(request))?.body;
       if (!body) throw new Error("a stored model was deleted while it was read");
       yield* pieces(body);
