@@ -9,7 +9,7 @@ mod sites;
 
 pub use sites::{Site, Sites};
 
-/// How the weights are stored and the products computed.
+/// Number format of the weights and of the products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// 32-bit floats.
@@ -34,7 +34,7 @@ pub enum EmbeddingBits {
 }
 
 impl EmbeddingBits {
-    /// Those of so many bits, if there are any.
+    /// Finds the variant with a number of bits.
     pub fn of(bits: u8) -> Option<Self> {
         [EmbeddingBits::Four, EmbeddingBits::Eight].into_iter().find(|b| b.bits() == bits)
     }
@@ -61,7 +61,7 @@ pub enum WeightBits {
 }
 
 impl WeightBits {
-    /// Those of so many bits, if there are any.
+    /// Finds the variant with a number of bits.
     pub fn of(bits: u8) -> Option<Self> {
         [WeightBits::Seven, WeightBits::Eight].into_iter().find(|b| b.bits() == bits)
     }
@@ -83,7 +83,7 @@ impl WeightBits {
     }
 }
 
-/// What is rounded, and how finely.
+/// Number of bits of each part of an int8 model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Int8 {
     /// The weights of the linear layers, a scale for each output.
@@ -100,7 +100,7 @@ impl Int8 {
         Int8 { weights, embeddings, four_bits: Sites::NONE }
     }
 
-    /// How the weights of a linear layer are rounded.
+    /// Grid to which the weights of a linear layer are rounded.
     pub fn linear(&self, site: Option<Site>) -> Grid {
         match site.is_some_and(|site| self.four_bits.contains(site)) {
             true => Grid::Products(self.weights),
@@ -109,7 +109,7 @@ impl Int8 {
     }
 }
 
-/// What the weights of an output may be, but for their scale.
+/// Set of values that the weights of an output may have, before their scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grid {
     /// Integers of so many bits.
