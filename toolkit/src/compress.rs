@@ -1,21 +1,21 @@
 //! Making a trained checkpoint smaller.
 
+pub mod depth;
 pub mod fit;
-pub mod layers;
 mod record;
 mod rewrite;
 pub mod search;
 pub mod sensitivity;
 pub mod smooth;
-pub mod sparsity;
 pub mod structure;
 pub mod vocabulary;
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::files::Output;
-use crate::report::measure::Examples;
-use crate::train::{load, tokenizer};
+use crate::measure::Examples;
+use crate::network::load;
+use crate::train::tokenizer;
 use candle_core::Device;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -58,7 +58,7 @@ pub fn prune(
     let shallow = place.path().join("layers");
     let mut from = checkpoint;
     if let Some(layers) = shape.layers {
-        layers::keep_first(checkpoint, layers, &shallow)?;
+        depth::keep_first(checkpoint, layers, &shallow)?;
         from = &shallow;
     }
     let worth = weigh(from, examples, stop, progress)?;
@@ -78,7 +78,7 @@ fn weigh(
         return Err(Error::Unfit("there is no text to weigh heads and neurons on".into()));
     }
     let opened = Checkpoint::open(checkpoint)?;
-    let tokenizer = tokenizer(&opened, opened.config.max_tokens)?;
+    let tokenizer = tokenizer(&opened, opened.config.encoder.max_tokens)?;
     let sentences =
         examples.texts.iter().zip(&examples.truth).map(|(text, label)| {
             Ok((tokenizer.encode(text).map_err(Error::Tokenizer)?.ids, *label))

@@ -1,9 +1,8 @@
-//! Data sets: reading, splitting, batching, fetching.
+//! Data sets: reading, splitting, batching.
 //!
 //! [`edge_export::data`] reads the files.
 
 mod batches;
-pub mod hub;
 mod split;
 
 pub use batches::{batches, in_order};

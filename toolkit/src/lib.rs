@@ -1,8 +1,8 @@
 //! Distils, compresses and exports BERT classifiers as small early-exit models.
 //!
 //! The way of the data: [`data`] and a [`checkpoint`] (Hugging Face layout) → [`train`] →
-//! a checkpoint with exit heads → [`report`] (figures, calibrated exits) → [`export`]
-//! (int8, ONNX stage graphs, the bundle). [`model`] holds the networks; [`pipeline`] goes the whole way.
+//! a checkpoint with exit heads → [`measure`] (figures, calibrated exits) → [`export`]
+//! (int8, ONNX stage graphs, the bundle). [`network`] is what is trained; [`report`] compares models; [`pipeline`] goes the whole way.
 //!
 //! [`edge_export`] reads checkpoints and tables, quantizes, exports and writes files; this crate is above it.
 
@@ -14,7 +14,9 @@ pub mod compress;
 pub mod data;
 mod device;
 mod error;
-pub mod model;
+pub mod hub;
+pub mod measure;
+pub mod network;
 pub mod pipeline;
 pub mod report;
 pub mod rng;

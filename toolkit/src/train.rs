@@ -3,33 +3,29 @@
 //! [`recipe`] holds every setting; [`train`](train()) makes a checkpoint from it.
 
 mod average;
+mod bench;
 mod corpus;
 mod events;
-mod layers;
 mod log;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;
+mod options;
 mod plan;
 pub mod recipe;
 mod run;
+pub mod sparsity;
 mod state;
-mod step;
 mod teacher;
+mod teacher_layers;
 
 pub use average::average;
+pub use bench::StepBench;
 pub use corpus::{Corpus, tokenizer};
 pub use log::Step;
-pub use plan::load;
-pub(crate) use run::work;
-pub use run::{Event, Options, Trained, train, work_folder};
-pub use step::StepBench;
+pub use options::{Event, Options, Trained};
+pub use run::{train, work_folder};
 pub use teacher::predict;
 
-use crate::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// An error if the run was told to stop.
-pub(crate) fn check(stop: &AtomicBool) -> Result<(), Error> {
-    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted { step: None }) } else { Ok(()) }
-}
+pub(crate) use options::check;
+pub(crate) use run::work;

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device};
 use edge_toolkit::checkpoint::{Checkpoint, Pooling};
-use edge_toolkit::model::network::Network;
-use edge_toolkit::model::{Batch, Gradient, Heads, Mode, Start, start};
+use edge_toolkit::network::Network;
+use edge_toolkit::network::{Batch, Gradient, Heads, Mode, Start, start};
 use edge_toolkit::train::loss::{Losses, Targets};
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ fn network(fixture: &str, heads: Heads) -> Network {
 fn network_on(fixture: &str, heads: Heads, device: Device) -> Network {
     let from = Checkpoint::open(format!("../models/fixtures/{fixture}")).unwrap();
     let config = from.config.clone();
-    let layers = (0..config.layers).collect();
+    let layers = (0..config.encoder.layers).collect();
     start(&Start { from: &from, config, layers, heads, seed: 1, device }).unwrap()
 }
 

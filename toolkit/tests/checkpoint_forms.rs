@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor, safetensors};
 use edge_runtime::{Classifier, ExitPolicy};
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::compress::{layers, smooth, vocabulary};
+use edge_toolkit::compress::{depth, smooth, vocabulary};
 use edge_toolkit::export::export;
 use edge_toolkit::quantize::Precision;
 use edge_toolkit::train::average;
@@ -96,7 +96,7 @@ fn a_checkpoint_with_prefixes_is_rewritten_without_them() {
     });
     for (i, folder) in [&from, &prefixed].into_iter().enumerate() {
         let at = |name: &str| place.path().join(format!("{name}-{i}"));
-        layers::keep_first(folder, 2, at("pruned")).unwrap();
+        depth::keep_first(folder, 2, at("pruned")).unwrap();
         average(&[folder.clone(), from.clone()], at("mean")).unwrap();
         vocabulary::shrink(folder, &TEXTS, None, at("small")).unwrap();
         let smoothed = smooth::smooth(folder, &TEXTS, 0.5, &AtomicBool::new(false), |_, _| {});
@@ -159,7 +159,7 @@ fn transformers_finds_the_last_exit_under_its_own_names() {
     let student = trained(place.path(), "cls");
     own_head_is_the_last_exit(&student, 2);
     let at = |name: &str| place.path().join(name);
-    layers::keep_first(&student, 2, at("pruned")).unwrap();
+    depth::keep_first(&student, 2, at("pruned")).unwrap();
     own_head_is_the_last_exit(&at("pruned"), 1);
     average(&[student.clone(), student.clone()], at("mean")).unwrap();
     own_head_is_the_last_exit(&at("mean"), 2);
@@ -184,7 +184,7 @@ fn an_exit_of_another_form_is_not_promised_to_transformers() {
     let place = tempfile::tempdir().unwrap();
     let student = trained(place.path(), "mean");
     let at = |name: &str| place.path().join(name);
-    layers::keep_first(&student, 2, at("pruned")).unwrap();
+    depth::keep_first(&student, 2, at("pruned")).unwrap();
     // A checkpoint of a classifier whose exits are others gets the name that is right.
     average(&[fixture("bert-exits"), fixture("bert-exits")], at("mean-of-two")).unwrap();
     for checkpoint in [student, at("pruned"), at("mean-of-two")] {

@@ -3,13 +3,13 @@
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::compress::sparsity::{self, Masks, Method, Sparsity};
 use edge_toolkit::compress::structure::{Kept, importance, prune};
-use edge_toolkit::model::block::Linear;
-use edge_toolkit::model::network::Network;
-use edge_toolkit::model::{Batch, Gradient, Mode, Parameter};
+use edge_toolkit::network::Linear;
+use edge_toolkit::network::Network;
+use edge_toolkit::network::load;
+use edge_toolkit::network::{Batch, Gradient, Mode, Parameter};
 use edge_toolkit::quantize::{EmbeddingBits, Int8, WeightBits};
-use edge_toolkit::train::load;
+use edge_toolkit::train::sparsity::{self, Masks, Method, Sparsity};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -143,19 +143,21 @@ fn a_pruned_network_is_the_whole_one_without_its_parts() {
                 .map(|l| (0..whole.blocks[l].heads).filter(|h| h % 2 == l % 2).collect())
                 .collect(),
             neurons: (0..layers)
-                .map(|l| (0..whole.config.intermediate).filter(|n| n % (l + 2) > 0).collect())
+                .map(|l| {
+                    (0..whole.config.encoder.intermediate).filter(|n| n % (l + 2) > 0).collect()
+                })
                 .collect(),
         };
         let output = place.path().join(name);
         prune(Path::new(&format!("../models/fixtures/{name}")), &kept, &output).unwrap();
         let opened = Checkpoint::open(&output).unwrap();
         for layer in 0..layers {
-            assert_eq!(opened.config.widths(layer).heads, kept.heads[layer].len());
-            assert_eq!(opened.config.widths(layer).intermediate, kept.neurons[layer].len());
+            assert_eq!(opened.config.encoder.widths(layer).heads, kept.heads[layer].len());
+            assert_eq!(opened.config.encoder.widths(layer).intermediate, kept.neurons[layer].len());
         }
         let pruned = load(&opened, Device::Cpu).unwrap();
 
-        let size = whole.config.head_size();
+        let size = whole.config.encoder.head_size();
         for (layer, block) in whole.blocks.iter().enumerate() {
             let zero = |linear: &Linear, size: usize, kept: &[usize]| {
                 let inputs = linear.weight.var().dim(1).unwrap();

@@ -1,6 +1,6 @@
 //! Fetching from a hub that these tests play themselves.
 
-use edge_toolkit::data::hub::{Hub, Settings};
+use edge_toolkit::hub::{Hub, Settings};
 use sha1::Digest;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

@@ -5,10 +5,11 @@ use candle_core::{DType, Device, Tensor, Var, safetensors};
 use edge_toolkit::checkpoint::Checkpoint;
 use edge_toolkit::compress::{sensitivity::Study, smooth::smooth};
 use edge_toolkit::export::export;
-use edge_toolkit::model::{Gradient, Mode};
+use edge_toolkit::measure::outcome::Outcomes;
+use edge_toolkit::network::load;
+use edge_toolkit::network::{Gradient, Mode};
 use edge_toolkit::quantize::{EmbeddingBits, Int8, Precision, Site, Sites, WeightBits};
-use edge_toolkit::report::outcome::Outcomes;
-use edge_toolkit::train::{load, predict, tokenizer};
+use edge_toolkit::train::{predict, tokenizer};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -42,7 +43,7 @@ fn difference(folder: &str, int8: Int8) -> f32 {
     let run = Outcomes::of_bundle(&bundle, &texts, vec![0; texts.len()], |_, _| {}).unwrap();
 
     let network = load(&checkpoint, Device::Cpu).unwrap();
-    let tokenizer = tokenizer(&checkpoint, checkpoint.config.max_tokens).unwrap();
+    let tokenizer = tokenizer(&checkpoint, checkpoint.config.encoder.max_tokens).unwrap();
     let ids: Vec<_> = texts.iter().map(|t| tokenizer.encode(t).unwrap().ids).collect();
     let mode = Mode { quantized: Some(int8), ..Mode::predict() };
     let trained = predict(&network, &mode, &ids, &AtomicBool::new(false), &mut |_, _| {}).unwrap();
@@ -78,7 +79,7 @@ fn both_forms_estimate_the_same_gradients() {
     let checkpoint = Checkpoint::open("../models/fixtures/distilbert-exits").unwrap();
     let network = load(&checkpoint, Device::Cpu).unwrap();
     let layer = &network.blocks[0].intermediate;
-    let inputs = network.config.hidden;
+    let inputs = network.config.encoder.hidden;
     let x: Vec<f32> = (0..6 * inputs).map(|i| ((i * 37 % 101) as f32 - 50.0) / 9.0).collect();
     for quantized in [USUAL, FOUR_BITS] {
         let [fast, composed] = [true, false].map(|fused| {
@@ -139,7 +140,7 @@ fn sensitivity_is_what_bundles_say() {
 fn in_floats(folder: &Path) -> Vec<f32> {
     let network = load(&Checkpoint::open(folder).unwrap(), Device::Cpu).unwrap();
     let tokenizer =
-        tokenizer(&Checkpoint::open(folder).unwrap(), network.config.max_tokens).unwrap();
+        tokenizer(&Checkpoint::open(folder).unwrap(), network.config.encoder.max_tokens).unwrap();
     let ids: Vec<_> = texts().iter().map(|t| tokenizer.encode(t).unwrap().ids).collect();
     let stop = AtomicBool::new(false);
     predict(&network, &Mode::predict(), &ids, &stop, &mut |_, _| {}).unwrap().concat().concat()
@@ -182,7 +183,7 @@ fn smoothing_undoes_what_int8_cannot_bear() {
         std::fs::copy(from.join(file), hard.join(file)).unwrap();
     }
     let mut tensors = safetensors::load(from.join("model.safetensors"), &Device::Cpu).unwrap();
-    let width = Checkpoint::open(from).unwrap().config.hidden;
+    let width = Checkpoint::open(from).unwrap().config.encoder.hidden;
     let factors = (0..width).map(|j| if j % 8 == 3 { 64.0f32 } else { 1.0 }).collect::<Vec<_>>();
     let factors = Tensor::new(factors, &Device::Cpu).unwrap();
     for (name, tensor) in &mut tensors {

@@ -3,10 +3,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use edge_toolkit::checkpoint::Checkpoint;
-use edge_toolkit::model::block::Linear;
-use edge_toolkit::model::network::{Network, Output};
-use edge_toolkit::model::{Batch, Gradient, Mode, Parameter, Values};
-use edge_toolkit::train::load;
+use edge_toolkit::network::Linear;
+use edge_toolkit::network::load;
+use edge_toolkit::network::{Batch, Gradient, Mode, Parameter, Values};
+use edge_toolkit::network::{Network, Output};
 use edge_toolkit::train::loss::{Distance, Loss, Losses, Targets};
 use edge_toolkit::train::optimizer::{AdamW, Schedule};
 use serde_json::Value;
@@ -100,7 +100,7 @@ impl Golden {
         if stored.len() == rest.len() {
             return stored;
         }
-        let width = self.network.config.hidden;
+        let width = self.network.config.encoder.hidden;
         let rows = if name.ends_with("word_embeddings.weight") {
             let of = if prefix == "adamw" { "adamw" } else { "batch" };
             self.rows(&format!("{of}/rows"))
@@ -351,17 +351,17 @@ fn check_adamw(fixture: &'static str, fused: bool) {
     let longest = golden.tensor("adamw/ids").dim(2).unwrap();
     let mut worst_weight = 0.0f64;
     for (p, before) in network.parameters().iter().zip(before) {
-        let (name, width) = (p.name(), network.config.hidden);
+        let (name, width) = (p.name(), network.config.encoder.hidden);
         if noise.contains(&name) {
             continue;
         }
         // PyTorch's decay reaches the positions and types that no sentence has; ours does not.
         let unseen: Vec<usize> = if name.ends_with("word_embeddings.weight") {
-            (0..network.config.vocabulary).filter(|row| !seen.contains(row)).collect()
+            (0..network.config.encoder.vocabulary).filter(|row| !seen.contains(row)).collect()
         } else if name.ends_with("position_embeddings.weight") {
-            (longest..network.config.max_tokens).collect()
+            (longest..network.config.encoder.max_tokens).collect()
         } else if name.ends_with("token_type_embeddings.weight") {
-            (1..network.config.token_types).collect()
+            (1..network.config.encoder.token_types).collect()
         } else {
             Vec::new()
         };

@@ -2,27 +2,28 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `config.json` | `model_type` `bert` or `distilbert` |
+//! | `config.json` | `model_type` of one of the [families](crate::families) |
 //! | `model.safetensors` | f64, f32, f16 or bf16, with the current or the legacy names |
 //! | `tokenizer.json` | or `vocab.txt`, with the [settings beside them](edge_runtime::pretrained::tokenizer) |
 //! | `exits.json` | only if the checkpoint has exit heads of ours |
 
 mod config;
-pub mod names;
-pub mod network;
+mod exits;
+mod read;
 mod tokenizer;
 mod tokens;
 mod weights;
 
-pub use config::{Bits, Config, Exits, ModelType, Pooling, Quantize, Widths};
+pub use config::Config;
+pub use exits::{Exits, Pooling};
+pub use read::{Stored, StoredEmbeddings};
 pub use tokenizer::{TOKENIZER_CONFIG, tokenizer_config};
 
 use crate::Error;
 use crate::files;
-use edge_runtime::lfs;
 use edge_runtime::tokenizer::Tokenizer;
 use safetensors::tensor::TensorView;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use weights::Weights;
 
 /// A checkpoint on disk. Its weights are read when they are asked for.
@@ -48,7 +49,7 @@ impl Checkpoint {
         }
         let config = Config::read(&folder.join("config.json"))?;
         let exits = folder.join("exits.json");
-        let exits = exits.exists().then(|| Exits::read(&exits, &config)).transpose()?;
+        let exits = exits.exists().then(|| Exits::read(&exits, &config.encoder)).transpose()?;
         let weights = Weights::open(&folder)?;
         Ok(Checkpoint { config, exits, folder, weights })
     }
@@ -84,8 +85,8 @@ impl Checkpoint {
     /// # Errors
     /// Errors of [`tokenizer`](Self::tokenizer); [`Error::Tokenizer`] if the file is no tokenizer.
     pub fn text_tokenizer(&self, max_tokens: usize) -> Result<Tokenizer, Error> {
-        Tokenizer::from_json(&self.tokenizer()?, max_tokens.min(self.config.max_tokens))
-            .map(|tokenizer| tokenizer.with_vocabulary(self.config.vocabulary))
+        Tokenizer::from_json(&self.tokenizer()?, max_tokens.min(self.config.encoder.max_tokens))
+            .map(|tokenizer| tokenizer.with_vocabulary(self.config.encoder.vocabulary))
             .map_err(Error::Tokenizer)
     }
 
@@ -95,7 +96,7 @@ impl Checkpoint {
     /// # Errors
     /// Errors of [`tokenizer`](Self::tokenizer).
     pub fn tokens_without_embedding(&self) -> Result<Vec<String>, Error> {
-        tokens::beyond(&self.tokenizer()?, self.config.vocabulary)
+        tokens::beyond(&self.tokenizer()?, self.config.encoder.vocabulary)
             .map_err(|e| Error::checkpoint(self.folder.join("tokenizer.json"), e.to_string()))
     }
 
@@ -141,13 +142,4 @@ impl Checkpoint {
             None => Ok(values),
         }
     }
-}
-
-/// The bytes of a file.
-///
-/// # Errors
-/// [`Error::Io`], [`Error::Checkpoint`] if Git LFS has not fetched it.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    if lfs::is_pointer(&bytes) { Err(Error::checkpoint(path, lfs::POINTER)) } else { Ok(bytes) }
 }

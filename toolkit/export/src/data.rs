@@ -18,6 +18,7 @@ mod json_lines;
 mod labels;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod raw;
 mod words;
 
 pub use columns::Columns;

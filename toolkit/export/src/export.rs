@@ -8,12 +8,14 @@ pub mod onnx;
 pub mod ranges;
 mod stage;
 pub mod tensorrt;
+pub mod weights;
 mod whole;
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, read_file};
+use crate::checkpoint::Checkpoint;
 use crate::files::Draft;
 use crate::quantize::{EmbeddingBits, Int8, Precision, Site};
+use crate::text_file::read_file;
 use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
 use edge_runtime::graph::Target;
 use edge_runtime::{Classifier, ExitPolicy};
@@ -81,7 +83,7 @@ fn write(
     let Form { precision, .. } = form;
     protect(checkpoint, target)?;
     let config = &checkpoint.config;
-    let steps = config.layers + 4;
+    let steps = config.encoder.layers + 4;
     progress("reading the tokenizer", 0, steps);
     let tokenizer = checkpoint.tokenizer()?;
     let producer = concat!("edge-export ", env!("CARGO_PKG_VERSION"));
@@ -92,7 +94,7 @@ fn write(
     };
     let mut stages = Vec::new();
     let mut graphs = Vec::new();
-    for index in 0..=config.layers {
+    for index in 0..=config.encoder.layers {
         let part = match index {
             0 => "exporting the embeddings".into(),
             layer => format!("exporting layer {layer}"),
@@ -110,13 +112,13 @@ fn write(
         digest: String::new(),
         labels: config.labels.clone(),
         architecture: Architecture {
-            model_type: config.model_type.name().into(),
-            layers: config.layers,
-            hidden: config.hidden,
-            heads: config.heads,
-            intermediate: config.intermediate,
-            vocabulary: config.vocabulary,
-            max_tokens: config.max_tokens,
+            model_type: config.family.model_type.into(),
+            layers: config.encoder.layers,
+            hidden: config.encoder.hidden,
+            heads: config.encoder.heads,
+            intermediate: config.encoder.intermediate,
+            vocabulary: config.encoder.vocabulary,
+            max_tokens: config.encoder.max_tokens,
             precision: match precision {
                 Precision::Fp32 => "fp32".into(),
                 Precision::Int8(..) => "int8".into(),
@@ -173,12 +175,12 @@ fn protect(checkpoint: &Checkpoint, target: &Path) -> Result<(), Error> {
 /// The linear layers that are exported with 4 bits. What has 4 bits is packed by halves of a row.
 fn fits(checkpoint: &Checkpoint, int8: Int8) -> Result<Vec<Site>, Error> {
     let config = &checkpoint.config;
-    let width = config.hidden;
+    let width = config.encoder.hidden;
     if int8.embeddings == EmbeddingBits::Four && width % 2 == 1 {
         let problem = format!("word embeddings of 4 bits need an even width, not {width}");
         return Err(Error::checkpoint(checkpoint.weights_path(), problem));
     }
     let exits = checkpoint.exits.as_ref().map_or(1, |exits| exits.layers.len());
-    let chosen = int8.four_bits.of_network(config, exits);
+    let chosen = int8.four_bits.of_network(&config.encoder, exits);
     chosen.map_err(|problem| Error::checkpoint(checkpoint.config_path(), problem))
 }

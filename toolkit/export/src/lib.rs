@@ -10,8 +10,10 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod encoder;
 mod error;
 pub mod export;
+pub mod families;
 pub mod files;
 pub mod quantize;
 pub mod say;

@@ -1,4 +1,4 @@
-//! Files of text, in UTF-8.
+//! Reading of whole files: bytes, and text in UTF-8.
 
 use crate::Error;
 use edge_runtime::encoding::{self, UTF8_MARK};
@@ -42,4 +42,13 @@ pub fn text_file(path: &Path) -> Result<String, Error> {
             ))
         }
     }
+}
+
+/// Reads the bytes of a file of a checkpoint.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Checkpoint`] if Git LFS has not fetched it.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    if lfs::is_pointer(&bytes) { Err(Error::checkpoint(path, lfs::POINTER)) } else { Ok(bytes) }
 }

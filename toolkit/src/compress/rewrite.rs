@@ -1,10 +1,11 @@
 //! Writing a checkpoint anew with other weights.
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Exits, read_file};
+use crate::checkpoint::{Checkpoint, Exits};
 use crate::files::{Output, copy_files};
-use crate::model::{own_head, read_tensors, write_tensors};
+use crate::network::{own_head, read_tensors, write_tensors};
 use candle_core::Tensor;
+use edge_export::text_file::read_file;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;

@@ -4,12 +4,14 @@
 //! What was tried is written down line by line, so that a search that was stopped goes on.
 
 use super::structure::{self, Importance, Kept};
-use super::{layers, record, vocabulary};
+use super::{depth, record, vocabulary};
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Config, Quantize, read_file};
+use crate::checkpoint::{Checkpoint, Config};
 use crate::export::export;
 use crate::files::{self, Output};
-use crate::report::measure::{Examples, outcomes};
+use crate::measure::{Examples, outcomes};
+use crate::quantize::Quantize;
+use edge_export::text_file::read_file;
 use edge_runtime::ExitPolicy;
 use edge_runtime::bundle::sha256_hex;
 use serde::{Deserialize, Serialize};
@@ -145,7 +147,7 @@ fn candidates(config: &Config, exits: &[usize]) -> Vec<Candidate> {
         for share in SHARES {
             for seen in SEEN {
                 for embedding_bits in [8, 4] {
-                    let odd = config.hidden % 2 == 1;
+                    let odd = config.encoder.hidden % 2 == 1;
                     if embedding_bits == 8 || !odd {
                         let (heads, neurons) = (share, share);
                         all.push(Candidate { layers, heads, neurons, seen, embedding_bits });
@@ -160,11 +162,11 @@ fn candidates(config: &Config, exits: &[usize]) -> Vec<Candidate> {
 /// Multiplications of the linear layers for a token.
 fn operations(config: &Config) -> f64 {
     let of_layer = |layer| {
-        let widths = config.widths(layer);
-        4 * widths.heads * config.head_size() * config.hidden
-            + 2 * widths.intermediate * config.hidden
+        let widths = config.encoder.widths(layer);
+        4 * widths.heads * config.encoder.head_size() * config.encoder.hidden
+            + 2 * widths.intermediate * config.encoder.hidden
     };
-    (0..config.layers).map(of_layer).sum::<usize>() as f64
+    (0..config.encoder.layers).map(of_layer).sum::<usize>() as f64
 }
 
 impl Search<'_> {
@@ -191,7 +193,7 @@ impl Search<'_> {
         let whole = Checkpoint::open(self.checkpoint)?;
         let candidates = self.candidates(&whole)?;
         let smallest = candidates.last().expect("there is a candidate");
-        let widths: Vec<_> = (0..smallest.layers).map(|l| whole.config.widths(l)).collect();
+        let widths: Vec<_> = (0..smallest.layers).map(|l| whole.config.encoder.widths(l)).collect();
         let kept = structure::fewest(&widths, smallest.heads, smallest.neurons);
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
         let folder = place.path().join("smallest");
@@ -264,7 +266,7 @@ impl Search<'_> {
         let output = output.into();
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
         let (shallow, narrow) = (place.path().join("layers"), place.path().join("narrow"));
-        layers::keep_first(self.checkpoint, candidate.layers, &shallow)?;
+        depth::keep_first(self.checkpoint, candidate.layers, &shallow)?;
         structure::prune(&shallow, kept, &narrow)?;
         let seen = (candidate.seen > 0).then_some(candidate.seen);
         vocabulary::shrink(&narrow, self.texts, seen, output.clone())?;

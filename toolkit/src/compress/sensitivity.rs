@@ -9,13 +9,16 @@
 
 use super::record;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Quantize, read_file};
+use crate::checkpoint::Checkpoint;
 use crate::export::export;
-use crate::model::Mode;
-use crate::model::network::Network;
+use crate::network::Mode;
+use crate::network::Network;
+use crate::network::load;
+use crate::quantize::Quantize;
 use crate::quantize::{Int8, Precision, Site, Sites, int4};
-use crate::train::{load, predict, tokenizer};
+use crate::train::{predict, tokenizer};
 use candle_core::Device;
+use edge_export::text_file::read_file;
 use edge_runtime::bundle::sha256_hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -87,7 +90,7 @@ impl Study {
         quantize.four_bits = Sites::NONE;
         quantize.embedding_bits = embedding_bits.unwrap_or(quantize.embedding_bits);
         quantize.int8().map_err(Error::Unfit)?;
-        let tokenizer = tokenizer(&checkpoint, checkpoint.config.max_tokens)?;
+        let tokenizer = tokenizer(&checkpoint, checkpoint.config.encoder.max_tokens)?;
         let ids = texts
             .iter()
             .map(|text| Ok(tokenizer.encode(text.as_ref()).map_err(Error::Tokenizer)?.ids))
@@ -140,7 +143,8 @@ impl Study {
     pub fn check(&self, budget: Budget) -> Result<(), Error> {
         let Budget::Bytes(most) = budget else { return Ok(()) };
         let exits = self.network.heads.len();
-        let sites = Sites::ALL.of_network(&self.network.config, exits).map_err(Error::Unfit)?;
+        let sites =
+            Sites::ALL.of_network(&self.network.config.encoder, exits).map_err(Error::Unfit)?;
         let bytes = self.bytes(sites.into_iter().collect())?;
         if bytes > most { Err(too_large(bytes, most)) } else { Ok(()) }
     }
@@ -157,7 +161,8 @@ impl Study {
         mut observe: impl FnMut(&Sensitivity, usize, usize),
     ) -> Result<Vec<Sensitivity>, Error> {
         let exits = self.network.heads.len();
-        let sites = Sites::ALL.of_network(&self.network.config, exits).map_err(Error::Unfit)?;
+        let sites =
+            Sites::ALL.of_network(&self.network.config.encoder, exits).map_err(Error::Unfit)?;
         let mut all: Vec<Sensitivity> = record::read(record)?;
         all.retain(|s| s.key == self.key);
         for site in &sites {
@@ -179,7 +184,8 @@ impl Study {
     /// The bytes that 4 bits save: half of the weights, but for the multipliers.
     fn saved(&self, site: Site) -> u64 {
         let width = self.network.heads.first().map_or(0, |head| head.dense.outputs());
-        let [inputs, outputs] = site.shape(&self.network.config, width);
+        let [inputs, outputs] =
+            site.shape(&self.network.config.encoder, width, self.network.config.labels.len());
         (outputs * (inputs / 2 - inputs / 2 / int4::group(inputs))) as u64
     }
 

@@ -18,14 +18,14 @@
 
 use super::rewrite::Rewritten;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, names, network};
+use crate::checkpoint::Checkpoint;
 use crate::data::in_order;
 use crate::files::Output;
-use crate::model::network::Network;
-use crate::model::{Batch, Mode, Values};
+use crate::network::{Batch, Mode, Network, Values, load};
 use crate::quantize::Site;
-use crate::train::{load, predict, tokenizer};
+use crate::train::{predict, tokenizer};
 use candle_core::{DType, Device, Tensor};
+use edge_export::encoder::LayerPart;
 use edge_runtime::graph::Activation;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ pub fn smooth<S: AsRef<str>>(
         return Err(Error::Unfit("there is no text to see activations with".into()));
     }
     let opened = Checkpoint::open(checkpoint)?;
-    let tokenizer = tokenizer(&opened, opened.config.max_tokens)?;
+    let tokenizer = tokenizer(&opened, opened.config.encoder.max_tokens)?;
     let ids = texts
         .iter()
         .map(|text| Ok(tokenizer.encode(text.as_ref()).map_err(Error::Tokenizer)?.ids))
@@ -94,16 +94,15 @@ pub fn smooth<S: AsRef<str>>(
     let network = load(&opened, Device::Cpu)?;
     let maxima = maxima(&network, &ids, stop, &mut progress)?;
     let mut new = Rewritten::read(checkpoint, &opened)?;
-    let prefix = network::prefix(&opened);
     let (mut moved, mut channels) = (0, 0);
-    for layer in 0..opened.config.layers {
-        let names = names::layer(opened.config.model_type, layer);
-        let mut pairs = vec![(names.value, names.attention_output, Site::AttentionOutput(layer))];
-        if opened.config.activation == Activation::Relu {
-            pairs.push((names.intermediate, names.output, Site::Output(layer)));
+    for layer in 0..opened.config.encoder.layers {
+        let mut pairs =
+            vec![(LayerPart::Value, LayerPart::AttentionOutput, Site::AttentionOutput(layer))];
+        if opened.config.encoder.activation == Activation::Relu {
+            pairs.push((LayerPart::Intermediate, LayerPart::Output, Site::Output(layer)));
         }
         for (before, after, site) in pairs {
-            let [before, after] = [before, after].map(|module| format!("{prefix}{module}"));
+            let [before, after] = [before, after].map(|part| opened.module(layer, part));
             let [weight, bias, reader] =
                 [format!("{before}.weight"), format!("{before}.bias"), format!("{after}.weight")];
             let columns = new.tensor(&opened, &reader)?.to_dtype(DType::F32)?.abs()?.max(0)?;

@@ -8,12 +8,13 @@
 
 use super::rewrite::Rewritten;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Widths, names, network};
+use crate::checkpoint::Checkpoint;
 use crate::files::Output;
-use crate::model::network::Network;
-use crate::model::{Batch, Gradient, Linear, Mode, Values};
+use crate::network::Network;
+use crate::network::{Batch, Gradient, Linear, Mode, Values};
 use crate::train::loss::{Losses, Targets};
 use candle_core::Tensor;
+use edge_export::encoder::{LayerPart, Widths};
 use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,7 @@ pub fn importance<S: AsRef<[u32]>>(
     stop: &AtomicBool,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Importance, Error> {
-    let size = network.config.head_size();
+    let size = network.config.encoder.head_size();
     let blocks = &network.blocks;
     let mut all = Importance {
         heads: blocks.iter().map(|b| vec![0.0; b.heads]).collect(),
@@ -170,35 +171,33 @@ pub fn prune(checkpoint: &Path, kept: &Kept, output: impl Into<Output>) -> Resul
     let output = output.into();
     output.check(&[checkpoint])?;
     let opened = Checkpoint::open(checkpoint)?;
-    let config = &opened.config;
+    let encoder = &opened.config.encoder;
     let mut new = Rewritten::read(checkpoint, &opened)?;
     let mut widths = Vec::new();
     for (layer, (heads, neurons)) in kept.heads.iter().zip(&kept.neurons).enumerate() {
-        let size = config.head_size();
+        let size = encoder.head_size();
         let rows = |parts: &[usize], size: usize| -> Vec<u32> {
             parts.iter().flat_map(|p| (p * size..(p + 1) * size).map(|r| r as u32)).collect()
         };
         let (of_heads, of_neurons) = (rows(heads, size), rows(neurons, 1));
-        let names = names::layer(config.model_type, layer);
-        let prefix = network::prefix(&opened);
-        let mut select = |module: &str, part: &str, dim: usize, rows: &[u32]| {
-            let name = format!("{prefix}{module}.{part}");
+        let mut select = |module: LayerPart, part: &str, dim: usize, rows: &[u32]| {
+            let name = format!("{}.{part}", opened.module(layer, module));
             let tensor = new.tensor(&opened, &name)?;
             let rows = Tensor::new(rows, tensor.device())?;
             *tensor = tensor.index_select(&rows, dim)?;
             Ok::<_, Error>(())
         };
-        for module in [&names.query, &names.key, &names.value] {
+        for module in [LayerPart::Query, LayerPart::Key, LayerPart::Value] {
             select(module, "weight", 0, &of_heads)?;
             select(module, "bias", 0, &of_heads)?;
         }
-        select(&names.attention_output, "weight", 1, &of_heads)?;
-        select(&names.intermediate, "weight", 0, &of_neurons)?;
-        select(&names.intermediate, "bias", 0, &of_neurons)?;
-        select(&names.output, "weight", 1, &of_neurons)?;
+        select(LayerPart::AttentionOutput, "weight", 1, &of_heads)?;
+        select(LayerPart::Intermediate, "weight", 0, &of_neurons)?;
+        select(LayerPart::Intermediate, "bias", 0, &of_neurons)?;
+        select(LayerPart::Output, "weight", 1, &of_neurons)?;
         widths.push(Widths { heads: heads.len(), intermediate: neurons.len() });
     }
-    if widths.iter().enumerate().any(|(layer, w)| *w != config.widths(layer)) {
+    if widths.iter().enumerate().any(|(layer, w)| *w != encoder.widths(layer)) {
         new.config["layer_widths"] = json!(widths);
     }
     new.write(checkpoint, &output)

@@ -4,10 +4,11 @@
 //! for one language pays for them in embeddings: a third of MiniLM is its vocabulary.
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, TOKENIZER_CONFIG, read_file, tokenizer_config};
+use crate::checkpoint::{Checkpoint, TOKENIZER_CONFIG, tokenizer_config};
 use crate::files::{Output, copy_files};
-use crate::model::{own_head, read_tensors, write_tensors};
+use crate::network::{own_head, read_tensors, write_tensors};
 use candle_core::{DType, Device, Tensor};
+use edge_export::text_file::read_file;
 use edge_runtime::pretrained::tokenizer::SETTINGS;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
@@ -50,7 +51,7 @@ pub fn shrink<T: AsRef<str>>(
     let characters = characters(&bytes, texts).map_err(wrong)?;
     let frequent = seen.map(|seen| frequent(&bytes, texts, seen)).transpose().map_err(wrong)?;
     let kept = renumber(&mut tokenizer, &characters, frequent.as_ref()).map_err(wrong)?;
-    let dropped = Dropped { before: opened.config.vocabulary, kept: kept.len() };
+    let dropped = Dropped { before: opened.config.encoder.vocabulary, kept: kept.len() };
 
     let io = |path: &Path| {
         let path = path.to_owned();

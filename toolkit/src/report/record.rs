@@ -3,9 +3,9 @@
 //! One JSON file a model, so that a [report](super::compare) can be made of models that were measured
 //! at different times. All but the speed is the same in every run.
 
-use super::evaluation::Evaluation;
-use super::metrics::Proportion;
 use crate::Error;
+use crate::measure::evaluation::Evaluation;
+use crate::measure::metrics::Proportion;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

@@ -1,21 +1,20 @@
 //! What is compared: a TOML file of models, which are measured together.
 
-use super::evaluation::Evaluation;
-use super::measure::{Examples, labels};
-use super::metrics::Proportion;
-use super::outcome::Outcomes;
 use super::record::{
     self, CurvePoint, Data, Figures, Measured, Parameters, Record, Speed, Stated, Step, Weights,
 };
 use super::speed::{Contestant, interleaved, processor};
 use crate::Error;
-use crate::checkpoint::names;
-use crate::checkpoint::{Bits, Checkpoint, Quantize};
+use crate::checkpoint::Checkpoint;
 use crate::data::Columns;
 use crate::export::export;
-use crate::quantize::Precision;
+use crate::measure::evaluation::Evaluation;
+use crate::measure::metrics::Proportion;
+use crate::measure::outcome::Outcomes;
+use crate::measure::{Examples, labels};
+use crate::network::load;
+use crate::quantize::{Bits, Precision, Quantize};
 use crate::settings;
-use crate::train::load;
 use candle_core::Device;
 use edge_runtime::bundle::sha256_hex;
 use edge_runtime::{Classifier, ExitPolicy};
@@ -203,7 +202,7 @@ pub fn measure(
     let examples = Examples::read(data, columns, &wanted)?;
     let data = Data {
         name: data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        sha256: sha256_hex(&crate::checkpoint::read_file(data)?),
+        sha256: sha256_hex(&edge_export::text_file::read_file(data)?),
         sentences: examples.texts.len(),
     };
 
@@ -370,7 +369,7 @@ impl Parameters {
         let network = load(checkpoint, Device::Cpu)?;
         let config = &network.config;
         let stems: Vec<String> =
-            (0..config.layers).map(|layer| names::layer_stem(config.model_type, layer)).collect();
+            (0..config.encoder.layers).map(|layer| config.family.layer(layer)).collect();
         let mut counts = Parameters::default();
         for parameter in network.parameters() {
             let values: Vec<f32> = parameter.var().flatten_all()?.to_vec1()?;

@@ -4,10 +4,11 @@
 //! the loss; the middle of it lies lower than the points on its sides.
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, read_file};
+use crate::checkpoint::Checkpoint;
 use crate::files::{self, Output, copy_files};
-use crate::model::{own_head, read_tensors, write_tensors};
+use crate::network::{own_head, read_tensors, write_tensors};
 use candle_core::{DType, Tensor};
+use edge_export::text_file::read_file;
 use std::collections::HashMap;
 use std::path::PathBuf;
 

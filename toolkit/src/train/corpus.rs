@@ -3,9 +3,9 @@
 use super::recipe::Recipe;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::data::hub::Hub;
 use crate::data::{Columns, Dataset, Example, Split, hold_out};
-use crate::model::Batch;
+use crate::hub::Hub;
+use crate::network::Batch;
 use edge_runtime::tokenizer::Tokenizer;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};

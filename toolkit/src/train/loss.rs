@@ -11,9 +11,9 @@
 //! * *attention*: the mean square between attention probabilities of mapped layers (Jiao et al.
 //!   2020, "TinyBERT").
 
-use crate::model::block::Linear;
-use crate::model::network::Output;
-use crate::model::{Batch, log_softmax, softmax};
+use crate::network::Linear;
+use crate::network::Output;
+use crate::network::{Batch, log_softmax, softmax};
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! AdamW, the learning rate's schedule, and clipping.
 
 use crate::Error;
-use crate::model::{Gradient, Parameter, adamw};
+use crate::network::{Gradient, Parameter, adamw};
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -98,7 +98,7 @@ impl AdamW {
             squares += match gradient {
                 Gradient::Rows { values, .. } => adamw::squares(values),
                 Gradient::Dense(g) if g.device().is_cpu() => {
-                    adamw::squares(&crate::model::Values::of(g)?)
+                    adamw::squares(&crate::network::Values::of(g)?)
                 }
                 Gradient::Dense(g) => f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?),
             };
@@ -238,7 +238,7 @@ fn rows_of(p: &Parameter, gradient: Gradient) -> Result<Gradient, Error> {
     }
     let width = g.dim(1)?;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
-    for (row, of) in crate::model::Values::of(&g.contiguous()?)?.chunks_exact(width).enumerate() {
+    for (row, of) in crate::network::Values::of(&g.contiguous()?)?.chunks_exact(width).enumerate() {
         if of.iter().any(|g| *g != 0.0) {
             rows.push(row as u32);
             values.extend_from_slice(of);
@@ -271,7 +271,7 @@ impl InplaceOp1 for InPlace<'_> {
         let (m, v) = &mut *moments;
         match self.gradient {
             Gradient::Dense(g) => {
-                adamw::dense(self.step, value, &crate::model::Values::of(g)?, m, v)
+                adamw::dense(self.step, value, &crate::network::Values::of(g)?, m, v)
             }
             Gradient::Rows { rows, values } => {
                 adamw::rows(self.step, value, (rows, values), m, v, self.width)

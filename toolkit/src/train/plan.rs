@@ -1,19 +1,17 @@
 //! What a run needs, made ready: texts, networks, the teacher's answers.
 
 use super::corpus::{Corpus, tokenizer};
-use super::layers::Layers;
 use super::loss::Losses;
+use super::options::{Event, Options};
 use super::recipe::{Exits, NamedExits, Recipe};
-use super::run::{Event, Options};
+use super::sparsity::Masks;
 use super::teacher;
+use super::teacher_layers::TeacherLayers;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Quantize};
-use crate::compress::sparsity::Masks;
-use crate::data::hub::Hub;
-use crate::model::block::Linear;
-use crate::model::network::{Network, Output};
-use crate::model::{Batch, Heads, Parameter, Start, start};
-use crate::quantize::Int8;
+use crate::checkpoint::Checkpoint;
+use crate::hub::Hub;
+use crate::network::{Batch, Heads, Linear, Network, Output, Parameter, Start, load, start};
+use crate::quantize::{Int8, Quantize};
 use crate::rng::Rng;
 use candle_core::Device;
 use edge_runtime::bundle::check_labels;
@@ -48,7 +46,7 @@ pub(super) struct TeacherAnswers {
     /// For every row of the corpus, row major.
     pub logits: Vec<f32>,
     /// Its layers, where a loss asks for them.
-    layers: Option<Layers>,
+    layers: Option<TeacherLayers>,
 }
 
 impl Plan {
@@ -81,13 +79,22 @@ impl Plan {
                     losses.layer_map = chosen_layers(recipe, &from).iter().map(|l| l + 1).collect();
                 }
                 fits(&losses, &network, &asked.network)?;
-                if losses.hidden > 0.0 && asked.network.config.hidden != network.config.hidden {
+                if losses.hidden > 0.0
+                    && asked.network.config.encoder.hidden != network.config.encoder.hidden
+                {
                     let seed = recipe.train.seed;
                     projections = make_projections(&losses, &network, &asked.network, seed)?;
                 }
                 let texts = (&corpus, asked.key.as_slice());
                 let progress = &mut |done, of| observe(Event::Progress(TEACHER, done, of));
-                layers = Some(Layers::make(&asked.network, texts, &losses, work, stop, progress)?);
+                layers = Some(TeacherLayers::make(
+                    &asked.network,
+                    texts,
+                    &losses,
+                    work,
+                    stop,
+                    progress,
+                )?);
             }
             teacher = Some(TeacherAnswers { logits, layers });
         }
@@ -148,7 +155,7 @@ fn open(name: &Path) -> Result<Checkpoint, Error> {
 /// The layers of `from` that the student starts from.
 fn chosen_layers(recipe: &Recipe, from: &Checkpoint) -> Vec<usize> {
     if recipe.model.layers.is_empty() {
-        (0..from.config.layers).collect()
+        (0..from.config.encoder.layers).collect()
     } else {
         recipe.model.layers.clone()
     }
@@ -166,32 +173,35 @@ fn student(
     let model = &recipe.model;
     let layers = chosen_layers(recipe, from);
     let mut config = from.config.clone();
-    config.layers = layers.len();
-    if !from.config.pruned.is_empty() {
-        config.pruned = layers.iter().map(|layer| from.config.widths(*layer)).collect();
+    config.encoder.layers = layers.len();
+    if !from.config.encoder.pruned.is_empty() {
+        config.encoder.pruned =
+            layers.iter().map(|layer| from.config.encoder.widths(*layer)).collect();
     }
     config.labels = labels.to_vec();
     if let Some(architecture) = model.architecture {
-        config.model_type = architecture.into();
+        config.set_family(architecture);
     }
     if let Some(hidden) = model.hidden {
-        config.hidden = hidden;
-        config.pruned.clear();
-        config.heads = model.heads.unwrap_or(hidden / 32);
-        config.intermediate = model.intermediate.unwrap_or(4 * hidden);
-        if config.heads == 0 || hidden % config.heads != 0 {
+        config.encoder.hidden = hidden;
+        config.encoder.pruned.clear();
+        config.encoder.heads = model.heads.unwrap_or(hidden / 32);
+        config.encoder.intermediate = model.intermediate.unwrap_or(4 * hidden);
+        if config.encoder.heads == 0 || hidden % config.encoder.heads != 0 {
             return Err(Error::Unfit(format!(
                 "{} heads do not divide a width of {hidden}",
-                config.heads
+                config.encoder.heads
             )));
         }
     }
-    let width = model.head_width.unwrap_or(config.hidden);
+    let width = model.head_width.unwrap_or(config.encoder.hidden);
     let heads = match &model.exits {
         Exits::Named(NamedExits::All) => {
-            Heads::Exits((1..=config.layers).collect(), model.pooling, width)
+            Heads::Exits((1..=config.encoder.layers).collect(), model.pooling, width)
         }
-        Exits::Named(NamedExits::Last) => Heads::Exits(vec![config.layers], model.pooling, width),
+        Exits::Named(NamedExits::Last) => {
+            Heads::Exits(vec![config.encoder.layers], model.pooling, width)
+        }
         Exits::Named(NamedExits::Own) => Heads::Own,
         Exits::After(layers) => Heads::Exits(layers.clone(), model.pooling, width),
     };
@@ -202,7 +212,7 @@ fn student(
 /// How a student is rounded: the layers of 4 bits that were chosen for the checkpoint hold for what goes on from
 /// all of it, unless the recipe chooses.
 fn rounded(recipe: Quantize, from: &Checkpoint, layers: &[usize], heads: &Heads) -> Quantize {
-    let same_layers = layers.iter().copied().eq(0..from.config.layers);
+    let same_layers = layers.iter().copied().eq(0..from.config.encoder.layers);
     let same_exits = match (heads, &from.exits) {
         (Heads::Exits(layers, ..), Some(exits)) => *layers == exits.layers,
         (Heads::Own, None) => true,
@@ -248,7 +258,7 @@ fn ask(
         )));
     }
     if checkpoint.tokenizer()? != from.tokenizer()?
-        && checkpoint.config.vocabulary != from.config.vocabulary
+        && checkpoint.config.encoder.vocabulary != from.config.encoder.vocabulary
     {
         return Err(Error::Unfit("the teacher has another vocabulary than the student".into()));
     }
@@ -268,39 +278,6 @@ fn ask(
     Ok(Some((logits, Some(Asked { network, key }))))
 }
 
-/// A checkpoint as it is.
-///
-/// # Errors
-/// See [`start`].
-pub fn load(checkpoint: &Checkpoint, device: Device) -> Result<Network, Error> {
-    let config = checkpoint.config.clone();
-    let heads = match &checkpoint.exits {
-        Some(exits) => Heads::Exits(exits.layers.clone(), exits.pooling, exits.hidden),
-        None => Heads::Own,
-    };
-    if let Some(name) = missing_heads(checkpoint) {
-        return Err(Error::Tensor {
-            path: checkpoint.weights_path(),
-            tensor: name,
-            problem: "is missing; a classifier has it. Train one with `edge-distill finetune`"
-                .into(),
-        });
-    }
-    let layers = (0..config.layers).collect();
-    start(&Start { from: checkpoint, config, layers, heads, seed: 0, device })
-}
-
-/// The first tensor of the heads that a checkpoint lacks.
-fn missing_heads(checkpoint: &Checkpoint) -> Option<String> {
-    let names: Vec<String> = match &checkpoint.exits {
-        Some(exits) => {
-            (0..exits.layers.len()).map(|i| format!("exits.{i}.classifier.weight")).collect()
-        }
-        None => vec!["classifier.weight".into()],
-    };
-    names.into_iter().find(|name| !checkpoint.has(name))
-}
-
 fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Error> {
     let (layers, teacher_layers) = (student.blocks.len(), teacher.blocks.len());
     let map = &losses.layer_map;
@@ -313,7 +290,7 @@ fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Err
     let heads = |n: &Network| n.blocks.iter().map(|b| b.heads).collect::<Vec<_>>();
     let (of_student, of_teacher) = (heads(student), heads(teacher));
     if losses.attention > 0.0
-        && of_student.iter().chain(&of_teacher).any(|h| *h != student.config.heads)
+        && of_student.iter().chain(&of_teacher).any(|h| *h != student.config.encoder.heads)
     {
         return Err(Error::Unfit(format!(
             "losses.attention needs as many attention heads in every layer of both; the student \
@@ -326,7 +303,7 @@ fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Err
 /// How the network is rounded while it is trained.
 fn quantized(network: &Network) -> Result<Option<Int8>, String> {
     let Some(quantize) = network.config.quantize else { return Ok(None) };
-    quantize.four_bits.of_network(&network.config, network.heads.len())?;
+    quantize.four_bits.of_network(&network.config.encoder, network.heads.len())?;
     quantize.int8().map(Some)
 }
 
@@ -336,7 +313,7 @@ fn make_projections(
     teacher: &Network,
     seed: u64,
 ) -> Result<Vec<Linear>, Error> {
-    let (inputs, outputs) = (student.config.hidden, teacher.config.hidden);
+    let (inputs, outputs) = (student.config.encoder.hidden, teacher.config.encoder.hidden);
     let deviation = (1.0 / inputs as f32).sqrt();
     (0..losses.layer_map.len())
         .map(|i| {

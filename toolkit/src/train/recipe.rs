@@ -7,9 +7,11 @@ pub use data::{Data, HoldOut};
 use super::loss::Losses;
 use super::optimizer::Schedule;
 use crate::Error;
-use crate::checkpoint::{ModelType, Pooling, Quantize};
-use crate::compress::sparsity::Sparsity;
+use crate::checkpoint::Pooling;
+use crate::quantize::Quantize;
 use crate::settings;
+use crate::train::sparsity::Sparsity;
+use edge_export::families::Family;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -50,7 +52,7 @@ pub struct Model {
     pub start: PathBuf,
     /// Its architecture; by default that of `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub architecture: Option<Architecture>,
+    pub architecture: Option<&'static Family>,
     /// The encoder layers of `start` that it takes, counted from 0; by default all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<usize>,
@@ -76,25 +78,6 @@ pub struct Model {
 
 fn mean() -> Pooling {
     Pooling::Mean
-}
-
-/// An architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// BERT.
-    Bert,
-    /// DistilBERT.
-    DistilBert,
-}
-
-impl From<Architecture> for ModelType {
-    fn from(architecture: Architecture) -> Self {
-        match architecture {
-            Architecture::Bert => ModelType::Bert,
-            Architecture::DistilBert => ModelType::DistilBert,
-        }
-    }
 }
 
 /// After which layers there are exits.

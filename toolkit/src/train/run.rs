@@ -4,60 +4,24 @@ use super::log::Step;
 use super::loss::Targets;
 use super::metrics::{Metrics, Record};
 use super::optimizer::AdamW;
+use super::options::{Event, Options, Trained, check};
 use super::plan::{Plan, TeacherAnswers};
 use super::recipe::Recipe;
+use super::sparsity::Masks;
 use super::state::{self, Position};
-use super::{check, teacher};
+use super::teacher;
 use crate::Error;
 use crate::checkpoint::{TOKENIZER_CONFIG, tokenizer_config};
-use crate::compress::sparsity::Masks;
 use crate::data::batches;
 use crate::files;
-use crate::model::network::Output;
-use crate::model::{Mode, save};
+use crate::network::Output;
+use crate::network::{Mode, save};
 use crate::rng::Rng;
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-
-/// What a run is given besides its recipe.
-pub struct Options {
-    /// Where the checkpoint goes. What the run needs for itself goes beside it, into a folder of
-    /// the same name with `.work`.
-    pub output: files::Output,
-    /// Where it is computed.
-    pub device: Device,
-    /// Of the large matrix products: f32 or bf16.
-    pub precision: DType,
-    /// Of the stored weights.
-    pub stored: DType,
-    /// Whether a run that was stopped goes on; otherwise it begins again.
-    pub resume: bool,
-}
-
-/// What happens in a run.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Something that the user is told.
-    Note(String),
-    /// Work apart from steps: a name for it, how much is done, and of how much.
-    Progress(&'static str, usize, usize),
-    /// A step was made, of so many.
-    Step(&'a Step, usize),
-    /// The accuracy on the held-out rows of every exit, 0 to 1.
-    HeldOut(&'a [f64]),
-}
-
-/// What a run gave.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// Steps made in all.
-    pub steps: usize,
-    /// Accuracy on the held-out rows of every exit, 0 to 1; empty if none were held out.
-    pub held_out: Vec<f64>,
-}
 
 /// The smoothing of the loss by which divergence is seen.
 const SMOOTHING: f64 = 0.98;

@@ -3,7 +3,7 @@
 use super::optimizer::AdamW;
 use crate::Error;
 use crate::files::{self, new_folder, remove_unfinished};
-use crate::model::write_tensors;
+use crate::network::write_tensors;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -1,12 +1,13 @@
 //! What the teacher says of every text, asked once and kept on disk.
 
 use super::corpus::Corpus;
+use super::options::check;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::data::in_order;
 use crate::files::Draft;
-use crate::model::network::Network;
-use crate::model::{Batch, Mode, write_tensors};
+use crate::network::Network;
+use crate::network::{Batch, Mode, write_tensors};
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ pub fn predict<S: AsRef<[u32]>>(
     let mut logits = vec![Vec::new(); ids.len()];
     let mut done = 0;
     for chosen in in_order(&lengths, BATCH) {
-        super::check(stop)?;
+        check(stop)?;
         let batch = Batch::new(chosen.iter().map(|i| &ids[*i]));
         for exit in network.forward(&batch, &mode)?.logits {
             for (i, row) in chosen.iter().zip(exit.to_vec2::<f32>()?) {
@@ -86,7 +87,7 @@ pub fn cached(
 pub fn digest(checkpoint: &Checkpoint, corpus: &Corpus) -> Result<[u8; 32], Error> {
     let path = checkpoint.weights_path();
     let mut digest = Sha256::new();
-    digest.update(crate::checkpoint::read_file(&path)?);
+    digest.update(edge_export::text_file::read_file(&path)?);
     digest.update(corpus.digest);
     for ids in &corpus.ids {
         digest.update((ids.len() as u64).to_le_bytes());

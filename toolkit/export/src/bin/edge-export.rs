@@ -3,12 +3,12 @@
 use anyhow::{Context, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
-use edge_export::checkpoint::{Bits, Checkpoint};
+use edge_export::checkpoint::Checkpoint;
 use edge_export::data::{Columns, Dataset};
 use edge_export::export::onnx::{self, Arithmetic, Written};
 use edge_export::export::ranges::Method;
 use edge_export::export::{export, export_packed, tensorrt};
-use edge_export::quantize::{Int8, Precision, WeightBits};
+use edge_export::quantize::{Bits, Int8, Precision, WeightBits};
 use edge_export::say;
 use edge_runtime::graph::Target;
 use edge_runtime::kernels::isa::Isa;
@@ -150,7 +150,7 @@ fn warn_of_tokens(checkpoint: &Checkpoint) -> anyhow::Result<()> {
             "edge-export: the tokenizer has {} tokens beyond the {} embeddings: {}{more}. A text with \
              one of them has no answer. Remedy: model.resize_token_embeddings(len(tokenizer))",
             tokens.len(),
-            checkpoint.config.vocabulary,
+            checkpoint.config.encoder.vocabulary,
             tokens[..tokens.len().min(MOST)].join(" "),
         );
     }
@@ -243,7 +243,7 @@ fn for_tensorrt(
         int8.weights = WeightBits::Eight;
     }
     report(output, &tensorrt::export(checkpoint, int8, &scales, output, progress)?);
-    print_line(output, &tensorrt::trtexec(output, checkpoint.config.max_tokens));
+    print_line(output, &tensorrt::trtexec(output, checkpoint.config.encoder.max_tokens));
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! A data set in memory.
 
 use super::columns::Columns;
-use super::labels::{self, Lookup, Value};
+use super::labels::{self, Lookup};
 #[cfg(feature = "parquet")]
 use super::parquet;
+use super::raw::{Raw, Row, Value};
 use super::{delimited, json_lines};
 use crate::Error;
 use std::fmt;
@@ -62,43 +63,6 @@ impl fmt::Display for Guess {
 /// Longer texts are a broken file, not something to classify.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// Where a row stands, for messages.
-#[derive(Clone, Copy)]
-pub(super) enum At {
-    Line(usize),
-    /// Parquet has no lines.
-    #[cfg(feature = "parquet")]
-    Row(usize),
-}
-
-impl At {
-    pub(super) fn error(self, path: &Path, problem: impl fmt::Display) -> Error {
-        match self {
-            At::Line(line) => Error::data(path, Some(line), problem.to_string()),
-            #[cfg(feature = "parquet")]
-            At::Row(row) => Error::data(path, None, format!("row {row}: {problem}")),
-        }
-    }
-}
-
-pub(super) struct Row {
-    pub at: At,
-    pub text: String,
-    pub label: Option<Value>,
-}
-
-/// What a format's reader makes of a file.
-pub(super) struct Raw {
-    pub format: &'static str,
-    pub text: String,
-    pub label: Option<String>,
-    /// The names of the labels, where the file tells them.
-    pub names: Option<Vec<String>>,
-    /// See [`Guess::notes`].
-    pub notes: Vec<String>,
-    pub rows: Vec<Row>,
-}
-
 impl Dataset {
     /// Reads a file of texts with labels.
     ///
@@ -149,7 +113,7 @@ impl Dataset {
             None => labels::names(&files)?,
         };
         let mut examples = Vec::new();
-        let mut guess = files[0].1.guess();
+        let mut guess = guess(&files[0].1);
         guess.labels.clone_from(&names);
         let mut lookup = Lookup::new(&names);
         for (path, raw) in files {
@@ -187,7 +151,7 @@ impl Dataset {
         columns: &Columns,
     ) -> Result<(Self, Guess), Error> {
         let files = read_files(paths, columns, false)?;
-        let guess = files[0].1.guess();
+        let guess = guess(&files[0].1);
         let rows = files.into_iter().flat_map(|(_, raw)| raw.rows);
         let examples = rows.map(|row| Example { text: row.text, label: None }).collect();
         Ok((Dataset { labels: Vec::new(), examples }, guess))
@@ -199,15 +163,14 @@ impl Dataset {
     }
 }
 
-impl Raw {
-    fn guess(&self) -> Guess {
-        Guess {
-            format: self.format,
-            text: self.text.clone(),
-            label: self.label.clone(),
-            notes: self.notes.clone(),
-            labels: Vec::new(),
-        }
+/// The guesses of a reader, before the names of the labels are known.
+fn guess(raw: &Raw) -> Guess {
+    Guess {
+        format: raw.format,
+        text: raw.text.clone(),
+        label: raw.label.clone(),
+        notes: raw.notes.clone(),
+        labels: Vec::new(),
     }
 }
 

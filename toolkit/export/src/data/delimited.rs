@@ -1,9 +1,8 @@
 //! TSV and CSV.
 
 use super::columns::{self, Column, Columns};
-use super::dataset::{At, Raw, Row};
 use super::headless::{self, Places};
-use super::labels::Value;
+use super::raw::{At, Raw, Row, Value};
 use crate::Error;
 use crate::text_file::text_file;
 use std::path::Path;

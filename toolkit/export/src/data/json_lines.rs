@@ -1,8 +1,7 @@
 //! JSON lines.
 
 use super::columns::{self, Column, Columns};
-use super::dataset::{At, Raw, Row};
-use super::labels::Value;
+use super::raw::{At, Raw, Row, Value};
 use crate::Error;
 use crate::text_file::text_file;
 use serde_json::{Map, Value as Json};

@@ -1,57 +1,12 @@
 //! Labels: values in a file, the names that they make, and the number of each.
 
-use super::dataset::{At, Raw};
+use super::raw::{At, Raw, Value};
 use crate::Error;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// More kinds of labels are a column of something else.
 const MOST_LABELS: usize = 4096;
-
-/// A label as it stands in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
-    Number(i64),
-    /// A boolean of a format that has them.
-    Flag(bool),
-    Text(String),
-}
-
-impl Value {
-    /// Reads a label from a format that has only text. A whole number as we would write it is a
-    /// number, also with zeros behind a point, as pandas writes it.
-    pub(super) fn parse(text: &str) -> Self {
-        let trimmed = text.trim();
-        let whole = match trimmed.split_once('.') {
-            Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
-            _ => trimmed,
-        };
-        match whole.parse::<i64>() {
-            Ok(number) if number.to_string() == whole => Value::Number(number),
-            _ => Value::Text(text.into()),
-        }
-    }
-
-    /// Reads a label from the decimal digits of a float; NaN, infinities, and whole numbers beyond
-    /// 64 bits give nothing.
-    pub(super) fn float(digits: &str) -> Option<Self> {
-        match Value::parse(digits) {
-            Value::Text(text) if !text.contains('.') => None,
-            value => Some(value),
-        }
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Number(number) => number.fmt(f),
-            Value::Flag(flag) => flag.fmt(f),
-            Value::Text(text) => f.write_str(text.trim()),
-        }
-    }
-}
 
 /// The truth value of a word, in any case.
 fn flag(word: &str) -> Option<bool> {

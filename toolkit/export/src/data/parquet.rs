@@ -1,8 +1,7 @@
 //! Parquet.
 
 use super::columns::{self, Column, Columns};
-use super::dataset::{At, Raw, Row};
-use super::labels::Value;
+use super::raw::{At, Raw, Row, Value};
 use crate::Error;
 use ::parquet::basic::{Compression, ConvertedType, LogicalType, Type as Physical};
 use ::parquet::errors::ParquetError;

@@ -34,9 +34,10 @@ use super::graph::Float;
 use super::whole::{Products, Whole, whole};
 use super::{fits, protect};
 use crate::Error;
-use crate::checkpoint::{Checkpoint, read_file};
+use crate::checkpoint::Checkpoint;
 use crate::files::Draft;
 use crate::quantize::{Int8, Precision};
+use crate::text_file::read_file;
 use edge_runtime::bundle::sha256_hex;
 use prost::Message;
 use serde_json::{Value, json};
@@ -109,7 +110,7 @@ pub(super) fn write(
     mut progress: impl FnMut(&str, usize, usize),
 ) -> Result<Written, Error> {
     protect(checkpoint, target)?;
-    let steps = checkpoint.config.layers + 2;
+    let steps = checkpoint.config.encoder.layers + 2;
     progress("reading the tokenizer", 0, steps);
     let beside = [
         ("tokenizer.json", checkpoint.tokenizer()?),
@@ -178,7 +179,7 @@ fn metadata(checkpoint: &Checkpoint, whole: &Whole, precision: &str) -> Result<M
     let mut entries = vec![
         ("labels", text(json!(config.labels))),
         ("exits", text(exits.collect())),
-        ("max_tokens", text(json!(config.max_tokens))),
+        ("max_tokens", text(json!(config.encoder.max_tokens))),
         ("precision", text(json!(precision))),
         ("checkpoint", text(json!(checkpoint.name()))),
         ("weights_sha256", text(json!(sha256_hex(&read_file(&checkpoint.weights_path())?)))),

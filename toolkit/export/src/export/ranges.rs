@@ -254,7 +254,7 @@ pub fn observe<S: AsRef<str>>(
     if texts.is_empty() {
         return Err(Error::Unfit("there is no text to see ranges of activations with".into()));
     }
-    let tokenizer = checkpoint.text_tokenizer(checkpoint.config.max_tokens)?;
+    let tokenizer = checkpoint.text_tokenizer(checkpoint.config.encoder.max_tokens)?;
     let (engine, exits) = engine(checkpoint)?;
     let mut ranges = Ranges::default();
     let mut done = 0;
@@ -285,13 +285,14 @@ fn engine(checkpoint: &Checkpoint) -> Result<(CpuEngine, Vec<Option<usize>>), Er
     let form = Form { precision: Precision::Fp32, packed: None };
     let mut engine = CpuEngine::default();
     let mut exits = Vec::new();
-    for index in 0..=checkpoint.config.layers {
+    for index in 0..=checkpoint.config.encoder.layers {
         let (graph, exit) = stage::stage(checkpoint, index, form)?;
         let mut graph = StageGraph::decode(&format!("stage {index}"), graph.into())?;
         // The hidden states leave every stage, so the engine computes all rows of them, as an ONNX file does.
         let pool = graph.calls.iter().find(|call| matches!(call.op, Op::MeanPool | Op::FirstPool));
-        graph.next_hidden =
-            graph.next_hidden.or(pool.map(|pool| (pool.inputs[0], checkpoint.config.hidden)));
+        graph.next_hidden = graph
+            .next_hidden
+            .or(pool.map(|pool| (pool.inputs[0], checkpoint.config.encoder.hidden)));
         engine.add_stage(graph)?;
         exits.push(exit);
     }

@@ -1,12 +1,12 @@
 //! Stage graphs: a few calls of our functions, with their weights.
 
 use super::functions::{self, OPSET, float, int};
+use super::weights::{self, Embeddings, Head, Layer, Linear};
 use super::{Form, aligned};
 use crate::Error;
-use crate::checkpoint::network::{self, Embeddings, Head, Layer, Linear};
 use crate::checkpoint::{Checkpoint, Config, Pooling};
 use crate::quantize::{
-    EMBEDDING_GROUP, EmbeddingBits, Grid, Precision, Site, WeightBits, int4, int8,
+    EMBEDDING_GROUP, EmbeddingBits, Grid, Precision, Site, WeightBits, int4, int8, rounding,
 };
 use edge_runtime::graph::{
     ATTENTION_MASK, Activation, DOMAIN, DOMAIN_VERSION, HIDDEN, INPUT_IDS, LOGITS, NEXT_HIDDEN,
@@ -30,12 +30,12 @@ pub(super) fn stage(
     form: Form,
 ) -> Result<(Vec<u8>, Option<usize>), Error> {
     let config = &checkpoint.config;
-    let head = network::head(checkpoint, index)?;
+    let head = weights::head(checkpoint, index)?;
     let exit = head.as_ref().map(|head| head.exit);
     let graph = match index.checked_sub(1) {
-        None => embeddings(network::embeddings(checkpoint)?, head, config, form),
+        None => embeddings(weights::embeddings(checkpoint)?, head, config, form),
         Some(layer_index) => {
-            layer(network::layer(checkpoint, layer_index)?, head, index, config, form)
+            layer(weights::layer(checkpoint, layer_index)?, head, index, config, form)
         }
     };
     Ok((graph, exit))
@@ -58,7 +58,7 @@ pub(super) fn site(node: &str, stage: usize, exit: Option<usize>) -> Option<Site
 /// Stage 0: the embeddings, with an exit head if there is one.
 fn embeddings(weights: Embeddings, head: Option<Head>, config: &Config, form: Form) -> Vec<u8> {
     let mut stage = Stage::new(form);
-    let width = config.hidden;
+    let width = config.encoder.hidden;
     let name = "embeddings";
     let mut inputs = vec![INPUT_IDS.to_string()];
     let bits = match form.precision {
@@ -81,7 +81,7 @@ fn embeddings(weights: Embeddings, head: Option<Head>, config: &Config, form: Fo
                 inputs.push(stage.floats(&scale, &[rows], &q.scales));
             }
             Some(EmbeddingBits::Four) => {
-                let group = int8::group(width, EMBEDDING_GROUP);
+                let group = rounding::group(width, EMBEDDING_GROUP);
                 let q = int8::halves(&values, width, group);
                 inputs.push(stage.weight(&part, data_type::UINT8, &[rows, width / 2], q.values));
                 inputs.push(stage.floats(&scale, &[rows, width / group], &q.scales));
@@ -105,8 +105,8 @@ fn embeddings(weights: Embeddings, head: Option<Head>, config: &Config, form: Fo
 /// Stage `index`, 1 or more: an encoder layer, with an exit head if there is one.
 fn layer(weights: Layer, head: Option<Head>, index: usize, config: &Config, form: Form) -> Vec<u8> {
     let mut stage = Stage::new(form);
-    let width = config.hidden;
-    let last = index == config.layers;
+    let width = config.encoder.hidden;
+    let last = index == config.encoder.layers;
     let mask = ATTENTION_MASK.to_string();
 
     let qkv = (Site::Qkv(index - 1), &weights.qkv);
@@ -121,7 +121,7 @@ fn layer(weights: Layer, head: Option<Head>, index: usize, config: &Config, form
     let middle = stage.call("AddNorm", "attention.norm", inputs, vec![epsilon], "attention.normed");
 
     let intermediate = (Site::Intermediate(index - 1), &weights.intermediate);
-    let wide = stage.linear("intermediate", intermediate, &middle, config.activation);
+    let wide = stage.linear("intermediate", intermediate, &middle, config.encoder.activation);
     let output = (Site::Output(index - 1), &weights.output);
     let narrow = stage.linear("output", output, &wide, Activation::Identity);
     let mut inputs = vec![narrow, middle];

@@ -65,7 +65,7 @@ pub fn export(
     progress: impl FnMut(&str, usize, usize),
 ) -> Result<Written, Error> {
     fits(checkpoint, int8)?;
-    let layers = checkpoint.config.layers;
+    let layers = checkpoint.config.encoder.layers;
     if !(0..layers).all(|layer| scales.0.contains_key(&Site::Qkv(layer)))
         || scales.0.contains_key(&Site::Qkv(layers))
     {

@@ -6,10 +6,10 @@
 
 use super::functions::{float, int, string};
 use super::graph::{Float, Graph};
+use super::weights::{self, Embeddings, Head, Layer, Linear};
 use crate::Error;
-use crate::checkpoint::network::{self, Embeddings, Head, Layer, Linear};
 use crate::checkpoint::{Checkpoint, Config, Pooling};
-use crate::quantize::{EMBEDDING_GROUP, EmbeddingBits, Grid, Int8, Site, int8};
+use crate::quantize::{self, EMBEDDING_GROUP, EmbeddingBits, Grid, Int8, Site, int8, rounding};
 use edge_runtime::graph::{ATTENTION_MASK, INPUT_IDS, LOGITS, Norm};
 use edge_runtime::onnx::data_type;
 
@@ -45,14 +45,14 @@ pub(super) fn whole(
     let mut writer = Writer { g: Graph::new(float), products, config, mask: String::new() };
     writer.mask = writer.attention_mask();
     let mut exits = Vec::new();
-    let mut hidden = writer.embeddings(&network::embeddings(checkpoint)?);
-    for layers in 0..=config.layers {
+    let mut hidden = writer.embeddings(&weights::embeddings(checkpoint)?);
+    for layers in 0..=config.encoder.layers {
         progress(layers);
         if let Some(layer) = layers.checked_sub(1) {
-            hidden = writer.layer(&network::layer(checkpoint, layer)?, layer, &hidden);
+            hidden = writer.layer(&weights::layer(checkpoint, layer)?, layer, &hidden);
         }
-        if let Some(head) = network::head(checkpoint, layers)? {
-            let name = match layers == config.layers {
+        if let Some(head) = weights::head(checkpoint, layers)? {
+            let name = match layers == config.encoder.layers {
                 true => LOGITS.into(),
                 false => format!("{LOGITS}_{layers}"),
             };
@@ -60,7 +60,7 @@ pub(super) fn whole(
             exits.push((name, layers));
         }
     }
-    let file = writer.g.finish(config.model_type.name(), &[INPUT_IDS, ATTENTION_MASK])?;
+    let file = writer.g.finish(config.family.model_type, &[INPUT_IDS, ATTENTION_MASK])?;
     Ok(Whole { file, exits })
 }
 
@@ -87,7 +87,7 @@ impl Writer<'_> {
 
     fn embeddings(&mut self, e: &Embeddings) -> String {
         let g = &mut self.g;
-        let width = self.config.hidden;
+        let width = self.config.encoder.hidden;
         let (vocabulary, places) = (e.words.len() / width, e.positions.len() / width);
         g.at("embeddings");
         let (words, positions) = match self.products {
@@ -128,7 +128,7 @@ impl Writer<'_> {
         self.g.at(&part("feed_forward"));
         let site = Site::Intermediate(index);
         let wide = self.linear("intermediate", &layer.intermediate, site, &middle);
-        let wide = self.g.activation(self.config.activation, &wide);
+        let wide = self.g.activation(self.config.encoder.activation, &wide);
         let fed = self.linear("output", &layer.output, Site::Output(index), &wide);
         let sum = self.g.op("Add", &[&fed, &middle]);
         norm(&mut self.g, "norm", &layer.output_norm, &sum)
@@ -138,7 +138,7 @@ impl Writer<'_> {
     /// product, so that it stays in the range of 16 bits.
     fn attention(&mut self, qkv: &str, heads: usize) -> String {
         let g = &mut self.g;
-        let size = self.config.head_size();
+        let size = self.config.encoder.head_size();
         let width = (heads * size) as i64;
         let [q, k, v] = {
             let sizes = g.integers(&[width; 3]);
@@ -220,7 +220,7 @@ fn float_linear(g: &mut Graph, name: &str, l: &Linear, x: &str) -> String {
 /// x W in the form that ONNX Runtime runs as one `DynamicQuantizeMatMul`: one range for all of x.
 fn dynamic_product(g: &mut Graph, name: &str, l: &Linear, grid: Grid, x: &str) -> String {
     let outputs = l.bias.len();
-    let q = int8::of_linear(&l.weight, outputs, grid);
+    let q = quantize::linear(&l.weight, outputs, grid);
     let weight = g.bytes(&format!("{name}.weight"), data_type::INT8, &shape(l), q.values);
     let weight_scale = g.floats(&format!("{name}.scale"), &[outputs], &q.scales);
     let [x, x_scale, x_zero] = g.op_many("DynamicQuantizeLinear", &[x], vec![]);
@@ -245,7 +245,7 @@ fn static_product(
     let zero = g.byte(data_type::INT8, 0);
     let x = g.op("QuantizeLinear", &[x, &x_scale, &zero]);
     let x = g.op("DequantizeLinear", &[&x, &x_scale, &zero]);
-    let q = int8::of_linear(&l.weight, outputs, grid);
+    let q = quantize::linear(&l.weight, outputs, grid);
     let weight = g.bytes(&format!("{name}.weight"), data_type::INT8, &shape(l), q.values);
     let scale = g.floats(&format!("{name}.scale"), &[outputs], &q.scales);
     let zeros = g.bytes(&format!("{name}.zero"), data_type::INT8, &[outputs], vec![0; outputs]);
@@ -266,7 +266,7 @@ fn words_of_bytes(g: &mut Graph, words: &[f32], shape: [usize; 2]) -> String {
 
 /// Rows of half bytes around 8: the low halves, then the high ones, with a scale for every group.
 fn words_of_halves(g: &mut Graph, words: &[f32], [rows, width]: [usize; 2]) -> String {
-    let group = int8::group(width, EMBEDDING_GROUP);
+    let group = rounding::group(width, EMBEDDING_GROUP);
     let groups = width / group;
     let q = int8::halves(words, width, group);
     let table = g.bytes("words", data_type::UINT8, &[rows, width / 2], q.values);

@@ -6,7 +6,7 @@
 //! multiplier is the int8 weight, so that whatever multiplies int8 multiplies these, to the bit.
 
 use super::WeightBits;
-use super::int8::{self, Quantized, largest, nearest};
+use super::rounding::{self, Quantized, largest, nearest, scale};
 use multiversion::multiversion;
 
 /// The inputs that share a multiplier, at most.
@@ -21,7 +21,7 @@ fn most(bits: WeightBits) -> u8 {
 
 /// The inputs that share a multiplier, where there are so many, an even number.
 pub fn group(inputs: usize) -> usize {
-    int8::group(inputs, GROUP)
+    rounding::group(inputs, GROUP)
 }
 
 /// Rounds the weights of an output to products of codes and multipliers, whose integers it gives as floats,
@@ -49,7 +49,7 @@ fn round_groups(
     integers: &mut [f32],
     multipliers: &mut [u8],
 ) -> f32 {
-    let scale = int8::scale(largest(row), (CODE * most) as i8);
+    let scale = scale(largest(row), (CODE * most) as i8);
     integers.iter_mut().zip(row).for_each(|(v, w)| *v = w / scale);
     for (values, multiplier) in integers.chunks_exact_mut(group).zip(multipliers) {
         let mut best = (f32::INFINITY, 1);

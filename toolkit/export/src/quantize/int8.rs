@@ -1,15 +1,6 @@
 //! Symmetric int8 quantization of weights.
 
-use super::{Grid, int4};
-
-/// Bytes and their scales: `value ≈ byte · scale`.
-#[derive(Debug, PartialEq)]
-pub struct Quantized {
-    /// Bytes, signed ones by their bits.
-    pub values: Vec<u8>,
-    /// Factors of the bytes.
-    pub scales: Vec<f32>,
-}
+use super::rounding::{Quantized, scale};
 
 /// One scale per row of `[rows, width]`, bytes in −127…127.
 pub fn per_row(values: &[f32], width: usize) -> Quantized {
@@ -44,11 +35,6 @@ pub fn halves(values: &[f32], width: usize, group: usize) -> Quantized {
     Quantized { values: bytes.collect(), scales }
 }
 
-/// The most columns, at most `most`, of which halves of `width` consist.
-pub fn group(width: usize, most: usize) -> usize {
-    (1..=most).rev().find(|group| (width / 2).is_multiple_of(*group)).unwrap_or(1)
-}
-
 /// One scale per column of `[inputs, outputs]`, bytes in −`largest`…`largest`.
 pub fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantized {
     let mut maxima = vec![0.0f32; outputs];
@@ -63,42 +49,13 @@ pub fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantized {
     Quantized { values, scales }
 }
 
-/// The weights of a linear layer, `[inputs, outputs]`, as the runtime multiplies them: those of 4 bits are
-/// signed bytes like the others.
-pub fn of_linear(values: &[f32], outputs: usize, grid: Grid) -> Quantized {
-    match grid {
-        Grid::Integers(bits) => per_column(values, outputs, bits.largest()),
-        Grid::Products(bits) => int4::halves(values, outputs, bits).expanded,
-    }
-}
-
-/// The scale of numbers up to `maximum`. Those that are all zero, or too small to divide by, are stored as
-/// zeros.
-pub fn scale(maximum: f32, largest: i8) -> f32 {
-    let scale = maximum / f32::from(largest);
-    if scale > f32::MIN_POSITIVE { scale } else { 1.0 }
-}
-
-/// The nearest integer of |x| < 2²², ties to even: adding 1.5 · 2²³ leaves no bits for a fraction. It needs no
-/// instruction that a processor may lack.
-#[inline(always)]
-pub fn nearest(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0;
-    (x + ROUND) - ROUND
-}
-
-/// The largest absolute value; as integers these are in order too, which the compiler vectorizes.
-#[inline(always)]
-pub fn largest(row: &[f32]) -> f32 {
-    f32::from_bits(row.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0))
-}
-
 fn round(value: f32, scale: f32) -> u8 {
     (value / scale).round_ties_even() as i8 as u8
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rounding::group;
     use super::*;
 
     fn signed(q: &Quantized) -> Vec<i8> {

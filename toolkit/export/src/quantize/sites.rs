@@ -1,6 +1,6 @@
 //! The linear layers of a network by name, and sets of them.
 
-use crate::checkpoint::Config;
+use crate::encoder::{EncoderConfig, LayerPart};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -72,23 +72,27 @@ impl Site {
 
     /// All that can have 4 bits in a network with so many exits: of the layers in their order, then of the
     /// exits.
-    pub fn all(config: &Config, exits: usize) -> Vec<Site> {
+    pub fn all(encoder: &EncoderConfig, exits: usize) -> Vec<Site> {
         let of_layer = |i| (0..4).map(move |kind| Site::at(kind, i));
-        (0..config.layers).flat_map(of_layer).chain((0..exits).map(Site::Dense)).collect()
+        (0..encoder.layers).flat_map(of_layer).chain((0..exits).map(Site::Dense)).collect()
     }
 
-    /// The shape of its weight, `[inputs, outputs]`, for exits of this width. A classifier's has one output
-    /// a label.
-    pub fn shape(self, config: &Config, exit_width: usize) -> [usize; 2] {
-        let hidden = config.hidden;
-        let attended = |layer| config.widths(layer).heads * config.head_size();
+    /// Shape of its weight, `[inputs, outputs]`, for exits of this width and this many labels.
+    pub fn shape(self, encoder: &EncoderConfig, exit_width: usize, labels: usize) -> [usize; 2] {
+        let part = |part: LayerPart, layer: usize| {
+            let shape = part.shape(encoder, layer);
+            [shape[1], shape[0]]
+        };
         match self {
-            Site::Qkv(layer) => [hidden, 3 * attended(layer)],
-            Site::AttentionOutput(layer) => [attended(layer), hidden],
-            Site::Intermediate(layer) => [hidden, config.widths(layer).intermediate],
-            Site::Output(layer) => [config.widths(layer).intermediate, hidden],
-            Site::Dense(_) => [hidden, exit_width],
-            Site::Classifier(_) => [exit_width, config.labels.len()],
+            Site::Qkv(layer) => {
+                let [inputs, outputs] = part(LayerPart::Query, layer);
+                [inputs, 3 * outputs]
+            }
+            Site::AttentionOutput(layer) => part(LayerPart::AttentionOutput, layer),
+            Site::Intermediate(layer) => part(LayerPart::Intermediate, layer),
+            Site::Output(layer) => part(LayerPart::Output, layer),
+            Site::Dense(_) => [encoder.hidden, exit_width],
+            Site::Classifier(_) => [exit_width, labels],
         }
     }
 }
@@ -164,23 +168,24 @@ impl Sites {
     ///
     /// # Errors
     /// A message that names the first that there is not, or that has an odd number of inputs.
-    pub fn of_network(&self, config: &Config, exits: usize) -> Result<Vec<Site>, String> {
-        let all = Site::all(config, exits);
+    pub fn of_network(&self, encoder: &EncoderConfig, exits: usize) -> Result<Vec<Site>, String> {
+        let all = Site::all(encoder, exits);
         if *self != Sites::ALL
             && let Some(site) = self.iter().find(|site| !all.contains(site))
         {
-            let (name, layers) = (site.name(), config.layers);
+            let (name, layers) = (site.name(), encoder.layers);
             return Err(format!(
                 "there is no {name} in a network of {layers} layers and {exits} exits"
             ));
         }
         let chosen: Vec<Site> = all.into_iter().filter(|site| self.contains(*site)).collect();
-        match chosen.iter().find(|site| site.shape(config, config.hidden)[0] % 2 == 1) {
+        let inputs = |site: &Site| site.shape(encoder, encoder.hidden, 0)[0];
+        match chosen.iter().find(|site| inputs(site) % 2 == 1) {
             None => Ok(chosen),
             Some(site) => Err(format!(
                 "weights of 4 bits need an even number of inputs; {} has {}",
                 site.name(),
-                site.shape(config, config.hidden)[0]
+                inputs(site)
             )),
         }
     }

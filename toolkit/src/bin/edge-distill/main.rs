@@ -19,13 +19,13 @@ use edge_toolkit::compress::sensitivity::{Budget, Study};
 use edge_toolkit::compress::{self, Shape, smooth, vocabulary};
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::files::{self, Output};
+use edge_toolkit::measure::calibrate::Kind;
+use edge_toolkit::measure::evaluation::{Comparison, Evaluation};
+use edge_toolkit::measure::{self, Examples};
+use edge_toolkit::measure::{curve, table};
 use edge_toolkit::pipeline::{self, Pipeline};
-use edge_toolkit::report::calibrate::Kind;
 use edge_toolkit::report::compare::{Report, replace_marked};
-use edge_toolkit::report::evaluation::{Comparison, Evaluation};
-use edge_toolkit::report::measure::{self, Examples};
 use edge_toolkit::report::suite::{self, Suite};
-use edge_toolkit::report::{curve, table};
 use edge_toolkit::train::recipe::Recipe;
 use edge_toolkit::train::{Options, average, train};
 use progress::Progress;
@@ -147,7 +147,7 @@ fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
     let shape = Shape { layers: *layers, heads: *heads, neurons: *neurons };
     if shape.heads == 1.0 && shape.neurons == 1.0 {
         let layers = layers.context("say what to keep: --layers, --heads, --neurons")?;
-        return Ok(compress::layers::keep_first(checkpoint, layers, output)?);
+        return Ok(compress::depth::keep_first(checkpoint, layers, output)?);
     }
     let examples = examples(&arguments.texts, checkpoint)?.first(arguments.weigh);
     let bar = Progress::new();

@@ -1,10 +1,10 @@
 //! Which charts there are, and what they show.
 
 use super::super::record::{Record, Step};
-use super::super::table::percent;
 use super::chart::{Axis, Chart, Point, Series};
 use super::drawing::Drawing;
 use super::{Report, ink, rows};
+use crate::measure::table::percent;
 
 impl Report {
     /// The charts that the records have figures for.

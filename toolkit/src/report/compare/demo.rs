@@ -1,10 +1,10 @@
 //! What the demo's compare page shows: `web-demo/data/compare.json`.
 
-use super::super::evaluation::Exit;
-use super::super::metrics::Proportion;
 use super::super::record::{Record, Way};
 use super::Report;
 use crate::Error;
+use crate::measure::evaluation::Exit;
+use crate::measure::metrics::Proportion;
 use serde::Serialize;
 
 #[derive(Serialize)]

@@ -1,9 +1,9 @@
 //! The report as Markdown, and its table in a file of others.
 
-use super::super::table::aligned;
 use super::{Report, rows};
 use crate::Error;
 use crate::files;
+use crate::measure::table::aligned;
 use std::path::Path;
 
 /// Between these two lines a table may be replaced.

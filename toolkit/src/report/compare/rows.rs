@@ -1,8 +1,8 @@
 //! The cells of the tables, the same on the page and in Markdown.
 
 use super::super::record::{Figures, Record, Way};
-use super::super::table::{accuracy, percent, scaled};
 use super::Report;
+use crate::measure::table::{accuracy, percent, scaled};
 
 /// The columns of the table of models, after the model's name.
 pub(super) const HEAD: [&str; 7] =
@@ -92,7 +92,7 @@ pub(super) fn exits(report: &Report) -> (Vec<usize>, Vec<OfExits<'_>>) {
     let mut layers: Vec<usize> = all().flat_map(|(_, e)| &e.exits).map(|x| x.layer).collect();
     layers.sort_unstable();
     layers.dedup();
-    let of = |(record, e): (_, &super::super::evaluation::Evaluation)| {
+    let of = |(record, e): (_, &crate::measure::evaluation::Evaluation)| {
         let cell = |layer: &usize| match e.exits.iter().find(|x| x.layer == *layer) {
             None => Default::default(),
             Some(exit) => [

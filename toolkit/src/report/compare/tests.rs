@@ -1,10 +1,10 @@
 //! A small report, whose every figure is known.
 
-use super::super::evaluation::Evaluation;
-use super::super::metrics::Proportion;
-use super::super::outcome::Outcomes;
 use super::super::record::*;
 use super::*;
+use crate::measure::evaluation::Evaluation;
+use crate::measure::metrics::Proportion;
+use crate::measure::outcome::Outcomes;
 use edge_runtime::ExitPolicy;
 
 /// 10 sentences of two labels, exits after layers 0, 1 and 2 that get 5, 7 and `right` of them right;

@@ -3,11 +3,12 @@
 
 use super::corpus::Corpus;
 use super::loss::Losses;
+use super::options::check;
 use crate::Error;
 use crate::data::in_order;
 use crate::files::{self, Draft};
-use crate::model::network::{Network, Output};
-use crate::model::{Batch, Mode};
+use crate::network::{Batch, Mode};
+use crate::network::{Network, Output};
 use candle_core::{Device, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -23,7 +24,7 @@ const BATCH: usize = 32;
 /// What is stored, in f16: for every text, of every layer that the student is held to, the hidden
 /// states `[tokens, hidden]`, then the attention probabilities `[heads, tokens, tokens]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Kind {
+struct Stored {
     /// The digest of teacher and texts.
     key: String,
     /// The layers, counted from 1, ascending.
@@ -37,22 +38,22 @@ struct Kind {
 }
 
 /// The stored layers of a teacher.
-pub(super) struct Layers {
-    kind: Kind,
+pub(super) struct TeacherLayers {
+    kind: Stored,
     path: PathBuf,
     file: File,
     /// Where every text begins, in values.
     starts: Vec<u64>,
 }
 
-impl Kind {
+impl Stored {
     /// Values that one layer of a text takes.
     fn values(&self, tokens: usize) -> usize {
         tokens * self.hidden + self.heads * tokens * tokens
     }
 }
 
-impl Layers {
+impl TeacherLayers {
     /// Those that the losses ask for; from the folder `work` if they are there for the same teacher
     /// and the same texts, else from the teacher.
     pub fn make(
@@ -66,12 +67,12 @@ impl Layers {
         let mut layers = losses.layer_map.clone();
         layers.sort_unstable();
         layers.dedup();
-        let kind = Kind {
+        let kind = Stored {
             key: key.iter().map(|b| format!("{b:02x}")).collect(),
             layers,
             of: network.blocks.len(),
-            hidden: if losses.hidden > 0.0 { network.config.hidden } else { 0 },
-            heads: if losses.attention > 0.0 { network.config.heads } else { 0 },
+            hidden: if losses.hidden > 0.0 { network.config.encoder.hidden } else { 0 },
+            heads: if losses.attention > 0.0 { network.config.encoder.heads } else { 0 },
         };
         let mut starts = vec![0];
         for tokens in &corpus.lengths {
@@ -86,12 +87,12 @@ impl Layers {
             files::write(&label, serde_json::to_string(&kind).expect("plain JSON"))?;
         }
         let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
-        Ok(Layers { kind, path, file, starts })
+        Ok(TeacherLayers { kind, path, file, starts })
     }
 
     /// Those of a batch of the corpus, padded as a forward pass pads them.
     pub fn of(&mut self, rows: &[usize], batch: &Batch, device: &Device) -> Result<Output, Error> {
-        let Kind { hidden, heads, of, .. } = self.kind;
+        let Stored { hidden, heads, of, .. } = self.kind;
         let (n, longest) = (self.kind.layers.len(), batch.longest());
         let mut states = vec![Vec::with_capacity(batch.rows() * hidden); n];
         let mut attention = vec![vec![0.0; batch.sentences() * heads * longest * longest]; n];
@@ -141,7 +142,7 @@ impl Layers {
 fn write(
     network: &Network,
     corpus: &Corpus,
-    kind: &Kind,
+    kind: &Stored,
     starts: &[u64],
     path: &Path,
     stop: &AtomicBool,
@@ -153,7 +154,7 @@ fn write(
     let mut draft = Draft::create(path)?;
     let mut done = 0;
     for rows in in_order(&corpus.lengths, BATCH) {
-        super::check(stop)?;
+        check(stop)?;
         let batch = corpus.batch(&rows);
         let output = network.forward(&batch, &mode)?;
         let mut texts = vec![Vec::new(); rows.len()];
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_read_is_what_the_teacher_says() {
         let checkpoint = Checkpoint::open("../models/fixtures/bert-exits").unwrap();
-        let network = crate::train::load(&checkpoint, Device::Cpu).unwrap();
+        let network = crate::network::load(&checkpoint, Device::Cpu).unwrap();
         let ids = vec![vec![2, 5, 6, 7, 3], vec![2, 3], vec![2, 8, 9, 3]];
         let corpus = Corpus {
             labels: Vec::new(),
@@ -214,7 +215,7 @@ mod tests {
             let progress = &mut |_, _| asked += 1;
             let made = (&corpus, [7u8; 32].as_slice());
             let mut layers =
-                Layers::make(&network, made, &losses, work.path(), &stop, progress).unwrap();
+                TeacherLayers::make(&network, made, &losses, work.path(), &stop, progress).unwrap();
             let stored = layers.of(&rows, &batch, &Device::Cpu).unwrap();
             let mode = Mode { attention: true, ..Mode::predict() };
             let said = network.forward(&batch, &mode).unwrap();

@@ -40,7 +40,7 @@ pub fn table(rows: &[Row]) -> String {
 }
 
 /// The first column stands left, all others right. Every row has as many cells as the head.
-pub(super) fn aligned<R: AsRef<[String]>>(head: &[String], rows: &[R]) -> String {
+pub(crate) fn aligned<R: AsRef<[String]>>(head: &[String], rows: &[R]) -> String {
     let all = || std::iter::once(head).chain(rows.iter().map(AsRef::as_ref));
     let width: Vec<usize> = (0..head.len())
         .map(|column| all().map(|r| r[column].chars().count()).max().unwrap_or(0).max(3))
@@ -68,17 +68,17 @@ pub(super) fn aligned<R: AsRef<[String]>>(head: &[String], rows: &[R]) -> String
 }
 
 /// A percentage.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
 /// A percentage with its interval.
-pub(super) fn accuracy(p: Proportion) -> String {
+pub(crate) fn accuracy(p: Proportion) -> String {
     format!("{:.2} % ({:.1}–{:.1})", 100.0 * p.value, 100.0 * p.low, 100.0 * p.high)
 }
 
 /// Three digits and a unit, by thousands.
-pub(super) fn scaled(n: u64, units: [&str; 4]) -> String {
+pub(crate) fn scaled(n: u64, units: [&str; 4]) -> String {
     let mut value = n as f64;
     let mut unit = 0;
     while value >= 999.5 && unit + 1 < units.len() {

@@ -1,7 +1,7 @@
 //! The whole network: embeddings, encoder layers, exit heads.
 
 use super::attach::attach;
-use super::block::{Block, Linear, Norm};
+use super::layers::{Block, Linear, Norm};
 use super::parameter::{Parameter, Values};
 use super::{Batch, Mode, composed, kernels, quantized};
 use crate::checkpoint::{Config, Pooling};
@@ -151,10 +151,10 @@ impl Network {
     pub(super) fn embed(&self, batch: &Batch, mode: &Mode) -> Result<Tensor> {
         let positions = batch.positions();
         assert!(
-            batch.longest() <= self.config.max_tokens,
+            batch.longest() <= self.config.encoder.max_tokens,
             "{} tokens; the network has {} positions",
             batch.longest(),
-            self.config.max_tokens
+            self.config.encoder.max_tokens
         );
         if mode.fused {
             self.embed_fused(batch, positions, mode)
@@ -182,7 +182,7 @@ impl Network {
 
     fn embed_fused(&self, batch: &Batch, positions: Vec<u32>, mode: &Mode) -> Result<Tensor> {
         let e = self.embeddings.clone();
-        let width = self.config.hidden;
+        let width = self.config.encoder.hidden;
         let (words, places) = (e.words.read()?, e.positions.read()?);
         let kind = e.types.as_ref().map(|t| t.read()).transpose()?;
         let row =

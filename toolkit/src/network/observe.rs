@@ -1,7 +1,7 @@
 //! What the linear layers of a network take in.
 
-use super::network::{Network, pool};
-use super::{Batch, Mode, composed};
+use super::early_exit::{Network, pool};
+use super::{Batch, Mode, trace};
 use crate::quantize::Site;
 use candle_core::{Result, Tensor};
 
@@ -25,7 +25,7 @@ impl Network {
         for layers in 0..=self.blocks.len() {
             if let Some(layer) = layers.checked_sub(1) {
                 see(Site::Qkv(layer), &hidden)?;
-                let trace = composed::trace(&hidden, &self.blocks[layer], batch, &mode, 0)?;
+                let trace = trace::trace(&hidden, &self.blocks[layer], batch, &mode, 0)?;
                 see(Site::AttentionOutput(layer), &trace.context)?;
                 see(Site::Intermediate(layer), &trace.middle)?;
                 see(Site::Output(layer), &trace.inner)?;

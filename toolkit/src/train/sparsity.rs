@@ -10,8 +10,8 @@
 //! Sparse Deep Neural Networks").
 
 use crate::Error;
-use crate::model::network::Network;
-use crate::model::{Gradient, Parameter, Values};
+use crate::network::Network;
+use crate::network::{Gradient, Parameter, Values};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! The weights of a classifier, in one form for BERT and DistilBERT.
+//! Weights in the form of the graphs: linear layers `[inputs, outputs]`, queries, keys and values side by side.
 
-use super::names;
-use super::{Checkpoint, Config, ModelType, Pooling, Widths};
 use crate::Error;
+use crate::checkpoint::{Checkpoint, Pooling, Stored};
+use crate::encoder::LayerPart;
 use edge_runtime::graph::{Activation, Norm};
 
 /// A linear layer.
@@ -19,8 +19,7 @@ pub struct Linear {
 pub struct Embeddings {
     /// `[vocabulary, hidden]`.
     pub words: Vec<f32>,
-    /// `[max_tokens, hidden]`. For BERT the embedding of token type 0 is added in: single texts
-    /// have no other.
+    /// `[max_tokens, hidden]`. The embedding of token type 0, the only one of single texts, is added in.
     pub positions: Vec<f32>,
     /// Applied to the sum.
     pub norm: Norm,
@@ -61,16 +60,17 @@ pub struct Head {
 }
 
 impl Linear {
-    /// Reads `{name}.weight`, `[outputs, inputs]` as PyTorch has it, and `{name}.bias`.
-    fn read(c: &Checkpoint, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
-        let stored = c.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+    /// Turns stored weights, `[outputs, inputs]`, into the form of the graphs.
+    fn of(stored: Stored) -> Self {
+        let Stored { weight: stored, bias } = stored;
+        let (outputs, inputs) = (bias.len(), stored.len() / bias.len());
         let mut weight = vec![0.0; stored.len()];
         for (o, row) in stored.chunks_exact(inputs).enumerate() {
             for (i, value) in row.iter().enumerate() {
                 weight[i * outputs + o] = *value;
             }
         }
-        Ok(Linear { weight, bias: c.tensor(&format!("{name}.bias"), &[outputs])? })
+        Linear { weight, bias }
     }
 
     /// Several layers with the same input as one, their outputs side by side.
@@ -87,19 +87,8 @@ impl Linear {
     }
 }
 
-fn norm(c: &Checkpoint, name: &str) -> Result<Norm, Error> {
-    let width = [c.config.hidden];
-    Ok(Norm {
-        gamma: c.tensor(&format!("{name}.weight"), &width)?,
-        beta: c.tensor(&format!("{name}.bias"), &width)?,
-        epsilon: c.config.epsilon,
-    })
-}
-
-/// Checkpoints of a classifier put the encoder behind its name, those of a bare encoder do not.
-pub fn prefix(c: &Checkpoint) -> &'static str {
-    let prefix = names::prefix(c.config.model_type);
-    if c.has(&format!("{prefix}embeddings.word_embeddings.weight")) { prefix } else { "" }
+fn norm(c: &Checkpoint, stored: Stored) -> Norm {
+    Norm { gamma: stored.weight, beta: stored.bias, epsilon: c.config.encoder.epsilon }
 }
 
 /// Reads the embeddings.
@@ -107,19 +96,9 @@ pub fn prefix(c: &Checkpoint) -> &'static str {
 /// # Errors
 /// [`Error::Tensor`].
 pub fn embeddings(c: &Checkpoint) -> Result<Embeddings, Error> {
-    let Config { hidden, vocabulary, max_tokens, token_types, .. } = c.config;
-    let at = format!("{}embeddings", prefix(c));
-    let words = c.tensor(&format!("{at}.word_embeddings.weight"), &[vocabulary, hidden])?;
-    let mut positions =
-        c.tensor(&format!("{at}.position_embeddings.weight"), &[max_tokens, hidden])?;
-    if c.config.model_type == ModelType::Bert {
-        let name = format!("{at}.token_type_embeddings.weight");
-        let types = c.tensor(&name, &[token_types, hidden])?;
-        for row in positions.chunks_exact_mut(hidden) {
-            row.iter_mut().zip(&types).for_each(|(p, t)| *p += t);
-        }
-    }
-    Ok(Embeddings { words, positions, norm: norm(c, &format!("{at}.LayerNorm"))? })
+    let stored = c.embeddings()?;
+    let positions = stored.positions_of_single_texts();
+    Ok(Embeddings { words: stored.words, positions, norm: norm(c, stored.norm) })
 }
 
 /// Reads encoder layer `index`, counted from 0.
@@ -127,35 +106,33 @@ pub fn embeddings(c: &Checkpoint) -> Result<Embeddings, Error> {
 /// # Errors
 /// [`Error::Tensor`].
 pub fn layer(c: &Checkpoint, index: usize) -> Result<Layer, Error> {
-    let hidden = c.config.hidden;
-    let Widths { heads, intermediate } = c.config.widths(index);
-    let attended = heads * c.config.head_size();
-    let names = names::layer(c.config.model_type, index);
-    let at = |name: &str| format!("{}{name}", prefix(c));
-    let by_head = |name: &str| Linear::read(c, &at(name), hidden, attended);
+    let linear = |part| c.layer_part(index, part).map(Linear::of);
+    let norm = |part| c.layer_part(index, part).map(|stored| norm(c, stored));
     Ok(Layer {
         qkv: Linear::side_by_side(&[
-            by_head(&names.query)?,
-            by_head(&names.key)?,
-            by_head(&names.value)?,
+            linear(LayerPart::Query)?,
+            linear(LayerPart::Key)?,
+            linear(LayerPart::Value)?,
         ]),
-        heads,
-        attention_output: Linear::read(c, &at(&names.attention_output), attended, hidden)?,
-        attention_norm: norm(c, &at(&names.attention_norm))?,
-        intermediate: Linear::read(c, &at(&names.intermediate), hidden, intermediate)?,
-        output: Linear::read(c, &at(&names.output), intermediate, hidden)?,
-        output_norm: norm(c, &at(&names.output_norm))?,
+        heads: c.config.encoder.widths(index).heads,
+        attention_output: linear(LayerPart::AttentionOutput)?,
+        attention_norm: norm(LayerPart::AttentionNorm)?,
+        intermediate: linear(LayerPart::Intermediate)?,
+        output: linear(LayerPart::Output)?,
+        output_norm: norm(LayerPart::OutputNorm)?,
     })
 }
 
-/// Reads the exit head after `layers` encoder layers; `None` if there is none there. A checkpoint
+/// Reads the exit head after `layers` encoder layers; `None` without a head there. A checkpoint
 /// without exit heads has its own classification head as the one exit, after the last layer.
 ///
 /// # Errors
 /// [`Error::Tensor`].
 pub fn head(c: &Checkpoint, layers: usize) -> Result<Option<Head>, Error> {
-    let hidden = c.config.hidden;
+    let hidden = c.config.encoder.hidden;
     let labels = c.config.labels.len();
+    let linear =
+        |name: &str, outputs, inputs| c.stored_module(name, &[outputs, inputs]).map(Linear::of);
     if let Some(exits) = &c.exits {
         let Some(i) = exits.layers.iter().position(|l| *l == layers) else {
             return Ok(None);
@@ -163,24 +140,21 @@ pub fn head(c: &Checkpoint, layers: usize) -> Result<Option<Head>, Error> {
         return Ok(Some(Head {
             exit: i,
             pooling: exits.pooling,
-            dense: Linear::read(c, &format!("exits.{i}.dense"), hidden, exits.hidden)?,
+            dense: linear(&format!("exits.{i}.dense"), exits.hidden, hidden)?,
             activation: Activation::Tanh,
-            classifier: Linear::read(c, &format!("exits.{i}.classifier"), exits.hidden, labels)?,
+            classifier: linear(&format!("exits.{i}.classifier"), labels, exits.hidden)?,
         }));
     }
-    if layers != c.config.layers {
+    if layers != c.config.encoder.layers {
         return Ok(None);
     }
-    let (dense, activation) = match c.config.model_type {
-        ModelType::Bert => (format!("{}pooler.dense", prefix(c)), Activation::Tanh),
-        ModelType::DistilBert => ("pre_classifier".into(), Activation::Relu),
-    };
+    let own = &c.config.family.head;
     Ok(Some(Head {
         exit: 0,
         pooling: Pooling::Cls,
-        dense: Linear::read(c, &dense, hidden, hidden)?,
-        activation,
-        classifier: Linear::read(c, "classifier", hidden, labels)?,
+        dense: linear(c.own_dense(), hidden, hidden)?,
+        activation: own.activation,
+        classifier: linear(own.classifier, labels, hidden)?,
     }))
 }
 

@@ -3,11 +3,12 @@
 use super::loss::{Losses, Targets};
 use super::optimizer::AdamW;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, ModelType, Pooling};
-use crate::model::network::Network;
-use crate::model::{Batch, Heads, Mode, Start, start};
+use crate::checkpoint::{Checkpoint, Pooling};
+use crate::network::Network;
+use crate::network::{Batch, Heads, Mode, Start, start};
 use crate::rng::Rng;
 use candle_core::Device;
+use edge_export::families::DISTILBERT;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,13 @@ impl StepBench {
     pub fn new(checkpoint: &Path) -> Result<Self, Error> {
         let from = Checkpoint::open(checkpoint)?;
         let mut config = from.config.clone();
-        config.model_type = ModelType::DistilBert;
-        let layers = (0..config.layers).collect();
-        let heads = Heads::Exits((1..=config.layers).collect(), Pooling::Mean, config.hidden);
+        config.set_family(&DISTILBERT);
+        let layers = (0..config.encoder.layers).collect();
+        let heads = Heads::Exits(
+            (1..=config.encoder.layers).collect(),
+            Pooling::Mean,
+            config.encoder.hidden,
+        );
         let network =
             start(&Start { from: &from, config, layers, heads, seed: 1, device: Device::Cpu })?;
         let optimizer = AdamW::new(network.parameters(), (0.9, 0.999), 1e-8, 0.01)?;
@@ -41,7 +46,7 @@ impl StepBench {
     /// [`Error::Compute`].
     pub fn run(&mut self, lengths: &[usize]) -> Result<Duration, Error> {
         let mut rng = Rng::new(&[self.steps]);
-        let vocabulary = self.network.config.vocabulary;
+        let vocabulary = self.network.config.encoder.vocabulary;
         let batch = Batch::new(
             lengths
                 .iter()

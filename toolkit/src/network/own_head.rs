@@ -5,20 +5,17 @@
 //! tanh on the first row. Elsewhere `config.json` names the encoder, so that nothing promises a classifier.
 //! This program reads the exits and ignores the copy.
 
-use crate::checkpoint::{Exits, ModelType, Pooling, names};
+use crate::checkpoint::{Exits, Pooling};
 use candle_core::Tensor;
+use edge_export::families::{self, Family};
+use edge_runtime::graph::Activation;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// Returns whether a tensor is part of the head of transformers' own classifiers.
 pub(crate) fn is_part(name: &str) -> bool {
     let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
-    [ModelType::Bert, ModelType::DistilBert].into_iter().any(|model| {
-        let (dense, classifier) = names::own_head(model);
-        // A bare encoder has its pooler without the prefix.
-        let bare = dense.trim_start_matches(names::prefix(model));
-        [dense, bare, classifier].contains(&module)
-    })
+    families::ALL.iter().any(|family| family.is_own_head(module))
 }
 
 /// Makes `architectures` in `config.json`, and the head of transformers' own classifier, agree with the exits.
@@ -38,27 +35,31 @@ pub(crate) fn agree(
     if pruned {
         return;
     }
-    let class = match fields.get("model_type").and_then(Value::as_str) {
-        Some("distilbert") => "DistilBertModel",
-        _ if copy_last(tensors, fields.get("hidden_size"), exits) => {
-            "BertForSequenceClassification"
-        }
-        _ => "BertModel",
+    let Ok(family) = families::find(fields.get("model_type").and_then(Value::as_str)) else {
+        return;
+    };
+    let class = match copy_last(tensors, family, fields.get(family.keys.hidden), exits) {
+        true => family.classifier_class,
+        false => family.encoder_class,
     };
     fields.insert("architectures".into(), json!([class]));
 }
 
-/// Copies the last exit of a BERT to the names of its own head, if it has the shape of one.
-fn copy_last(tensors: &mut HashMap<String, Tensor>, hidden: Option<&Value>, exits: &Exits) -> bool {
+/// Copies the last exit to the names of the family's own head, if it has the shape of one.
+fn copy_last(
+    tensors: &mut HashMap<String, Tensor>,
+    family: &Family,
+    hidden: Option<&Value>,
+    exits: &Exits,
+) -> bool {
     let hidden = hidden.and_then(Value::as_u64) == Some(exits.hidden as u64);
-    let prefix = names::prefix(ModelType::Bert);
-    let named = tensors.contains_key(&format!("{prefix}embeddings.word_embeddings.weight"));
-    if !hidden || !named || exits.pooling != Pooling::Cls {
+    let named = format!("{}embeddings.word_embeddings.weight", family.prefix);
+    let same = family.head.activation == Activation::Tanh && exits.pooling == Pooling::Cls;
+    if !hidden || !same || !tensors.contains_key(&named) {
         return false;
     }
     let last = exits.layers.len().saturating_sub(1);
-    let (dense, classifier) = names::own_head(ModelType::Bert);
-    for (part, own) in [("dense", dense), ("classifier", classifier)] {
+    for (part, own) in [("dense", family.head.dense), ("classifier", family.head.classifier)] {
         for value in ["weight", "bias"] {
             let Some(tensor) = tensors.get(&format!("exits.{last}.{part}.{value}")).cloned() else {
                 return false;

@@ -4,12 +4,13 @@ use super::calibrate::{Choice, Kind, best, check_budget};
 use super::outcome::Outcomes;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
-use crate::data::{Columns, Dataset, hold_out, hub::Hub};
+use crate::data::{Columns, Dataset, hold_out};
 use crate::export::export;
 use crate::files;
-use crate::model::Mode;
+use crate::hub::Hub;
+use crate::network::{Mode, load};
 use crate::train::recipe::{Data, HoldOut, Recipe};
-use crate::train::{load, predict, tokenizer};
+use crate::train::{predict, tokenizer};
 use candle_core::Device;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::path::Path;
@@ -136,12 +137,12 @@ pub fn outcomes(
     }
     let checkpoint = Checkpoint::open(model)?;
     let network = load(&checkpoint, Device::Cpu)?;
-    let tokenizer = tokenizer(&checkpoint, checkpoint.config.max_tokens)?;
+    let tokenizer = tokenizer(&checkpoint, checkpoint.config.encoder.max_tokens)?;
     let ids = examples.texts.iter().map(|t| Ok(tokenizer.encode(t).map_err(Error::Tokenizer)?.ids));
     let ids = ids.collect::<Result<Vec<_>, Error>>()?;
     let logits = predict(&network, &Mode::predict(), &ids, &AtomicBool::new(false), &mut progress)?;
     let outcomes = Outcomes {
-        layers_total: network.config.layers,
+        layers_total: network.config.encoder.layers,
         exits: network.heads.iter().map(|h| h.layers).collect(),
         labels: network.config.labels.clone(),
         truth: examples.truth.clone(),

@@ -1,6 +1,6 @@
 //! Writing a network as a checkpoint.
 
-use super::network::Network;
+use super::early_exit::Network;
 use super::own_head;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};

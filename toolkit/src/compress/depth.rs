@@ -5,7 +5,7 @@
 
 use super::rewrite::Rewritten;
 use crate::Error;
-use crate::checkpoint::{Checkpoint, ModelType, names};
+use crate::checkpoint::Checkpoint;
 use crate::files::Output;
 use std::path::Path;
 
@@ -29,19 +29,15 @@ pub fn keep_first(
         return Err(Error::checkpoint(checkpoint.join("exits.json"), problem));
     };
     let config = &opened.config;
-    let dropped: Vec<String> = (layers..config.layers)
-        .map(|layer| names::layer_stem(config.model_type, layer))
+    let dropped: Vec<String> = (layers..config.encoder.layers)
+        .map(|layer| config.family.layer(layer))
         .chain((last + 1..exits.len()).map(|exit| format!("exits.{exit}.")))
         .collect();
     let mut new = Rewritten::read(checkpoint, &opened)?;
     new.tensors.retain(|name, _| {
         !dropped.iter().any(|stem| name.starts_with(stem) || name.contains(&format!(".{stem}")))
     });
-    let number = match config.model_type {
-        ModelType::Bert => "num_hidden_layers",
-        ModelType::DistilBert => "n_layers",
-    };
-    new.config[number] = layers.into();
+    new.config[config.family.keys.layers] = layers.into();
     if let Some(serde_json::Value::Array(widths)) = new.config.get_mut("layer_widths") {
         widths.truncate(layers);
     }

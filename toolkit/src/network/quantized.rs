@@ -10,7 +10,7 @@ use super::Mode;
 use super::kernels::BLOCK;
 use super::kernels::matmul::{Matrix, product};
 use super::parameter::Values;
-use crate::quantize::int8::{self, largest, nearest};
+use crate::quantize::rounding::{self, largest, nearest, scale};
 use crate::quantize::{EMBEDDING_GROUP, EmbeddingBits, Grid, int4};
 use edge_runtime::graph;
 use edge_runtime::kernels::attention::{Scratch, self_attention};
@@ -100,7 +100,7 @@ fn activation_row(row: &[f32], integers: &mut [f32]) -> f32 {
 /// Rounds a row to −`most`…`most` and gives its scale.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn weight_row(row: &[f32], integers: &mut [f32], most: i8) -> f32 {
-    let scale = int8::scale(largest(row), most);
+    let scale = scale(largest(row), most);
     integers.iter_mut().zip(row).for_each(|(q, w)| *q = nearest(w / scale));
     scale
 }
@@ -166,7 +166,7 @@ pub(super) fn word(row: &mut [f32], bits: EmbeddingBits) {
     match bits {
         EmbeddingBits::Eight => byte_row(row),
         EmbeddingBits::Four => {
-            let group = int8::group(row.len(), EMBEDDING_GROUP);
+            let group = rounding::group(row.len(), EMBEDDING_GROUP);
             row.chunks_exact_mut(group).for_each(|columns| rounded(columns, 7));
         }
     }
@@ -178,7 +178,7 @@ pub(super) fn byte_row(row: &mut [f32]) {
 }
 
 fn rounded(row: &mut [f32], most: i8) {
-    let scale = int8::scale(largest(row), most);
+    let scale = scale(largest(row), most);
     row.iter_mut().for_each(|v| *v = nearest(*v / scale) * scale);
 }
 
@@ -186,6 +186,7 @@ fn rounded(row: &mut [f32], most: i8) {
 mod tests {
     use super::*;
     use crate::quantize::WeightBits;
+    use crate::quantize::int8;
     use edge_runtime::graph::Activation;
     use edge_runtime::kernels::qlinear::{PackedWeights, Scratch, qlinear};
 
@@ -226,7 +227,7 @@ mod tests {
     fn embeddings_are_the_exported_ones() {
         let mut rng = crate::rng::Rng::new(&[6]);
         let row: Vec<f32> = (0..96).map(|_| rng.normal()).collect();
-        let group = int8::group(row.len(), EMBEDDING_GROUP);
+        let group = rounding::group(row.len(), EMBEDDING_GROUP);
         let (mut four, mut eight) = (row.clone(), row.clone());
         word(&mut four, EmbeddingBits::Four);
         word(&mut eight, EmbeddingBits::Eight);

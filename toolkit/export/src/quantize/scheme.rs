@@ -1,0 +1,70 @@
+//! Quantization scheme of a checkpoint, and what an export asks for in its place.
+
+use super::{EmbeddingBits, Int8, Sites, WeightBits};
+use serde::{Deserialize, Serialize};
+
+/// How finely a checkpoint is to be rounded when it is exported to int8: it was trained for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quantize {
+    /// Bits of the weights of the linear layers, as `edge-export --weight-bits` takes them.
+    pub weight_bits: u8,
+    /// Bits of the word embeddings, as `edge-export --embedding-bits` takes them.
+    pub embedding_bits: u8,
+    /// The linear layers whose weights have 4 bits in the file: `all`, or a list of names as
+    /// `layers.0.qkv`; `edge-distill sensitivity` chooses them.
+    #[serde(skip_serializing_if = "Sites::is_empty")]
+    pub four_bits: Sites,
+}
+
+impl Default for Quantize {
+    fn default() -> Self {
+        Quantize { weight_bits: 7, embedding_bits: 8, four_bits: Sites::NONE }
+    }
+}
+
+/// What is asked of an int8 export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bits {
+    /// See [`Quantize::weight_bits`].
+    pub weights: Option<u8>,
+    /// See [`Quantize::embedding_bits`].
+    pub embeddings: Option<u8>,
+    /// Of the weights of all linear layers in the file: 4, or 8 for as many as are computed with.
+    pub linear: Option<u8>,
+}
+
+impl Quantize {
+    /// With what is asked for in place of its own.
+    ///
+    /// # Errors
+    /// A message, if there are no such bits.
+    pub fn with(self, bits: Bits) -> Result<Self, String> {
+        Ok(Quantize {
+            weight_bits: bits.weights.unwrap_or(self.weight_bits),
+            embedding_bits: bits.embeddings.unwrap_or(self.embedding_bits),
+            four_bits: match bits.linear {
+                None => self.four_bits,
+                Some(4) => Sites::ALL,
+                Some(8) => Sites::NONE,
+                Some(other) => return Err(format!("linear_bits is {other}; 4 and 8 are taken")),
+            },
+        })
+    }
+
+    /// As the network takes it.
+    ///
+    /// # Errors
+    /// A message, if there are no such bits.
+    pub fn int8(self) -> Result<Int8, String> {
+        let bits =
+            |name: &str, bits: u8, taken: &str| format!("{name} is {bits}; {taken} are taken");
+        Ok(Int8 {
+            weights: WeightBits::of(self.weight_bits)
+                .ok_or_else(|| bits("weight_bits", self.weight_bits, "7 and 8"))?,
+            embeddings: EmbeddingBits::of(self.embedding_bits)
+                .ok_or_else(|| bits("embedding_bits", self.embedding_bits, "4 and 8"))?,
+            four_bits: self.four_bits,
+        })
+    }
+}

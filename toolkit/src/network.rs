@@ -1,0 +1,35 @@
+//! BERT and DistilBERT with exit heads.
+//!
+//! A [`Network`] is trained: parameters, a forward pass over sentences that lie side by side without
+//! padding, and backward passes. [`edge_export::checkpoint::network`] reads the same tensors for export.
+
+mod attach;
+mod batch;
+mod block;
+mod composed;
+mod early_exit;
+mod kernels;
+mod layers;
+mod linear;
+mod load;
+mod mode;
+mod observe;
+pub(crate) mod own_head;
+mod parameter;
+mod quantized;
+mod save;
+mod start;
+mod trace;
+
+pub use batch::Batch;
+pub use early_exit::{Embeddings, Head, Network, Output};
+pub use kernels::adamw;
+pub use layers::{Block, Linear, Norm};
+pub use load::load;
+pub use mode::Mode;
+pub use parameter::{Gradient, Parameter, Values};
+pub use save::save;
+pub use start::{Heads, Start, start};
+
+pub(crate) use composed::{log_softmax, softmax};
+pub(crate) use save::{read_tensors, write_tensors};

@@ -1,0 +1,94 @@
+//! The layers composed of candle's operators, with candle's own backward pass: for every device,
+//! for bf16, and where the attention probabilities are asked for. The fast forms of the CPU are
+//! held to these.
+
+use super::Mode;
+use super::layers::{Linear, Norm};
+use super::parameter::Values;
+use super::quantized::Rows;
+use crate::quantize::{EMBEDDING_GROUP, EmbeddingBits, Grid, rounding};
+use candle_core::{D, DType, Device, Result, Tensor};
+
+/// `x · weightᵀ + bias`.
+pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
+    let weight = &linear.weight.seen()?;
+    if let Some(int8) = mode.quantized {
+        let weight = match int8.linear(linear.site) {
+            Grid::Integers(bits) => rounded(weight, bits.largest())?,
+            grid => products(weight, grid)?,
+        };
+        let x = rounded(x, 127)?;
+        return x.matmul(&weight.t()?)?.broadcast_add(linear.bias.var().as_tensor());
+    }
+    let product = if mode.precision == DType::F32 {
+        x.matmul(&weight.t()?)?
+    } else {
+        let (x, weight) = (x.to_dtype(mode.precision)?, weight.to_dtype(mode.precision)?);
+        x.matmul(&weight.t()?)?.to_dtype(DType::F32)?
+    };
+    product.broadcast_add(linear.bias.var().as_tensor())
+}
+
+/// `x` with its rows rounded to −`most`…`most`; the backward pass takes that for the identity.
+pub fn rounded(x: &Tensor, most: i8) -> Result<Tensor> {
+    let most = f64::from(most);
+    let values = x.detach();
+    let largest = values.abs()?.max_keepdim(D::Minus1)?.clamp(1e-30, f32::MAX)?;
+    let scale = (largest / most)?;
+    let rounded = values.broadcast_div(&scale)?.round()?.broadcast_mul(&scale)?;
+    x + (rounded - values)?
+}
+
+/// `weight` with its rows rounded as on the CPU, where they are searched for; the backward pass takes that for
+/// the identity.
+fn products(weight: &Tensor, grid: Grid) -> Result<Tensor> {
+    let values = weight.detach();
+    let stored = values.to_device(&Device::Cpu)?.contiguous()?;
+    let rounded = Rows::of_weights(&Values::of(&stored)?, weight.dim(1)?, grid).values();
+    let rounded = Tensor::from_vec(rounded, weight.shape(), weight.device())?;
+    weight + (rounded - values)?
+}
+
+/// Word embeddings, `[rows, hidden]`, rounded to so many bits.
+pub fn words(x: &Tensor, bits: EmbeddingBits) -> Result<Tensor> {
+    match bits {
+        EmbeddingBits::Eight => rounded(x, 127),
+        EmbeddingBits::Four => {
+            let group = rounding::group(x.dim(1)?, EMBEDDING_GROUP);
+            rounded(&x.reshape(((), group))?, 7)?.reshape(x.shape())
+        }
+    }
+}
+
+/// `norm(x)`.
+pub fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    centred
+        .broadcast_div(&(variance + f64::from(norm.epsilon))?.sqrt()?)?
+        .broadcast_mul(norm.gamma.var().as_tensor())?
+        .broadcast_add(norm.beta.var().as_tensor())
+}
+
+/// `x` with the dropout of this place.
+pub fn dropout(x: &Tensor, mode: &Mode, site: u64) -> Result<Tensor> {
+    match mode.dropout(site) {
+        None => Ok(x.clone()),
+        Some(dropout) => {
+            let mask = Tensor::from_vec(dropout.mask(x.elem_count()), x.shape(), x.device())?;
+            x.mul(&mask)
+        }
+    }
+}
+
+/// Probabilities over the last dimension.
+pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    e.broadcast_div(&e.sum_keepdim(D::Minus1)?)
+}
+
+/// Logarithms of the probabilities over the last dimension.
+pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
+    let x = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
+    x.broadcast_sub(&x.exp()?.sum_keepdim(D::Minus1)?.log()?)
+}
