@@ -1,13 +1,15 @@
-//! What the CPU engine computes, on plain slices: one file per kernel.
+//! Kernels of the CPU engine, on plain slices: one file per kernel.
 //!
-//! Rows are the tokens of all sentences of a batch, side by side and without padding;
+//! Rows are the tokens of all sentences of a batch, side by side and without padding.
 //! `offsets[s]..offsets[s + 1]` are the rows of sentence `s`.
 //!
 //! A kernel is written once, over the registers of any instruction set (`lanes`), and compiled for
-//! each [`isa::Isa`]. Every build and every instruction set computes the same bits: sums have a fixed order, nothing is contracted to
-//! fused multiply-adds, and `exp` and `tanh` are our own, not the platform's. Otherwise an activation
-//! between two int8 values would be rounded one way here and the other way there, and the answers
-//! would drift apart by far more than the last bit.
+//! each [`isa::Isa`].
+//!
+//! Every build and every instruction set computes the same bits. Sums have a fixed order, nothing
+//! is contracted to fused multiply-adds, and the crate has its own `exp` and `tanh`. Otherwise
+//! machines would round an activation between two int8 values differently. Then answers would
+//! differ by far more than the last bit.
 
 #![allow(
     clippy::needless_range_loop,

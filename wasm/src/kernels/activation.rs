@@ -16,7 +16,7 @@ pub fn erf(x: f32) -> f32 {
     math::erf(Lanes(x)).0
 }
 
-/// As [`activate`], compiled for its caller.
+/// Body of [`activate`], compiled for its caller.
 #[inline(always)]
 pub(super) fn activated<V: Vector>(x: &mut [f32], activation: Activation) {
     if activation == Activation::Identity {
@@ -49,7 +49,7 @@ fn applied<V: Vector>(x: Lanes<V>, activation: Activation) -> Lanes<V> {
     }
 }
 
-/// Within 1.5e-6 of the exact one.
+/// GELU, within 1.5e-6 of the exact function.
 #[inline(always)]
 fn gelu<V: Vector>(x: Lanes<V>) -> Lanes<V> {
     x * 0.5 * (math::erf(x * std::f32::consts::FRAC_1_SQRT_2) + 1.0)

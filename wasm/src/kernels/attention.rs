@@ -4,25 +4,25 @@ use super::isa::{Isa, compiled};
 use super::lanes::{LANES, Lanes, Line, TOGETHER, Vector, flat, product, update, write};
 use super::math::exp;
 
-/// Memory of [`self_attention`], used again by the next call.
+/// Memory of [`self_attention`], reused by the next call.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Keys of a head: `[tokens][d]`.
     keys: Vec<f32>,
     /// Values of a head: `[tokens][blocks of 16 columns]`.
     values: Vec<Line>,
-    /// Some queries of a head, transposed: `[d][blocks of 16 queries]`.
+    /// Queries of a head that are computed together, transposed: `[d][blocks of 16 queries]`.
     queries: Vec<Line>,
-    /// What these queries give to each token, first scores and then weights:
+    /// Scores of these queries for each token, later their softmax weights:
     /// `[tokens][blocks of 16 queries]`.
     weights: Vec<Line>,
 }
 
-/// `out[i] = Σⱼ softmaxⱼ(qᵢ·kⱼ / √d) vⱼ` for every head of the first `queries` tokens of every
-/// sentence; all tokens if it has fewer.
+/// Computes `out[i] = Σⱼ softmaxⱼ(qᵢ·kⱼ / √d) vⱼ` for every head and sentence.
 ///
-/// `qkv` is `[rows, 3 · width]`, queries, keys and values side by side; `out` is `[queries, width]`,
-/// the heads side by side.
+/// A sentence gets the first `queries` tokens computed, or all tokens if it has fewer.
+/// `qkv` is `[rows, 3 · width]`, queries, keys and values side by side. `out` is
+/// `[queries, width]`, the heads side by side.
 pub fn self_attention(
     isa: Isa,
     qkv: &[f32],
@@ -66,7 +66,7 @@ fn sentences<V: Vector>(
         out = rest;
         for head in 0..heads {
             let head = Head { qkv, width, d: width / heads, first: head * (width / heads) };
-            // A tile fills half of the registers; the rest is for what is multiplied.
+            // A tile fills half of the registers; the other half is for the factors.
             match V::REGISTERS {
                 32.. => attend::<V, 4, 2>(head, scratch, first),
                 8.. => attend::<V, 4, 1>(head, scratch, first),
@@ -82,7 +82,7 @@ struct Head<'a> {
     qkv: &'a [f32],
     width: usize,
     d: usize,
-    /// Its first column.
+    /// First column of the head.
     first: usize,
 }
 
@@ -94,7 +94,9 @@ impl Head<'_> {
     }
 }
 
-/// One head of one sentence, by up to `P` blocks of 16 queries: as many as `out` has rows.
+/// Computes one head of one sentence, in steps of up to `P` blocks of 16 queries.
+///
+/// `out` has a row for each query.
 #[inline(always)]
 fn attend<V: Vector, const R: usize, const P: usize>(
     head: Head<'_>,
@@ -104,7 +106,7 @@ fn attend<V: Vector, const R: usize, const P: usize>(
     let Head { qkv, width, d, .. } = head;
     let tokens = qkv.len() / (3 * width);
     let blocks = d.div_ceil(LANES);
-    // Side by side: in `qkv` they are so far apart that caches hold few of them.
+    // Side by side: in `qkv` keys are so far apart that caches hold few of them.
     let keys = at_least(&mut scratch.keys, tokens * d, 0.0);
     for (token, key) in keys.chunks_exact_mut(d).enumerate() {
         update::<V, 1>(
@@ -136,11 +138,10 @@ fn attend<V: Vector, const R: usize, const P: usize>(
     }
 }
 
-/// `Q` blocks of queries, or as many as `out` has rows; gives their number. `R` and `P` are the rows
-/// and blocks of a tile.
+/// Computes `Q` blocks of queries, or as many queries as `out` has rows, and returns their number.
 ///
-/// Scores are computed for 16 queries side by side, so that neither the largest one nor the sum is
-/// looked for within a register.
+/// `R` and `P` are the rows and blocks of a tile. Scores of 16 queries are computed side by side,
+/// so the maximum and the sum are taken across registers.
 #[inline(always)]
 fn block<V: Vector, const R: usize, const Q: usize, const P: usize>(
     head: Head<'_>,
@@ -218,8 +219,8 @@ fn block<V: Vector, const R: usize, const Q: usize, const P: usize>(
     count
 }
 
-/// Sets scores to their exponentials less the largest one, and adds these to the sums. The blocks of
-/// queries take turns.
+/// Replaces scores by `exp(score - most)` and adds these to `sums`. Scores of the blocks of queries
+/// alternate.
 #[inline(always)]
 fn exponentials<V: Vector, const N: usize, const Q: usize>(
     scores: &mut [Line; N],
@@ -238,7 +239,7 @@ fn exponentials<V: Vector, const N: usize, const Q: usize>(
     }
 }
 
-/// Every row of a tile times its factor.
+/// Multiplies every row of a tile by its factor.
 #[inline(always)]
 fn scaled<V: Vector, const R: usize, const P: usize>(
     mut tile: [[Lanes<V>; P]; R],
@@ -252,11 +253,11 @@ fn scaled<V: Vector, const R: usize, const P: usize>(
     tile
 }
 
-/// Columns that are transposed together.
+/// Number of columns that are transposed together.
 const FOUR: usize = 4;
 
-/// Writes `count` queries to the lanes of `to`, which has a row of `blocks` for every column. Where
-/// queries end, the last one is written again.
+/// Writes `count` queries to the lanes of `to`, which has a row of `blocks` for every column. The
+/// last query fills the lanes after it.
 #[inline(always)]
 fn transpose<V: Vector>(
     head: Head<'_>,
@@ -273,7 +274,7 @@ fn transpose<V: Vector>(
         let whole = head.d / FOUR * FOUR;
         let (fours, rest) = to.split_at_mut(whole * blocks);
         for (step, columns) in fours.chunks_exact_mut(FOUR * blocks).enumerate() {
-            // SAFETY: a row has `head.d` floats, of which these are four.
+            // SAFETY: a row has `head.d` floats, which include these four.
             let four = unsafe { Lanes::<V>::transposed(&rows, step * FOUR) };
             for c in 0..FOUR {
                 four[c].store(&mut columns[c * blocks + block].0);
@@ -281,14 +282,14 @@ fn transpose<V: Vector>(
         }
         for (i, columns) in rest.chunks_exact_mut(blocks).enumerate() {
             for (lane, row) in columns[block].0.iter_mut().zip(rows) {
-                // SAFETY: one of those of the `head.d` floats that are left over.
+                // SAFETY: the float is one of the last columns of a row of `head.d` floats.
                 *lane = unsafe { *row.add(whole + i) };
             }
         }
     }
 }
 
-/// The first `length` elements of a buffer, which grows if it has fewer.
+/// Returns the first `length` elements of a buffer, which grows if it has fewer.
 #[inline(always)]
 fn at_least<T: Copy>(buffer: &mut Vec<T>, length: usize, filling: T) -> &mut [T] {
     if buffer.len() < length {
@@ -302,7 +303,7 @@ mod tests {
     use super::*;
     use crate::kernels::testing::{floats, same_everywhere};
 
-    /// Straight from the definition, in f64, one sentence and one head at a time.
+    /// Attention by its definition, in f64, one sentence and one head at a time.
     fn reference(qkv: &[f32], offsets: &[usize], heads: usize, width: usize) -> Vec<f64> {
         let d = width / heads;
         let at = |row: usize, which: usize, head: usize, c: usize| {

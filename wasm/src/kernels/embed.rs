@@ -16,12 +16,12 @@ pub struct Tables {
     pub norm: Norm,
 }
 
-/// The sum of the word's row and the position's, normalized.
+/// Adds the row of the word and the row of the position, and normalizes the sum.
 ///
 /// Positions count from 0 in each sentence. `out` is `[ids.len(), words.columns]`.
 ///
 /// # Errors
-/// A message, if an id has no word or a sentence is longer than there are positions.
+/// A message, if an id is not in the vocabulary or a sentence has more tokens than positions.
 pub fn embed(
     isa: Isa,
     ids: &[u32],
@@ -103,7 +103,7 @@ mod tests {
         };
         let positions =
             Matrix { rows: 2, columns: 2, elements: Elements::F32(vec![0.0, 0.0, 7.0, 3.0]) };
-        // epsilon so large that the norm only divides by 1000 and centres
+        // The epsilon is so large that the norm only divides by 1000 and centres.
         let norm = Norm { gamma: vec![1000.0; 2], beta: vec![0.0; 2], epsilon: 1e6 };
         let tables = Tables { words, positions, norm };
         let isa = Isa::detect();

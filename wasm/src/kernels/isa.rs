@@ -1,10 +1,10 @@
-//! Which instructions the kernels use: chosen at run time natively, at build time for WebAssembly.
+//! Instruction sets of the kernels: chosen at run time natively, at build time for WebAssembly.
 
-/// Instruction sets that kernels are compiled for, besides what the build assumes anyway.
+/// Instruction sets that kernels are compiled for, besides the target's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// What the target has: SSE2 on x86-64, NEON on AArch64, SIMD128 where the WebAssembly build
-    /// enables it.
+    /// Instruction set of the target: SSE2 on x86-64, NEON on AArch64, SIMD128 where the
+    /// WebAssembly build enables it.
     Baseline,
     /// AVX2.
     #[cfg(target_arch = "x86_64")]
@@ -15,7 +15,7 @@ pub enum Isa {
     /// AVX-512 F, BW, DQ, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
-    /// AVX-512 VNNI, and AMX with its products of bytes, on Linux.
+    /// AVX-512 VNNI, and AMX with its int8 products, on Linux.
     #[cfg(target_arch = "x86_64")]
     Amx,
     /// NEON with the int8 dot product `sdot`.
@@ -24,12 +24,12 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best that this processor has.
+    /// Returns the best instruction set of this processor.
     pub fn detect() -> Isa {
         *Self::available().last().expect("the baseline is always there")
     }
 
-    /// All that this processor has, the best one last.
+    /// Lists all instruction sets of this processor, the best one last.
     pub fn available() -> Vec<Isa> {
         #[allow(unused_mut)]
         let mut all = vec![Isa::Baseline];
@@ -60,16 +60,16 @@ impl Isa {
     }
 }
 
-/// What the kernels compute with where no better instruction set is asked for.
+/// Registers of [`Isa::Baseline`].
 #[cfg(target_arch = "x86_64")]
 pub(super) type Baseline = [std::arch::x86_64::__m128; 4];
-/// What the kernels compute with.
+/// Registers of [`Isa::Baseline`].
 #[cfg(target_arch = "aarch64")]
 pub(super) type Baseline = [std::arch::aarch64::float32x4_t; 4];
-/// What the kernels compute with.
+/// Registers of [`Isa::Baseline`].
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(super) type Baseline = [std::arch::wasm32::v128; 4];
-/// What the kernels compute with.
+/// Registers of [`Isa::Baseline`].
 #[cfg(not(any(
     target_arch = "x86_64",
     target_arch = "aarch64",
@@ -77,12 +77,16 @@ pub(super) type Baseline = [std::arch::wasm32::v128; 4];
 )))]
 pub(super) type Baseline = [f32; 16];
 
-/// `compiled!(isa, body(name: type, …))` calls the copy of `body::<V>` that is compiled for an
-/// instruction set, with its [`Vector`](super::lanes::Vector). `body`, and what it calls, must be `#[inline(always)]`: only what is inlined
-/// is compiled for the caller's instructions. That goes for closures and the standard library too:
-/// `array::map` would be a call into code for the baseline, a loop is not.
+/// Calls the copy of a function that is compiled for an instruction set.
 ///
-/// A set that the processor has not, which nobody can have from [`Isa::available`], is the baseline.
+/// `compiled!(isa, body(name: type, …))` calls `body::<V>` with the
+/// [`Vector`](super::lanes::Vector) of the instruction set. `body` and its callees must be
+/// `#[inline(always)]`: only inlined code is compiled for the caller's instructions. This includes
+/// closures and the standard library: `array::map` would call code for the baseline, a loop does
+/// not.
+///
+/// An instruction set that the processor lacks becomes the baseline; [`Isa::available`] lists the
+/// others.
 macro_rules! compiled {
     ($isa:expr, $body:ident($($arg:ident: $type:ty),* $(,)?)) => {{
         #[cfg(target_arch = "x86_64")]
@@ -105,14 +109,14 @@ macro_rules! compiled {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl") =>
             {
-                // SAFETY: the processor has the features, it was just asked.
+                // SAFETY: the guard has just checked that the processor has the features.
                 unsafe { avx512($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             $crate::kernels::isa::Isa::Avx2 | $crate::kernels::isa::Isa::AvxVnni
                 if is_x86_feature_detected!("avx2") =>
             {
-                // SAFETY: the processor has AVX2, it was just asked.
+                // SAFETY: the guard has just checked that the processor has AVX2.
                 unsafe { avx2($($arg),*) }
             }
             _ => $body::<$crate::kernels::isa::Baseline>($($arg),*),

@@ -1,11 +1,12 @@
-//! Sixteen floats side by side, the unit in which the kernels count.
+//! Vectors of sixteen floats, the unit of all kernels.
 //!
-//! Sixteen on every processor: one AVX-512 register, two of AVX2, four of SSE2, NEON or WebAssembly.
-//! So sums have the same order everywhere. Kernels are generic over the [`Vector`] that holds them.
+//! Sixteen floats are one register of AVX-512, two of AVX2, and four of SSE2, NEON or WebAssembly.
+//! The number is the same everywhere, and so is the order of sums. Kernels are generic over the
+//! [`Vector`] that holds them.
 //!
-//! The types of an instruction set are named only in functions that are compiled for it, those of
-//! [`compiled`](super::isa::compiled) and the int8 kernels: their methods are safe only there. All
-//! is `#[inline(always)]`, so that it is compiled for the caller's instructions.
+//! Only functions compiled for an instruction set name its types: those of
+//! [`compiled`](super::isa::compiled) and the int8 kernels. The methods are safe only there.
+//! Everything is `#[inline(always)]`, and so compiled for the caller's instructions.
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -22,9 +23,10 @@ use std::ops::{Add, Div, Mul, Sub};
 /// Number of lanes.
 pub(super) const LANES: usize = 16;
 
-/// Vectors that long chains of operations, such as a polynomial's, are done for together where there
-/// are registers for all: a processor waits for a chain with what comes next, of which it sees no more
-/// than some hundred operations ahead.
+/// Number of vectors that go through a long chain of operations together, where registers allow.
+///
+/// While a chain, such as a polynomial, waits for a result, the processor works on the others. It
+/// looks only some hundred operations ahead.
 pub(super) const TOGETHER: usize = 4;
 
 /// Sixteen floats in memory, on one cache line.
@@ -37,36 +39,36 @@ impl Line {
     pub(super) const ZERO: Line = Line([0.0; LANES]);
 }
 
-/// All floats of some lines in a row.
+/// Returns all floats of consecutive lines.
 #[inline(always)]
 pub(super) fn flat(lines: &[Line]) -> &[f32] {
-    // SAFETY: sixteen floats are as large as their alignment, so there is nothing between them.
+    // SAFETY: a line is as large as its alignment, so lines have no padding between them.
     unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LANES) }
 }
 
 /// Floats in a register of an instruction set, or in several.
 ///
-/// Operations round as those of `f32` do, lane by lane.
+/// Operations round lane by lane as those of `f32`.
 pub(super) trait Vector: Copy {
     /// Number of floats.
     const WIDTH: usize;
-    /// How many such there are: what the instruction set has in registers, over what one takes.
+    /// Number of values of this type that fit in the registers of the instruction set.
     const REGISTERS: usize;
-    /// As many integers of 32 bits.
+    /// Vector of 32-bit integers with as many lanes.
     type Ints: Copy;
 
-    /// One float in all lanes.
+    /// Returns a vector with one float in all lanes.
     fn splat(x: f32) -> Self;
 
     /// # Safety
-    /// `WIDTH` floats can be read there.
+    /// `WIDTH` floats can be read from `at`.
     unsafe fn load(at: *const f32) -> Self;
 
     /// # Safety
-    /// `WIDTH` floats can be written there.
+    /// `WIDTH` floats can be written to `at`.
     unsafe fn store(self, at: *mut f32);
 
-    /// The floats nearest to integers.
+    /// Converts integers to the nearest floats.
     fn from_ints(x: Self::Ints) -> Self;
 
     fn add(self, other: Self) -> Self;
@@ -80,13 +82,13 @@ pub(super) trait Vector: Copy {
     /// `if self < other { self } else { other }`.
     fn min(self, other: Self) -> Self;
 
-    /// Two to the integer that is in the lowest bits.
+    /// Returns two to the power of the integer in the lowest bits.
     fn exp2_of_low_bits(self) -> Self;
 
-    /// The floats `at..at + 4` of `WIDTH` rows, transposed.
+    /// Transposes the floats `at..at + 4` of `WIDTH` rows.
     ///
     /// # Safety
-    /// They can be read from where each of `WIDTH` pointers leads.
+    /// These floats of each of the `WIDTH` rows can be read.
     unsafe fn transposed(rows: *const *const f32, at: usize) -> [Self; 4];
 }
 
@@ -104,7 +106,7 @@ impl<V: Vector, const N: usize> Vector for [V; N] {
     unsafe fn load(at: *const f32) -> Self {
         let mut all = [V::splat(0.0); N];
         for i in 0..N {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             all[i] = unsafe { V::load(at.add(i * V::WIDTH)) };
         }
         all
@@ -113,7 +115,7 @@ impl<V: Vector, const N: usize> Vector for [V; N] {
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
         for i in 0..N {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             unsafe { self[i].store(at.add(i * V::WIDTH)) };
         }
     }
@@ -187,7 +189,7 @@ impl<V: Vector, const N: usize> Vector for [V; N] {
     unsafe fn transposed(rows: *const *const f32, at: usize) -> [Self; 4] {
         let mut all = [[V::splat(0.0); N]; 4];
         for i in 0..N {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             let columns = unsafe { V::transposed(rows.add(i * V::WIDTH), at) };
             for c in 0..4 {
                 all[c][i] = columns[c];
@@ -197,18 +199,18 @@ impl<V: Vector, const N: usize> Vector for [V; N] {
     }
 }
 
-/// What kernels compute with: floats in registers, with operators.
+/// Floats in registers, with operators: the numbers of all kernels.
 #[derive(Clone, Copy)]
 pub(super) struct Lanes<V>(pub V);
 
 impl<V: Vector> Lanes<V> {
-    /// One float in all lanes.
+    /// Returns a vector with one float in all lanes.
     #[inline(always)]
     pub(super) fn splat(x: f32) -> Self {
         Lanes(V::splat(x))
     }
 
-    /// The floats nearest to integers.
+    /// Converts integers to the nearest floats.
     #[inline(always)]
     pub(super) fn from_ints(x: V::Ints) -> Self {
         Lanes(V::from_ints(x))
@@ -217,18 +219,18 @@ impl<V: Vector> Lanes<V> {
     #[inline(always)]
     pub(super) fn load<const N: usize>(from: &[f32; N]) -> Self {
         const { assert!(V::WIDTH == N) };
-        // SAFETY: there are as many floats.
+        // SAFETY: the array has `WIDTH` floats.
         Lanes(unsafe { V::load(from.as_ptr()) })
     }
 
     #[inline(always)]
     pub(super) fn store<const N: usize>(self, to: &mut [f32; N]) {
         const { assert!(V::WIDTH == N) };
-        // SAFETY: there are as many floats.
+        // SAFETY: the array has `WIDTH` floats.
         unsafe { self.0.store(to.as_mut_ptr()) };
     }
 
-    /// Fewer than sixteen floats, and zeros.
+    /// Loads fewer than sixteen floats and fills the other lanes with zeros.
     #[inline(always)]
     pub(super) fn load_part(from: &[f32]) -> Self {
         let mut lanes = [0.0; LANES];
@@ -236,7 +238,7 @@ impl<V: Vector> Lanes<V> {
         Self::load(&lanes)
     }
 
-    /// The first lanes, as many as there is room for, of less than sixteen.
+    /// Stores the first `to.len()` lanes, fewer than sixteen.
     #[inline(always)]
     pub(super) fn store_part(self, to: &mut [f32]) {
         let mut lanes = [0.0; LANES];
@@ -244,42 +246,42 @@ impl<V: Vector> Lanes<V> {
         to.copy_from_slice(&lanes[..to.len()]);
     }
 
-    /// The larger one, and `other` if one of them is a NaN.
+    /// Returns the larger value; `other` if either value is a NaN.
     #[inline(always)]
     pub(super) fn max(self, other: Self) -> Self {
         Lanes(self.0.max(other.0))
     }
 
-    /// Between two bounds. A NaN stays one.
+    /// Limits the lanes to the range `least..=most`. A NaN stays a NaN.
     #[inline(always)]
     pub(super) fn clamp(self, least: f32, most: f32) -> Self {
         Lanes(V::splat(most).min(V::splat(least).max(self.0)))
     }
 
-    /// Two to the integer that is in the lowest bits.
+    /// Returns two to the power of the integer in the lowest bits.
     #[inline(always)]
     pub(super) fn exp2_of_low_bits(self) -> Self {
         Lanes(self.0.exp2_of_low_bits())
     }
 
-    /// The floats `at..at + 4` of sixteen rows, transposed.
+    /// Transposes the floats `at..at + 4` of sixteen rows.
     ///
     /// # Safety
-    /// They can be read from where each pointer leads.
+    /// These floats of each row can be read.
     #[inline(always)]
     pub(super) unsafe fn transposed(rows: &[*const f32; LANES], at: usize) -> [Self; 4] {
         const { assert!(V::WIDTH == LANES) };
-        // SAFETY: there are sixteen pointers; the rest is the caller's.
+        // SAFETY: `rows` has sixteen pointers; the caller guarantees the rest.
         let [a, b, c, d] = unsafe { V::transposed(rows.as_ptr(), at) };
         [Lanes(a), Lanes(b), Lanes(c), Lanes(d)]
     }
 
-    /// The sum of the lanes: of halves, of their halves, and so on.
+    /// Sums the lanes: the two halves, then the halves of the result, and so on.
     #[inline(always)]
     pub(super) fn total(self) -> f32 {
         let mut lanes = [0.0; LANES];
         self.store(&mut lanes);
-        // Step by step: a loop over the halves would keep them in memory.
+        // Written out: a loop over the halves would keep them in memory.
         let mut eight = [0.0; 8];
         for l in 0..8 {
             eight[l] = lanes[l] + lanes[l + 8];
@@ -316,9 +318,9 @@ macro_rules! operators {
 
 operators!(Add add, Sub sub, Mul mul, Div div);
 
-/// Sets every float of `out` to what `value` makes of it and of those beside it in `with`.
+/// Replaces every float of `out` by `value` of itself and of the floats at its index in `with`.
 ///
-/// `value` is to be `#[inline(always)]`, as all is here.
+/// `value` must be `#[inline(always)]`.
 #[inline(always)]
 pub(super) fn update<V: Vector, const N: usize>(
     out: &mut [f32],
@@ -329,7 +331,7 @@ pub(super) fn update<V: Vector, const N: usize>(
     let whole = blocks.len() * LANES;
     let mut chunks: [&[[f32; LANES]]; N] = [&[]; N];
     for n in 0..N {
-        // Shortening all to one length spares a bounds check in each step.
+        // Slices of equal length need no bounds check in each step.
         chunks[n] = &with[n].as_chunks().0[..blocks.len()];
     }
     for (i, out) in blocks.iter_mut().enumerate() {
@@ -348,7 +350,7 @@ pub(super) fn update<V: Vector, const N: usize>(
     }
 }
 
-/// The sum of `value` over `x`, lane by lane. As to `value` see [`update`].
+/// Sums `value` over `x`, lane by lane. `value` must be `#[inline(always)]`.
 #[inline(always)]
 pub(super) fn sum_of<V: Vector>(x: &[f32], value: impl Fn(Lanes<V>) -> Lanes<V>) -> f32 {
     let (blocks, rest) = x.as_chunks::<LANES>();
@@ -359,13 +361,13 @@ pub(super) fn sum_of<V: Vector>(x: &[f32], value: impl Fn(Lanes<V>) -> Lanes<V>)
     if !rest.is_empty() {
         let mut values = [0.0; LANES];
         value(Lanes::load_part(rest)).store(&mut values);
-        // What was computed of no float counts nothing.
+        // Lanes without an input do not count.
         sums = sums + Lanes::load_part(&values[..rest.len()]);
     }
     sums.total()
 }
 
-/// The sum of the products, lane by lane.
+/// Sums the products of two slices, lane by lane.
 #[inline(always)]
 pub(super) fn dot<V: Vector>(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
@@ -382,8 +384,8 @@ pub(super) fn dot<V: Vector>(a: &[f32], b: &[f32]) -> f32 {
 /// Writes the first `columns` floats of the first `rows` rows of a tile, a row every `width` floats
 /// of `out`.
 ///
-/// Loops of fixed lengths are unrolled, without which the tile would be in memory, and so it would
-/// be if something were called before all of it is stored.
+/// Loops of fixed length are unrolled; otherwise the tile would be in memory. A call before the
+/// whole tile is stored would also move it to memory.
 #[inline(always)]
 pub(super) fn write<V: Vector, const R: usize, const P: usize>(
     tile: [[Lanes<V>; P]; R],
@@ -414,10 +416,10 @@ pub(super) fn write<V: Vector, const R: usize, const P: usize>(
     }
 }
 
-/// `R` rows of `a` times `P` columns of lanes of `b`, summed over `depth` elements in their order.
+/// Multiplies `R` rows of `a` by `P` columns of lanes of `b`, summed over `depth` elements in their
+/// order.
 ///
-/// Element `k` of row `r` is `a[r][k · every]`; what multiplies it stands at
-/// `b[k · step + p · apart]`.
+/// Element `k` of row `r` is `a[r][k · every]`. Its factor is `b[k · step + p · apart]`.
 ///
 /// # Panics
 /// If `a` or `b` is too short.
@@ -443,11 +445,11 @@ pub(super) fn product<V: Vector, const R: usize, const P: usize>(
     for _ in 0..depth {
         let mut columns = [Lanes(V::splat(0.0)); P];
         for p in 0..P {
-            // SAFETY: one of the lines up to the last one, which is there.
+            // SAFETY: `b` has the last of these lines, as asserted above.
             columns[p] = Lanes::load(unsafe { &(*column.add(p * apart)).0 });
         }
         for r in 0..R {
-            // SAFETY: one of the elements up to the last one, which is there.
+            // SAFETY: `a[r]` has the last of these elements, as asserted above.
             let x = unsafe { *rows[r] };
             for p in 0..P {
                 sums[r][p] = sums[r][p] + columns[p] * x;

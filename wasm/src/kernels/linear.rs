@@ -7,9 +7,8 @@ use crate::graph::Activation;
 
 /// Weights of a linear layer, packed for [`linear`].
 ///
-/// Whole panels of 16 outputs stand side by side, `[panels][inputs][16]`. What is left over stands
-/// as `[outputs][inputs]`: nothing is filled up, so that packed weights take no more memory than
-/// those in the file.
+/// Whole panels of 16 outputs are side by side, `[panels][inputs][16]`. The remaining outputs are
+/// `[outputs][inputs]`. Without padding, packed weights take no more memory than those in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     inputs: usize,
@@ -19,7 +18,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Packs weights that stand as `[inputs, bias.len()]`.
+    /// Packs weights of the shape `[inputs, bias.len()]`.
     ///
     /// # Panics
     /// If the lengths contradict one another.
@@ -38,25 +37,25 @@ impl Weights {
         Weights { inputs, panels, rest, bias }
     }
 
-    /// Width of a row that goes in.
+    /// Width of an input row.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Width of a row that comes out.
+    /// Width of an output row.
     pub fn outputs(&self) -> usize {
         self.bias.len()
     }
 }
 
-/// `out = activation(x · W + bias)`. `x` is `[rows, inputs]`, `out` `[rows, outputs]`.
+/// Computes `out = activation(x · W + bias)`. `x` is `[rows, inputs]`, `out` `[rows, outputs]`.
 pub fn linear(isa: Isa, x: &[f32], weights: &Weights, activation: Activation, out: &mut [f32]) {
     compiled!(isa, layer(x: &[f32], weights: &Weights, activation: Activation, out: &mut [f32]));
 }
 
 #[inline(always)]
 fn layer<V: Vector>(x: &[f32], w: &Weights, activation: Activation, out: &mut [f32]) {
-    // A tile fills half of the registers; the rest is for what is multiplied.
+    // A tile fills half of the registers; the other half is for the factors.
     match V::REGISTERS {
         32.. => tiled::<V, 8, 2>(x, w, activation, out),
         8.. => tiled::<V, 4, 1>(x, w, activation, out),
@@ -64,7 +63,8 @@ fn layer<V: Vector>(x: &[f32], w: &Weights, activation: Activation, out: &mut [f
     }
 }
 
-/// In tiles of `R` rows by `P` panels: a panel is read from memory once for all rows.
+/// Computes the layer in tiles of `R` rows by `P` panels: a panel is read from memory once for all
+/// rows.
 #[inline(always)]
 fn tiled<V: Vector, const R: usize, const P: usize>(
     x: &[f32],
@@ -94,7 +94,7 @@ fn tiled<V: Vector, const R: usize, const P: usize>(
     }
 }
 
-/// All rows by `P` panels.
+/// Multiplies all rows by `P` panels.
 #[inline(always)]
 fn column<V: Vector, const R: usize, const P: usize>(
     x: &[f32],
@@ -113,8 +113,8 @@ fn column<V: Vector, const R: usize, const P: usize>(
     }
 }
 
-/// Up to `R` rows by `P` panels; a last row is computed again where there are fewer. Gives the
-/// number of rows.
+/// Multiplies up to `R` rows by `P` panels and returns the number of rows. If fewer than `R` rows
+/// are left, the last row is computed several times.
 #[inline(always)]
 fn tile<V: Vector, const R: usize, const P: usize>(
     x: &[f32],

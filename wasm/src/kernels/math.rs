@@ -1,12 +1,11 @@
-//! Functions of some floats without branches and without calls, which so give the same bits
-//! everywhere.
+//! Functions of floats without branches and calls, and so with the same bits everywhere.
 
 use super::lanes::{Lanes, Vector};
 
-/// e to the x for −87 ≤ x ≤ 88, and the value at the end of this range outside: within 2.4e-7 of the
-/// exact one, relatively.
+/// Returns e to the power of x for −87 ≤ x ≤ 88, and outside the value at the nearer end.
 ///
-/// Cody and Waite's reduction and the polynomial of Cephes' `expf`.
+/// The relative error is below 2.4e-7. Cody and Waite's reduction and the polynomial of Cephes'
+/// `expf`.
 #[inline(always)]
 pub(super) fn exp<V: Vector>(x: Lanes<V>) -> Lanes<V> {
     // Adding 1.5 · 2^23 rounds to the nearest integer, which is then in the lowest bits.
@@ -23,7 +22,7 @@ pub(super) fn exp<V: Vector>(x: Lanes<V>) -> Lanes<V> {
     p * shifted.exp2_of_low_bits()
 }
 
-/// The hyperbolic tangent, within 5e-7 of the exact one: the rational minimax approximation of
+/// Hyperbolic tangent, within 5e-7 of the exact value: the rational minimax approximation of
 /// Eigen's `tanh` (13/6).
 #[inline(always)]
 pub(super) fn tanh<V: Vector>(x: Lanes<V>) -> Lanes<V> {
@@ -45,7 +44,7 @@ pub(super) fn tanh<V: Vector>(x: Lanes<V>) -> Lanes<V> {
     x * p / q
 }
 
-/// The error function, within 5e-7 of the exact one: the rational minimax approximation of Eigen's
+/// Error function, within 5e-7 of the exact value: the rational minimax approximation of Eigen's
 /// `erf` (13/8).
 #[inline(always)]
 pub(super) fn erf<V: Vector>(x: Lanes<V>) -> Lanes<V> {
@@ -70,7 +69,7 @@ pub(super) fn erf<V: Vector>(x: Lanes<V>) -> Lanes<V> {
     x * p / q
 }
 
-/// A polynomial by Horner's rule, the highest power's coefficient first.
+/// Evaluates a polynomial by Horner's rule. The coefficient of the highest power comes first.
 #[inline(always)]
 fn polynomial<V: Vector, const N: usize>(x: Lanes<V>, coefficients: [f32; N]) -> Lanes<V> {
     let mut sum = Lanes::splat(coefficients[0]);
@@ -96,7 +95,7 @@ mod tests {
         super::erf(Lanes(x)).0
     }
 
-    /// Every `step`-th float in a range of positive floats, and its opposite.
+    /// Iterates over every `step`-th float in a range of positive floats, and its negation.
     fn floats(from: f32, to: f32, step: usize) -> impl Iterator<Item = f32> {
         (from.to_bits()..=to.to_bits()).step_by(step).map(f32::from_bits).flat_map(|x| [x, -x])
     }

@@ -4,9 +4,9 @@ use super::isa::{Isa, compiled};
 use super::lanes::{Vector, sum_of, update};
 use crate::graph::Norm;
 
-/// The sum of `x` and `residual`, normalized row by row.
+/// Adds `x` and `residual`, and normalizes the sum row by row.
 ///
-/// All three are `[rows, gamma.len()]`.
+/// All three slices are `[rows, gamma.len()]`.
 pub fn add_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &Norm, out: &mut [f32]) {
     compiled!(isa, add_norm_rows(x: &[f32], residual: &[f32], norm: &Norm, out: &mut [f32]));
 }

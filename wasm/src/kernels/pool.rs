@@ -1,9 +1,9 @@
-//! From the rows of each sentence to one row per sentence.
+//! Pooling: one row per sentence from the rows of its tokens.
 
 use super::isa::{Isa, compiled};
 use super::lanes::Vector;
 
-/// The mean of the rows of each sentence. `x` is `[rows, width]`, `out` `[sentences, width]`.
+/// Averages the rows of each sentence. `x` is `[rows, width]`, `out` `[sentences, width]`.
 pub fn mean_pool(isa: Isa, x: &[f32], offsets: &[usize], width: usize, out: &mut [f32]) {
     compiled!(isa, means(x: &[f32], offsets: &[usize], width: usize, out: &mut [f32]));
 }
@@ -20,7 +20,7 @@ fn means<V: Vector>(x: &[f32], offsets: &[usize], width: usize, out: &mut [f32])
     }
 }
 
-/// The first row of each sentence. `x` is `[rows, width]`, `out` `[sentences, width]`.
+/// Copies the first row of each sentence. `x` is `[rows, width]`, `out` `[sentences, width]`.
 pub fn first_pool(x: &[f32], offsets: &[usize], width: usize, out: &mut [f32]) {
     for (out, start) in out.chunks_exact_mut(width).zip(offsets) {
         out.copy_from_slice(&x[start * width..][..width]);

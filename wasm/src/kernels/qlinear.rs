@@ -1,9 +1,10 @@
 //! The int8 linear layer: quantize each row, integer product, rescale, bias, activation.
 //!
-//! One driver serves all instruction sets; a `Kernel` multiplies a tile of rows by a block of
-//! outputs and keeps the sums in registers while it does. All kernels give the same integers: where
-//! an instruction takes unsigned weights, a constant is added to each weight at packing and its
-//! share, the constant times the sum of the row, is where the sums start from.
+//! One driver serves all instruction sets. A `Kernel` multiplies a tile of rows by a block of
+//! outputs, with the sums in registers. All kernels compute the same integers.
+//!
+//! Some instructions take unsigned weights: then packing adds a constant to each weight. The sums
+//! start from minus the constant times the sum of the row.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod amx;
@@ -35,15 +36,17 @@ use crate::graph::Activation;
 use pack::{LANES, Line, Method};
 use quantize::{Quantized, quantize};
 
-/// Buffers of [`qlinear`], kept between calls so that nothing is allocated after warm-up.
+/// Buffers of [`qlinear`], kept between calls: after warm-up nothing is allocated.
 #[derive(Default, Debug)]
 pub struct Scratch {
     quantized: Quantized,
     room: Vec<Line>,
 }
 
-/// `out = activation((q · W) · scale · (max|x| / 127) + bias)` for every row of `x`, where
-/// `q = round(x · 127 / max|x|)`, ties to even. A row with a NaN gives NaNs.
+/// Computes an int8 linear layer for every row of `x`.
+///
+/// `out = activation((q · W) · scale · (max|x| / 127) + bias)`, where
+/// `q = round(x · 127 / max|x|)`, ties to even. The output of a row with a NaN is NaNs.
 ///
 /// `x` is `[rows, inputs]`, `out` `[rows, outputs]`.
 ///
@@ -70,7 +73,7 @@ pub fn qlinear(
         ))]
         Method::Portable => layer.run::<portable::Portable, _>(),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: weights are packed only for what the processor has.
+        // SAFETY: weights are packed only for instructions of this processor.
         Method::Avx2Pairs => unsafe { avx2::pairs(layer) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
@@ -100,29 +103,31 @@ pub fn qlinear(
     }
 }
 
-/// The sums of `R` rows by a block of `P` panels, in registers.
+/// Sums of `R` rows by a block of `P` panels, in registers.
 type Sums<V, const R: usize, const P: usize> = [[<V as Vector>::Ints; P]; R];
 
-/// How an instruction set multiplies; `P` panels of outputs make a block.
+/// Multiplication by an instruction set; `P` panels of outputs are a block.
 trait Kernel<const P: usize> {
-    /// The largest tile that its registers hold; at most [`MOST_ROWS`].
+    /// Rows of the largest tile that fits in the registers; at most [`MOST_ROWS`].
     const ROWS: usize;
 
-    /// What holds the outputs of a panel.
+    /// Vector for the outputs of a panel.
     type Lanes: Vector;
 
-    /// A block as the tiles are to get it. `room` is memory for it.
+    /// Prepares a block for [`tile`](Self::tile). `room` is memory for it.
     #[inline(always)]
     fn prepare<'a>(block: &'a [[Line; P]], _room: &'a mut Vec<Line>) -> &'a [[Line; P]] {
         block
     }
 
-    /// The sums of `R` rows by a block, counted from `starts`. Rows and block are grouped for this
-    /// kernel's [`Method`]: for every line of a panel a row has one group of four, or two of two.
+    /// Sums the products of `R` rows and a block, from `starts` on.
+    ///
+    /// Rows and block are grouped for this kernel's [`Method`]. For every line of a panel a row has
+    /// one group of four inputs, or two groups of two.
     ///
     /// # Safety
-    /// The processor has the instructions, every row of `q` begins where the one before it ends, and
-    /// rows and block are those of one layer, so that they have as many steps.
+    /// The processor has the instructions. Every row of `q` begins at the end of the row before it.
+    /// Rows and block belong to one layer and so have the same number of steps.
     unsafe fn tile<const R: usize>(
         q: [&[[u8; 4]]; R],
         starts: [i32; R],
@@ -131,38 +136,38 @@ trait Kernel<const P: usize> {
     ) -> Sums<Self::Lanes, R, P>;
 }
 
-/// What a tile asks memory for while it multiplies: its share of the next block. Weights of a model
-/// that was at rest come from memory, which would else be waited for.
+/// Prefetch of a tile while it multiplies: its share of the next block.
 ///
-/// A block is fetched as `P` parts side by side, each from front to back: the processor then keeps
-/// more on its way than in one run over all of it.
+/// The weights of a model that was idle come from memory, and without prefetch the kernel would
+/// wait. A block is fetched as `P` parts side by side, each from front to back. The processor then
+/// has more loads in flight than in one run over the block.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is no stable prefetch"))]
 struct Ahead<const P: usize> {
-    /// The next block, from where the share begins.
+    /// First line of the share in the next block.
     first: *const Line,
-    /// Lines of a part.
+    /// Number of lines of a part.
     lines: usize,
-    /// Lines of every part that are the share.
+    /// Number of lines of the share, in every part.
     share: usize,
-    /// The share to a step, in 1/65536 of a line.
+    /// Lines of the share per step, in 1/65536 of a line.
     rate: usize,
 }
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is no stable prefetch"))]
 impl<const P: usize> Ahead<P> {
-    /// The share of a tile, the `tile`-th of `tiles`, of the block after `block`.
+    /// Computes the share of tile number `tile` of `tiles`, in the block after `block`.
     #[inline(always)]
     fn new(block: &[[Line; P]], tile: usize, tiles: usize) -> Self {
         let lines = block.len();
         let before = lines * tile / tiles;
         let share = lines * (tile + 1) / tiles - before;
-        // The last block is followed by something else, or by nothing: a prefetch may be anywhere.
+        // After the last block the address is past the weights; a prefetch may have any address.
         let first = block.as_ptr_range().end.cast::<Line>().wrapping_add(before);
         Ahead { first, lines, share, rate: (share << 16).div_ceil(lines) }
     }
 
-    /// Asks for a line of the share, in every part.
+    /// Prefetches a line of the share, in every part.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn prefetch(self, line: usize) {
@@ -174,22 +179,24 @@ impl<const P: usize> Ahead<P> {
         }
     }
 
-    /// Asks for what is due at a step of the tile. Of many tiles each asks several times for the same
-    /// line: to leave out a step would be a branch that is guessed wrong.
+    /// Prefetches the lines due at a step of the tile.
+    ///
+    /// With many tiles, each prefetches the same line several times. A branch to skip a step would
+    /// be mispredicted.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn step(self, step: usize) {
         self.prefetch(self.due(step));
     }
 
-    /// Lines of the share that are due before a step.
+    /// Returns the number of lines of the share that are due before a step.
     #[inline(always)]
     fn due(self, step: usize) -> usize {
         (step * self.rate) >> 16
     }
 }
 
-/// The most rows that any tile has.
+/// Largest number of rows of any tile.
 const MOST_ROWS: usize = 6;
 
 /// The arguments of [`qlinear`].
@@ -202,21 +209,21 @@ struct Layer<'a> {
     out: &'a mut [f32],
 }
 
-/// What a tile of rows is multiplied by.
+/// Factor of a tile of rows: a block of weights.
 struct Part<'a, const P: usize> {
     /// Number of the block.
     block: usize,
-    /// The block, as the kernel gets it.
+    /// The block, as prepared by the kernel.
     lines: &'a [[Line; P]],
     ahead: Ahead<P>,
 }
 
 impl Layer<'_> {
-    /// The whole layer. What it calls is inlined: only so is it compiled for the instruction set
-    /// of the caller.
+    /// Computes the whole layer. The functions called here are inlined, and so compiled for the
+    /// instruction set of the caller.
     ///
-    /// All rows go by a block before the next one: the weights, which are by far the most, come
-    /// from memory once.
+    /// All rows are multiplied by a block before the next block. So the weights, by far the largest
+    /// part, are read from memory once.
     #[inline(always)]
     fn run<K: Kernel<P>, const P: usize>(mut self) {
         let weights = self.weights;
@@ -229,7 +236,7 @@ impl Layer<'_> {
             let packed = weights.block::<P>(block);
             let lines = K::prepare(packed, &mut room);
             for number in 0..tiles {
-                // Tiles as even as can be: a last tile of one row would keep few sums in flight.
+                // Tiles of even size: a last tile of one row would have few sums in flight.
                 let tile = (rows - first).div_ceil(tiles - number);
                 let part = Part { block, lines, ahead: Ahead::new(packed, number, tiles) };
                 match tile {
@@ -258,8 +265,8 @@ impl Layer<'_> {
             q[r] = &self.quantized.groups()[(first + r) * groups..][..groups];
             starts[r] = self.quantized.rows[first + r].start;
         }
-        // SAFETY: `run` is instantiated in functions that ask for the instructions of `K`; rows are
-        // cut from `groups` one after the other, for the inputs of these weights.
+        // SAFETY: the callers of `run` are compiled for the instructions of `K`. Rows are
+        // consecutive parts of `groups`, for the inputs of these weights.
         let sums = unsafe { K::tile(q, starts, part.lines, part.ahead) };
         self.finish::<K::Lanes, P, R>(sums, part.block, first);
     }
@@ -287,7 +294,7 @@ impl Layer<'_> {
             }
         }
         if self.activation != Activation::Identity {
-            // In a loop over memory that is near: unrolled over the tile it would be too much code.
+            // A loop over nearby memory: unrolled over the tile the code would be too large.
             let mut values = [[[0.0; LANES]; P]; R];
             for r in 0..R {
                 for p in 0..P {

@@ -1,8 +1,8 @@
-//! What the tests of the kernels share.
+//! Helpers of the kernels' tests.
 
 use super::isa::Isa;
 
-/// Floats between −2 and 2, the same for the same seed (xorshift).
+/// Returns floats between −2 and 2, the same for the same seed (xorshift).
 pub(super) fn floats(n: usize, seed: u64) -> Vec<f32> {
     let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -14,7 +14,7 @@ pub(super) fn floats(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// What a kernel writes, which must be the same bits for every instruction set.
+/// Returns the output of a kernel, and checks that every instruction set gives the same bits.
 pub(super) fn same_everywhere(n: usize, mut kernel: impl FnMut(Isa, &mut [f32])) -> Vec<f32> {
     let mut of = |isa: Isa| {
         let mut out = vec![f32::NAN; n];

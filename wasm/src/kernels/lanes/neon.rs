@@ -1,4 +1,4 @@
-//! Registers of AArch64, which all of its processors have.
+//! NEON registers, which all AArch64 processors have.
 
 use super::Vector;
 use std::arch::aarch64::*;
@@ -10,19 +10,19 @@ impl Vector for float32x4_t {
 
     #[inline(always)]
     fn splat(x: f32) -> Self {
-        // SAFETY: as everywhere here, AArch64 has NEON.
+        // SAFETY: AArch64 has NEON, here and below.
         unsafe { vdupq_n_f32(x) }
     }
 
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { vld1q_f32(at) }
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { vst1q_f32(at, self) };
     }
 
@@ -58,7 +58,7 @@ impl Vector for float32x4_t {
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
-        // SAFETY: as above. `vmaxq_f32` would give a NaN for a NaN in either.
+        // SAFETY: as above. `vmaxq_f32` would return a NaN if either value is one.
         unsafe { vbslq_f32(vcgtq_f32(self, other), self, other) }
     }
 
@@ -79,7 +79,7 @@ impl Vector for float32x4_t {
 
     #[inline(always)]
     unsafe fn transposed(rows: *const *const f32, at: usize) -> [Self; 4] {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe {
             let mut row = [vdupq_n_f32(0.0); 4];
             for r in 0..4 {

@@ -1,10 +1,10 @@
-//! Floats one by one: what the others must give, and all that other processors get.
+//! Single floats: the reference for the other vectors, and the vector of all other processors.
 
 use super::Vector;
 
 impl Vector for f32 {
     const WIDTH: usize = 1;
-    /// Of a processor with 16 registers of four.
+    /// Number for a processor with 16 registers of four floats.
     const REGISTERS: usize = 64;
     type Ints = i32;
 
@@ -15,13 +15,13 @@ impl Vector for f32 {
 
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { *at }
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { *at = self };
     }
 
@@ -62,13 +62,13 @@ impl Vector for f32 {
 
     #[inline(always)]
     fn exp2_of_low_bits(self) -> Self {
-        // Shifting leaves only the integer, in the place of an exponent.
+        // Shifting leaves only the integer, in the bits of the exponent.
         f32::from_bits(1.0f32.to_bits().wrapping_add(self.to_bits() << 23))
     }
 
     #[inline(always)]
     unsafe fn transposed(rows: *const *const f32, at: usize) -> [Self; 4] {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { (*rows).add(at).cast::<[f32; 4]>().read_unaligned() }
     }
 }

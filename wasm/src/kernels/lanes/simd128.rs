@@ -5,7 +5,7 @@ use std::arch::wasm32::*;
 
 impl Vector for v128 {
     const WIDTH: usize = 4;
-    /// What V8 has on x86-64, and one more.
+    /// Number of V8's registers on x86-64, and one more.
     const REGISTERS: usize = 16;
     type Ints = v128;
 
@@ -16,13 +16,13 @@ impl Vector for v128 {
 
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { v128_load(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { v128_store(at.cast(), self) };
     }
 
@@ -70,7 +70,7 @@ impl Vector for v128 {
 
     #[inline(always)]
     unsafe fn transposed(rows: *const *const f32, at: usize) -> [Self; 4] {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         let (a, b, c, d) = unsafe {
             let row = |r: usize| v128_load((*rows.add(r)).add(at).cast());
             (row(0), row(1), row(2), row(3))

@@ -1,10 +1,10 @@
-//! Every operation against that of `f32`, and what is built of them.
+//! Tests of every operation against that of `f32`, and of the functions built of them.
 
 use super::*;
 use crate::kernels::isa::{Baseline, compiled};
 use crate::kernels::testing::{floats, same_everywhere};
 
-/// What every operation makes of two times sixteen floats.
+/// Writes the results of all operations on two vectors of sixteen floats.
 #[inline(always)]
 fn all_operations<V: Vector>(x: &[f32; LANES], y: &[f32; LANES], out: &mut [f32]) {
     let (a, b) = (Lanes::<V>::load(x), Lanes::load(y));
@@ -12,7 +12,7 @@ fn all_operations<V: Vector>(x: &[f32; LANES], y: &[f32; LANES], out: &mut [f32]
     for (i, row) in rows.iter_mut().enumerate() {
         *row = row.wrapping_add(1 + i % 8);
     }
-    // SAFETY: each row begins in the first nine floats, and 3 + 4 floats are asked for.
+    // SAFETY: each row begins in the first nine floats, and floats up to 3 + 4 are read.
     let [c0, c1, c2, c3] = unsafe { Lanes::<V>::transposed(&rows, 3) };
     let all = [
         a + b,

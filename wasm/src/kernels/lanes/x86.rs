@@ -3,8 +3,9 @@
 use super::Vector;
 use std::arch::x86_64::*;
 
-/// A register: its type, that of its integers, its lanes, how many there are, how it gathers row
-/// `r` of each group of four rows, and its instructions.
+/// Implements [`Vector`] for a register: its type, the type of its integers, its lanes, the number
+/// of registers, the function that gathers row `r` of each group of four rows, and its
+/// instructions.
 macro_rules! register {
     (
         $floats:ty, $ints:ty, $width:literal, $registers:literal, $gather:ident,
@@ -13,7 +14,7 @@ macro_rules! register {
         $to_bits:ident, $from_bits:ident, $shift_left:ident, $add_ints:ident,
         $unpack_low:ident, $unpack_high:ident, $shuffle:ident $(,)?
     ) => {
-        // SAFETY: of all: the caller is compiled for these instructions, see `lanes`.
+        // SAFETY: the caller of each method is compiled for these instructions, see `lanes`.
         #[allow(clippy::undocumented_unsafe_blocks, reason = "it is the one above")]
         impl Vector for $floats {
             const WIDTH: usize = $width;
@@ -124,35 +125,35 @@ register!(
     _mm512_unpacklo_ps, _mm512_unpackhi_ps, _mm512_shuffle_ps,
 );
 
-/// Four floats of the first row.
+/// Loads four floats of the first row.
 ///
 /// # Safety
-/// As [`Vector::transposed`].
+/// Contract of [`Vector::transposed`].
 #[inline(always)]
 unsafe fn one(rows: *const *const f32, at: usize) -> __m128 {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe { _mm_loadu_ps((*rows).add(at)) }
 }
 
-/// Four floats of the first row, and of the fourth one after it.
+/// Loads four floats of the first and of the fifth row.
 ///
 /// # Safety
-/// As [`Vector::transposed`], by a caller that is compiled for AVX2.
+/// Contract of [`Vector::transposed`], by a caller that is compiled for AVX2.
 #[inline(always)]
 unsafe fn two(rows: *const *const f32, at: usize) -> __m256 {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(one(rows, at)), one(rows.add(4), at))
     }
 }
 
-/// Four floats of the first row, and of the fourth, eighth and twelfth one after it.
+/// Loads four floats of the first, fifth, ninth and thirteenth row.
 ///
 /// # Safety
-/// As [`Vector::transposed`], by a caller that is compiled for AVX-512.
+/// Contract of [`Vector::transposed`], by a caller that is compiled for AVX-512.
 #[inline(always)]
 unsafe fn four(rows: *const *const f32, at: usize) -> __m512 {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let low = _mm512_castps256_ps512(two(rows, at));
         _mm512_insertf32x8::<1>(low, two(rows.add(8), at))

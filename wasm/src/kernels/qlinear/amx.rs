@@ -1,32 +1,33 @@
-//! AMX, the tile unit of some Xeons: `tdpbsud` multiplies 16 rows by 16 outputs, 64 inputs at a
-//! time, and adds it all to the sums of a tile, which wrap but do not saturate (Intel 64 and IA-32
-//! Architectures Software Developer's Manual, volume 1, chapter 18).
+//! AMX, the tile unit of some Xeons. `tdpbsud` multiplies 16 rows by 16 outputs, 64 inputs at a
+//! time, and adds the products to the sums of a tile. Sums wrap and do not saturate (Intel 64 and
+//! IA-32 Architectures Software Developer's Manual, volume 1, chapter 18).
 //!
-//! Weights are in the order of AVX-512 VNNI, in which 16 lines of a panel are a tile as it is. The
-//! compiler knows no tiles: what is done with them is written as assembly.
+//! Weights have the order of AVX-512 VNNI, in which 16 lines of a panel are a tile. The compiler
+//! does not support tiles, so this file uses assembly.
 
 use super::quantize::quantize;
 use super::{Ahead, LANES, Layer, Line, avx512};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-/// Panels of a block, and so tiles of sums.
+/// Panels of a block, each with a tile of sums.
 const PANELS: usize = 4;
 
-/// The most rows of a tile.
+/// Largest number of rows of a tile.
 const ROWS: usize = 16;
 
-/// The most lines of a panel in a tile.
+/// Largest number of lines of a panel in a tile.
 const LINES: usize = 16;
 
-/// With fewer rows AVX-512 is faster: a tile of weights takes as long to load as to multiply by
-/// eight rows.
+/// Number of rows below which AVX-512 is faster: loading a tile of weights takes as long as
+/// multiplying it by eight rows.
 const FEW_ROWS: usize = 7;
 
-/// Whether the processor has the unit, and the system lets this process use it from now on.
+/// True if the processor has the unit and the system lets this process use it from now on.
 ///
-/// Linux reserves no memory for the registers of a process before it asks (Documentation/arch/x86/xstate.rst).
-/// It refuses where a thread's alternate signal stack is too small for them.
+/// Linux reserves memory for the registers only after a process asks for it
+/// (Documentation/arch/x86/xstate.rst). It refuses if the alternate signal stack of a thread is
+/// too small for the registers.
 #[cfg(target_os = "linux")]
 pub(in crate::kernels) fn available() -> bool {
     const AMX_TILE: u32 = 1 << 24;
@@ -34,16 +35,16 @@ pub(in crate::kernels) fn available() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
     const XFEATURE_XTILEDATA: libc::c_long = 18;
     let has = |feature| __cpuid_count(7, 0).edx & feature != 0;
-    // SAFETY: the call takes two integers, and changes nothing but what this process may do.
+    // SAFETY: the call takes two integers and changes only the permissions of this process.
     let granted =
         || unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) };
     has(AMX_TILE) && has(AMX_INT8) && granted() == 0
 }
 
-/// The layer, by tiles if they are worth it.
+/// Computes the layer, by tiles if there are enough rows and inputs.
 ///
 /// # Safety
-/// [`available`] said so.
+/// [`available`] returned true.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn bytes(mut layer: Layer) {
     let weights = layer.weights;
@@ -54,9 +55,9 @@ pub(super) unsafe fn bytes(mut layer: Layer) {
     }
     quantize(layer.x, weights.inputs(), weights.format(), layer.quantized);
     let tiles = rows.div_ceil(ROWS);
-    // All tiles have as many rows: the last one computes some of them a second time.
+    // All tiles have the same number of rows: the last tile computes some rows a second time.
     let height = rows.div_ceil(tiles);
-    // SAFETY: the caller's; a tile has 1 to 16 rows.
+    // SAFETY: the caller guarantees the unit; a tile has 1 to 16 rows.
     let unit = unsafe { Unit::configure(height, steps) };
     let mut sums = Sums([[[0; LANES]; PANELS]; ROWS]);
     for number in 0..weights.blocks::<PANELS>() {
@@ -67,14 +68,14 @@ pub(super) unsafe fn bytes(mut layer: Layer) {
             let ahead = Ahead::new(block, tile, tiles);
             unit.multiply(q, block, ahead, &mut sums);
             for (row, sums) in (first..).zip(&sums.0[..height]) {
-                // One half was asked for by `multiply`, and this is a row's share of the other one:
-                // memory is to be busy all the time.
+                // `multiply` prefetched one half. This is a row's share of the other half, so that
+                // memory is always busy.
                 let due = |row| (ahead.share + ahead.share * (row - first) / height) / 2;
                 (due(row)..due(row + 1)).for_each(|line| ahead.prefetch(line));
                 let start = _mm512_set1_epi32(layer.quantized.rows[row].start);
                 let mut shifted = [start; PANELS];
                 for (shifted, sums) in shifted.iter_mut().zip(sums) {
-                    // SAFETY: 16 sums are 64 bytes, at an address that 64 divides.
+                    // SAFETY: 16 sums are 64 bytes, at an address that is a multiple of 64.
                     let sums = unsafe { _mm512_load_si512(sums.as_ptr().cast()) };
                     *shifted = _mm512_add_epi32(*shifted, sums);
                 }
@@ -84,24 +85,26 @@ pub(super) unsafe fn bytes(mut layer: Layer) {
     }
 }
 
-/// The sums of a tile of rows by a block.
+/// Sums of a tile of rows by a block.
 #[repr(C, align(64))]
 struct Sums([[[i32; LANES]; PANELS]; ROWS]);
 
-/// The registers of this thread's unit, configured for a layer until it is dropped: 0 to 3 for sums,
-/// 4 for rows and 5 for weights, 6 and 7 likewise for the steps that do not fill up a tile.
+/// Registers of this thread's unit, configured for a layer until dropped.
+///
+/// Registers 0 to 3 contain sums, 4 rows and 5 weights. Registers 6 and 7 contain rows and weights
+/// of the steps that do not fill a tile.
 struct Unit {
     height: usize,
     steps: usize,
 }
 
-/// What `ldtilecfg` reads.
+/// Operand of `ldtilecfg`.
 #[repr(C, align(64))]
 struct Config {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
-    /// Bytes of a row, for each register; the processor has eight.
+    /// Number of bytes of a row, for each register; the processor has eight.
     bytes: [u16; 16],
     rows: [u8; 16],
 }
@@ -128,11 +131,10 @@ macro_rules! multiply {
 }
 
 impl Unit {
-    /// For tiles of so many rows, which have so many steps.
+    /// Configures the registers for tiles of `height` rows with `steps` steps.
     ///
     /// # Safety
-    /// The unit is [`available`], a tile has 1 to 16 rows, and no other `Unit` of this thread is in
-    /// use.
+    /// The unit is [`available`], a tile has 1 to 16 rows, and this thread uses no other `Unit`.
     #[inline(always)]
     unsafe fn configure(height: usize, steps: usize) -> Unit {
         let rest = (steps % LINES).max(1);
@@ -143,13 +145,13 @@ impl Unit {
             rows[register] = height as u8;
         }
         let config = Config { palette: 1, start_row: 0, reserved: [0; 14], bytes, rows };
-        // SAFETY: 64 bytes are read; the rest is the caller's.
+        // SAFETY: 64 bytes are read; the caller guarantees the rest.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly)) };
         Unit { height, steps }
     }
 
-    /// Sets `sums` to the products of a tile of rows and a block. What is asked for ahead are the
-    /// first halves of parts.
+    /// Sets `sums` to the products of a tile of rows and a block. Prefetches the first halves of
+    /// the parts of `ahead`.
     #[inline(always)]
     fn multiply(
         &self,
@@ -159,13 +161,13 @@ impl Unit {
         sums: &mut Sums,
     ) {
         assert_eq!((q.len(), block.len()), (self.height * self.steps, self.steps));
-        // Bytes from a row to the next one, of inputs and of what stands as lines or as sums.
+        // Bytes from a row to the next row: of inputs, and of lines or sums.
         let (width, all) = (self.steps * 4, PANELS * size_of::<Line>());
         let at = |step: usize| (q.as_ptr().wrapping_add(step), block.as_ptr().wrapping_add(step));
         let whole = self.steps / LINES * LINES;
-        // SAFETY: registers have the shapes that `configure` gave them. From `step` on a row has the
-        // groups and the block the lines of one tile, or of what is left over at the end, and `sums`
-        // has room for four tiles.
+        // SAFETY: registers have the shapes that `configure` set. From `step` on, a row has the
+        // groups and the block has the lines of one tile or of the remaining steps. `sums` has room
+        // for four tiles.
         unsafe {
             asm!(
                 "tilezero tmm0",
@@ -195,10 +197,10 @@ impl Unit {
 }
 
 impl Drop for Unit {
-    /// Leaves the unit as it was, so that the system need not save its registers.
+    /// Releases the unit, so that the system need not save its registers.
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: there is a unit.
+        // SAFETY: a `Unit` exists only where the processor has the unit.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 }

@@ -1,19 +1,20 @@
-//! AVX2, which has no int8 dot product: `vpmaddubsw` adds two products in 16 bits where weights
-//! are so narrow that it cannot saturate, else `vpmaddwd` multiplies weights widened to 16 bits.
+//! AVX2, which has no int8 dot product. `vpmaddubsw` adds two products in 16 bits where weights
+//! are so narrow that it cannot saturate. Otherwise `vpmaddwd` multiplies weights widened to 16
+//! bits.
 
 use super::{Ahead, Kernel, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
-/// A panel.
+/// Outputs of a panel.
 pub(super) type Registers = [__m256; 2];
 
-/// The layer for weights in −64…63, compiled for AVX2.
+/// Computes the layer for weights in −64…63, compiled for AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn bytes(layer: Layer) {
     layer.run::<Bytes, 1>();
 }
 
-/// The layer for all weights, compiled for AVX2.
+/// Computes the layer for all weights, compiled for AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn pairs(layer: Layer) {
     layer.run::<Pairs, 1>();
@@ -22,7 +23,7 @@ pub(super) fn pairs(layer: Layer) {
 struct Bytes;
 
 impl Kernel<1> for Bytes {
-    /// 5 · 2 sums, 2 weights, an input, ones and a product fill the 16 registers but one.
+    /// 5 · 2 sums, 2 weights, an input, ones and a product fill 15 of the 16 registers.
     const ROWS: usize = 5;
     type Lanes = Registers;
 
@@ -33,7 +34,7 @@ impl Kernel<1> for Bytes {
         block: &[[Line; 1]],
         ahead: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
-        // SAFETY: the caller's, that the processor has AVX2.
+        // SAFETY: the caller guarantees that the processor has AVX2.
         unsafe { tile_of_bytes(q, starts, block, ahead) }
     }
 }
@@ -52,7 +53,7 @@ impl Kernel<1> for Pairs {
         block: &[[Line; 1]],
         ahead: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
-        // SAFETY: the caller's, that the processor has AVX2.
+        // SAFETY: the caller guarantees that the processor has AVX2.
         unsafe { tile_of_pairs(q, starts, block, ahead) }
     }
 }
@@ -65,7 +66,7 @@ fn tile_of_bytes<const R: usize>(
     block: &[[Line; 1]],
     ahead: Ahead<1>,
 ) -> Sums<Registers, R, 1> {
-    // Shortening all to one length spares a bounds check in each step.
+    // Slices of equal length need no bounds check in each step.
     let q = q.map(|q| &q[..block.len()]);
     let ones = _mm256_set1_epi16(1);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
@@ -91,7 +92,7 @@ fn tile_of_pairs<const R: usize>(
     block: &[[Line; 1]],
     ahead: Ahead<1>,
 ) -> Sums<Registers, R, 1> {
-    // Shortening all to one length spares a bounds check in each step.
+    // Slices of equal length need no bounds check in each step.
     let q = q.map(|q| &q.as_chunks::<2>().0[..block.len()]);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {
@@ -114,6 +115,6 @@ fn tile_of_pairs<const R: usize>(
 #[inline]
 pub(super) fn halves(line: &Line) -> [__m256i; 2] {
     let at = line.0.as_ptr();
-    // SAFETY: a line is 64 bytes at an address that 64 divides.
+    // SAFETY: a line is 64 bytes at an address that is a multiple of 64.
     unsafe { [_mm256_load_si256(at.cast()), _mm256_load_si256(at.add(32).cast())] }
 }

@@ -1,10 +1,10 @@
 //! AVX-512 VNNI: `vpdpbusd` multiplies four unsigned weights by four signed inputs in each of 16
-//! lanes and adds all of it to 32 bits, which wraps but does not saturate.
+//! lanes and adds the products to 32 bits. Sums wrap and do not saturate.
 
 use super::{Ahead, Kernel, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
-/// The layer, compiled for AVX-512 VNNI.
+/// Computes the layer, compiled for AVX-512 VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn bytes(layer: Layer) {
     layer.run::<Bytes, 4>();
@@ -13,7 +13,7 @@ pub(super) fn bytes(layer: Layer) {
 struct Bytes;
 
 impl Kernel<4> for Bytes {
-    /// 6 · 4 sums, 4 weights and an input fill the 32 registers but three.
+    /// 6 · 4 sums, 4 weights and an input fill 29 of the 32 registers.
     const ROWS: usize = 6;
     type Lanes = __m512;
 
@@ -24,7 +24,7 @@ impl Kernel<4> for Bytes {
         block: &[[Line; 4]],
         ahead: Ahead<4>,
     ) -> Sums<__m512, R, 4> {
-        // SAFETY: the caller's, that the processor has the instructions.
+        // SAFETY: the caller guarantees that the processor has the instructions.
         unsafe { tile(q, starts, block, ahead) }
     }
 }
@@ -37,7 +37,7 @@ fn tile<const R: usize, const P: usize>(
     block: &[[Line; P]],
     ahead: Ahead<P>,
 ) -> Sums<__m512, R, P> {
-    // Shortening all to one length spares a bounds check in each step.
+    // Slices of equal length need no bounds check in each step.
     let mut rows = q;
     let mut sums = [[_mm512_setzero_si512(); P]; R];
     for r in 0..R {
@@ -48,7 +48,7 @@ fn tile<const R: usize, const P: usize>(
         ahead.step(step);
         let mut w = [_mm512_setzero_si512(); P];
         for p in 0..P {
-            // SAFETY: a line is 64 bytes at an address that 64 divides.
+            // SAFETY: a line is 64 bytes at an address that is a multiple of 64.
             w[p] = unsafe { _mm512_load_si512(lines[p].0.as_ptr().cast()) };
         }
         for r in 0..R {

@@ -1,10 +1,10 @@
-//! AVX-VNNI: `vpdpbusd` on registers of eight lanes. It wraps but does not saturate.
+//! AVX-VNNI: `vpdpbusd` on registers of eight lanes. Sums wrap and do not saturate.
 
 use super::avx2::{Registers, halves};
 use super::{Ahead, Kernel, Layer, Line, Sums};
 use std::arch::x86_64::*;
 
-/// The layer, compiled for AVX2 with VNNI.
+/// Computes the layer, compiled for AVX2 with VNNI.
 #[target_feature(enable = "avx2,avxvnni")]
 pub(super) fn bytes(layer: Layer) {
     layer.run::<Bytes, 1>();
@@ -13,7 +13,7 @@ pub(super) fn bytes(layer: Layer) {
 struct Bytes;
 
 impl Kernel<1> for Bytes {
-    /// 6 · 2 sums, 2 weights and an input fill the 16 registers but one.
+    /// 6 · 2 sums, 2 weights and an input fill 15 of the 16 registers.
     const ROWS: usize = 6;
     type Lanes = Registers;
 
@@ -24,7 +24,7 @@ impl Kernel<1> for Bytes {
         block: &[[Line; 1]],
         ahead: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
-        // SAFETY: the caller's, that the processor has the instructions.
+        // SAFETY: the caller guarantees that the processor has the instructions.
         unsafe { tile(q, starts, block, ahead) }
     }
 }
@@ -37,7 +37,7 @@ fn tile<const R: usize>(
     block: &[[Line; 1]],
     ahead: Ahead<1>,
 ) -> Sums<Registers, R, 1> {
-    // Shortening all to one length spares a bounds check in each step.
+    // Slices of equal length need no bounds check in each step.
     let q = q.map(|q| &q[..block.len()]);
     let mut sums = starts.map(|start| [[_mm256_set1_epi32(start); 2]]);
     for (step, [line]) in block.iter().enumerate() {

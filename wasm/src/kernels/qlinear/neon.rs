@@ -1,5 +1,5 @@
-//! AArch64: the dot product of bytes `sdot`, or where the processor lacks it two products added in
-//! 16 bits, which even the widest weights cannot overflow, and pairs of those added in 32.
+//! AArch64: the int8 dot product `sdot`. On processors without it, two products are added in 16
+//! bits, and pairs of these sums in 32 bits. Even the widest weights cannot overflow 16 bits.
 
 use super::{Ahead, Kernel, LANES, Layer, Line, Sums};
 use std::arch::aarch64::*;
@@ -10,7 +10,7 @@ const QUARTERS: usize = LANES / 4;
 
 type Registers = [float32x4_t; QUARTERS];
 
-/// The layer, compiled for NEON with dot products.
+/// Computes the layer, compiled for NEON with dot products.
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn dot(layer: Layer) {
     layer.run::<Dot, 1>();
@@ -19,7 +19,7 @@ pub(super) fn dot(layer: Layer) {
 struct Dot;
 
 impl Kernel<1> for Dot {
-    /// 5 · 4 sums, 5 inputs and 4 weights fill the 32 registers but three.
+    /// 5 · 4 sums, 5 inputs and 4 weights fill 29 of the 32 registers.
     const ROWS: usize = 5;
     type Lanes = Registers;
 
@@ -30,12 +30,12 @@ impl Kernel<1> for Dot {
         block: &[[Line; 1]],
         _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { tile_of_dots(q, starts, block) }
     }
 }
 
-/// For all processors: two inputs of eight outputs are a register.
+/// Kernel for all processors: a register contains two inputs of eight outputs.
 pub(super) struct Pairs;
 
 impl Kernel<1> for Pairs {
@@ -50,13 +50,13 @@ impl Kernel<1> for Pairs {
         block: &[[Line; 1]],
         _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { tile_of_pairs(q, starts, block) }
     }
 }
 
 /// # Safety
-/// The processor has dot products, and for every line a row has a group.
+/// The processor has dot products, and a row has a group for every line.
 #[inline(always)]
 unsafe fn tile_of_dots<const R: usize>(
     q: [&[[u8; 4]]; R],
@@ -64,10 +64,10 @@ unsafe fn tile_of_dots<const R: usize>(
     block: &[[Line; 1]],
 ) -> Sums<Registers, R, 1> {
     let mut sums = counted_from(starts);
-    // Four steps of a row's inputs are a register, of which a lane is multiplied.
+    // Four steps of a row's inputs are a register; each step multiplies one of its lanes.
     let (fours, rest) = block.as_chunks::<4>();
     for (four, lines) in fours.iter().enumerate() {
-        // SAFETY: for each of four lines a row has four bytes; the rest is the caller's.
+        // SAFETY: a row has four bytes for each of four lines; the caller guarantees the rest.
         unsafe {
             let mut x = [vdupq_n_s8(0); R];
             for r in 0..R {
@@ -93,7 +93,7 @@ unsafe fn tile_of_dots<const R: usize>(
     sums
 }
 
-/// Adds a line times a lane of the inputs.
+/// Adds the products of a line and a lane of the inputs.
 ///
 /// # Safety
 /// The processor has dot products.
@@ -106,7 +106,7 @@ unsafe fn step<const LANE: i32, const R: usize>(
     let weights = quarters(line);
     for r in 0..R {
         for i in 0..QUARTERS {
-            // SAFETY: the instruction, which has no stable name in Rust, works on registers alone.
+            // SAFETY: `sdot`, which has no stable name in Rust, uses registers only.
             unsafe {
                 asm!(
                     "sdot {sum:v}.4s, {w:v}.16b, {x:v}.4b[{lane}]",
@@ -122,7 +122,7 @@ unsafe fn step<const LANE: i32, const R: usize>(
 }
 
 /// # Safety
-/// For every line a row has a group.
+/// A row has a group for every line.
 #[inline(always)]
 unsafe fn tile_of_pairs<const R: usize>(
     q: [&[[u8; 4]]; R],
@@ -134,7 +134,7 @@ unsafe fn tile_of_pairs<const R: usize>(
         // Eight outputs by the inputs 0 and 1, the other eight; both by the inputs 2 and 3.
         let [w0, w1, w2, w3] = quarters(line);
         for r in 0..R {
-            // SAFETY: for a line a row has four bytes.
+            // SAFETY: a row has four bytes for a line.
             let [x, y] = unsafe { q[r].as_ptr().add(step).cast::<[[u8; 2]; 2]>().read() };
             let [x, y] = [pairs(x), pairs(y)];
             for (half, (w, v)) in [(w0, w2), (w1, w3)].into_iter().enumerate() {
@@ -154,8 +154,10 @@ unsafe fn tile_of_pairs<const R: usize>(
     sums
 }
 
-/// Two inputs, eight times. The compiler must not know that the upper lanes are as the lower ones:
-/// it would take the weights apart to multiply by the lower ones only, in twice the registers.
+/// Repeats two inputs eight times.
+///
+/// The assembly hides from the compiler that the upper lanes equal the lower ones. Otherwise it
+/// would split the weights and multiply only by the lower lanes, in twice the registers.
 #[inline(always)]
 fn pairs(pair: [u8; 2]) -> int8x16_t {
     // SAFETY: the assembly is a comment; AArch64 has NEON.

@@ -7,25 +7,25 @@ use crate::graph::{Packing, Target};
 use crate::kernels::isa::Isa;
 use bytes::Bytes;
 
-/// How weights and rows are laid out for an instruction.
+/// Layout of weights and rows for an instruction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Format {
-    /// The order of the weights.
+    /// Order of the weights.
     pub(super) packing: Packing,
-    /// Whether inputs are widened to 16 bits: a group of a row is then two of them, else four.
+    /// True if inputs are widened to 16 bits: a group of a row is then two inputs, otherwise four.
     pub(super) wide: bool,
-    /// Whether in a panel all inputs of the first eight outputs stand before those of the others.
+    /// True if in a panel all inputs of the first eight outputs are before those of the others.
     pub(super) halves: bool,
 }
 
 impl Format {
-    /// Groups of a row of so many inputs, the padding to whole lines included.
+    /// Returns the number of groups of a row, with the padding to whole lines.
     pub(super) fn groups(self, inputs: usize) -> usize {
         inputs.div_ceil(4) * if self.wide { 2 } else { 1 }
     }
 }
 
-/// The ways to multiply.
+/// Ways to multiply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Method {
     #[cfg(any(
@@ -38,7 +38,7 @@ pub(super) enum Method {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2Pairs,
-    /// For weights in −64…63.
+    /// Method for weights in −64…63.
     #[cfg(target_arch = "x86_64")]
     Avx2Bytes,
     #[cfg(target_arch = "x86_64")]
@@ -53,13 +53,13 @@ pub(super) enum Method {
     NeonDot,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128Pairs,
-    /// For weights in −64…63.
+    /// Method for weights in −64…63.
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     RelaxedBytes,
 }
 
 impl Method {
-    /// The fastest; `narrow` weights lie in −64…63.
+    /// Returns the fastest method; `narrow` weights are in −64…63.
     pub(super) fn fastest(isa: Isa, narrow: bool) -> Method {
         match (isa, narrow) {
             #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
@@ -100,7 +100,7 @@ impl Method {
             Method::Portable => (Target::Portable, false, true),
             #[cfg(target_arch = "x86_64")]
             Method::Avx2Pairs => (Target::Avx2, false, true),
-            // Two products of at most 127 · 127 do not saturate 16 bits.
+            // The sum of two products of at most 127 · 127 fits in 16 bits.
             #[cfg(target_arch = "x86_64")]
             Method::Avx2Bytes => (Target::Avx2, true, false),
             #[cfg(target_arch = "x86_64")]
@@ -113,7 +113,7 @@ impl Method {
             Method::NeonDot => (Target::NeonDot, false, false),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Method::Simd128Pairs => (Target::Portable, false, true),
-            // The same bytes suit the dot product of relaxed SIMD.
+            // The dot product of relaxed SIMD takes the same bytes.
             #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
             Method::RelaxedBytes => (Target::Avx2, true, false),
         };
@@ -125,7 +125,7 @@ impl Method {
     }
 }
 
-/// Puts all pairs of inputs of a panel's first eight outputs before those of the others.
+/// Moves all pairs of inputs of a panel's first eight outputs before those of the others.
 fn split_halves(panel: &mut [Line]) {
     let pairs = panel.to_vec();
     let to = panel.iter_mut().flat_map(|line| line.0.as_chunks_mut::<LANES>().0);
@@ -144,18 +144,21 @@ pub struct PackedWeights {
     outputs: usize,
     pub(super) method: Method,
     /// `[blocks][lines][panels of a block]`: a block is read from front to back. In a line the
-    /// inputs of a group stand side by side, one group for each output. Inputs that do not fill up
-    /// meet zeros, and outputs that do not have scales and biases of zero.
+    /// inputs of a group are side by side, one group for each output. The padding of inputs has
+    /// zero weights, the padding of outputs zero scales and biases.
     lines: Lines,
     scales: Vec<[f32; LANES]>,
     bias: Vec<[f32; LANES]>,
 }
 
 impl PackedWeights {
-    /// Packs weights for one of the instruction sets that this processor has. They stand as
-    /// `[inputs, outputs]`, bytes in two's complement, with a scale and a bias per output.
+    /// Packs weights for an instruction set of this processor.
+    ///
+    /// `values` is `[inputs, outputs]`, bytes in two's complement, with a scale and a bias per
+    /// output.
     ///
     /// # Panics
+    /// If the processor lacks the instruction set, or the lengths contradict one another.
     /// If the processor does not have it, or the lengths contradict one another.
     pub fn for_isa(
         isa: Isa,
@@ -170,11 +173,13 @@ impl PackedWeights {
         Self::pack(Method::fastest(isa, narrow), inputs, outputs, values, scales, bias)
     }
 
-    /// Weights that are packed already. They stay where they are if one of the instruction set's kernels
-    /// reads their order and 64 divides their address; else they are copied, and put into its order.
+    /// Takes weights that are packed already.
+    ///
+    /// They stay in place if a kernel of the instruction set reads their order and their address is
+    /// a multiple of 64. Otherwise they are copied and reordered.
     ///
     /// # Panics
-    /// As [`for_isa`](Self::for_isa).
+    /// Panics of [`for_isa`](Self::for_isa).
     pub fn of_packed(
         isa: Isa,
         inputs: usize,
@@ -214,7 +219,7 @@ impl PackedWeights {
         Self::of_lines(method, inputs, outputs, lines, scales, bias)
     }
 
-    /// Of what no other holds, so that halves of panels can be split.
+    /// Takes lines that have one owner: halves of panels can be split in place.
     fn of_lines(
         method: Method,
         inputs: usize,
@@ -247,12 +252,12 @@ impl PackedWeights {
         PackedWeights { inputs, outputs, method, lines, scales: padded(scales), bias: padded(bias) }
     }
 
-    /// Width of a row that goes in.
+    /// Width of an input row.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Width of a row that comes out.
+    /// Width of an output row.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
@@ -261,24 +266,24 @@ impl PackedWeights {
         self.method.format()
     }
 
-    /// Whether these bytes are the weights.
+    /// True if the weights are in these bytes.
     #[cfg(test)]
     pub(super) fn lies_in(&self, bytes: &Bytes) -> bool {
         bytes.as_ptr_range().contains(&self.lines.as_slice().as_ptr().cast())
     }
 
-    /// How many blocks of `P` panels there are.
+    /// Returns the number of blocks of `P` panels.
     pub(super) fn blocks<const P: usize>(&self) -> usize {
         self.scales.len() / P
     }
 
-    /// A block of weights.
+    /// Returns a block of weights.
     pub(super) fn block<const P: usize>(&self, block: usize) -> &[[Line; P]] {
         let steps = self.inputs.div_ceil(4);
         &self.lines.as_slice().as_chunks::<P>().0[block * steps..][..steps]
     }
 
-    /// The scales and the biases of a block.
+    /// Returns the scales and the biases of a block.
     pub(super) fn columns<const P: usize>(
         &self,
         block: usize,

@@ -1,8 +1,8 @@
-//! Plain Rust: what the others must give.
+//! Kernel in plain Rust: the reference for the other kernels.
 
 use super::{Ahead, Kernel, LANES, Line, Sums};
 
-/// Pairs of inputs, widened to 16 bits.
+/// Kernel for pairs of inputs, widened to 16 bits.
 pub(super) struct Portable;
 
 impl Kernel<1> for Portable {

@@ -1,11 +1,11 @@
-//! Rows of floats to int8, grouped as the kernels read them.
+//! Quantization of rows of floats to int8, grouped as the kernels read them.
 
 use super::pack::{Format, Line};
 
 /// Quantized rows.
 #[derive(Default, Debug)]
 pub(super) struct Quantized {
-    /// Memory of the groups, on cache lines.
+    /// Memory of the groups, aligned to cache lines.
     lines: Vec<Line>,
     /// Number of groups.
     length: usize,
@@ -16,36 +16,36 @@ impl Quantized {
     /// `[rows][groups]`: four inputs as bytes, or in a wide [`Format`] two as 16 bits.
     #[inline(always)]
     pub(super) fn groups(&self) -> &[[u8; 4]] {
-        // SAFETY: lines are bytes without padding, at least as many as groups have.
+        // SAFETY: lines are bytes without padding, and contain at least `length` groups.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
     }
 
-    /// Room for so many groups: what was in the first ones, then zeros.
+    /// Makes room for `length` groups. Old groups keep their contents, new groups are zero.
     #[inline(always)]
     fn resize(&mut self, length: usize) -> &mut [[u8; 4]] {
         const EMPTY: Line = Line([0; size_of::<Line>()]);
         self.lines.resize(length.div_ceil(size_of::<Line>() / 4), EMPTY);
         self.length = length;
-        // SAFETY: as above, and they are borrowed for writing.
+        // SAFETY: as above, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), length) }
     }
 }
 
-/// What else is known of a row.
+/// Scale and start value of a row.
 #[derive(Default, Debug, Clone, Copy)]
 pub(super) struct Row {
     /// `max|x| / 127`.
     pub(super) scale: f32,
-    /// What the sums of the row start from: it takes back the shift of the weights.
+    /// Start value of the row's sums: it undoes the zero point of the weights.
     pub(super) start: i32,
 }
 
-/// `q = round(x · 127 / max|x|)`, ties to even, for every row; a row of zeros stays zero.
+/// Quantizes every row: `q = round(x · 127 / max|x|)`, ties to even. A row of zeros stays zero.
 #[inline(always)]
 pub(super) fn quantize(x: &[f32], inputs: usize, format: Format, to: &mut Quantized) {
     let rows = x.len() / inputs;
     let width = format.groups(inputs);
-    // What was there before is written over, except for the padding.
+    // Old contents are overwritten, except for the padding.
     if !inputs.is_multiple_of(4) {
         to.lines.clear();
     }
@@ -75,15 +75,15 @@ pub(super) fn quantize(x: &[f32], inputs: usize, format: Format, to: &mut Quanti
     to.rows = of_rows;
 }
 
-/// The largest absolute value, or a NaN if there is one.
+/// Returns the largest absolute value; a NaN if there is one.
 #[inline(always)]
 fn largest(x: &[f32]) -> f32 {
-    // Absolute values are in order as integers too, which the compiler vectorizes.
+    // Bits of absolute values have the same order as integers, which the compiler vectorizes.
     f32::from_bits(x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0))
 }
 
-/// Rounds |x| < 2²² to an integer, ties to even: adding 1.5 · 2²³ leaves no bits for a fraction, so
-/// the addition rounds. The integer stands in the low bits.
+/// Rounds |x| < 2²² to an integer, ties to even. Adding 1.5 · 2²³ leaves no bits for a fraction, so
+/// the addition rounds. The low bits contain the integer.
 #[inline(always)]
 fn round(x: f32) -> u32 {
     (x + 12_582_912.0).to_bits()

@@ -1,8 +1,8 @@
-//! WebAssembly SIMD: `i32x4.dot_i16x8_s` on weights widened to 16 bits; with relaxed SIMD a dot
-//! product of bytes, which every engine computes exactly because the weights are 0…127.
+//! WebAssembly SIMD: `i32x4.dot_i16x8_s` on weights widened to 16 bits. Relaxed SIMD has an int8
+//! dot product, which every engine computes exactly because the weights are 0…127.
 //!
-//! A tile has eight sums. With more, V8, which has 15 registers on x86-64, keeps some in memory; so
-//! it does with a tile that is inlined into a large function.
+//! A tile has eight sums. On x86-64, V8 has 15 registers and keeps further sums in memory. It also
+//! keeps sums in memory if a tile is inlined into a large function.
 
 use super::{Ahead, Kernel, LANES, Line, Sums};
 use std::arch::wasm32::*;
@@ -12,13 +12,13 @@ const QUARTERS: usize = LANES / 4;
 
 type Registers = [v128; QUARTERS];
 
-/// Any weights, two inputs at a time, widened by every tile.
+/// Kernel for any weights: two inputs at a time, widened by every tile.
 pub(super) struct Pairs;
 
-/// As [`Pairs`], with weights that are widened once for all tiles.
+/// Kernel like [`Pairs`], with weights that are widened once for all tiles.
 pub(super) struct WidePairs;
 
-/// From so many rows on [`WidePairs`] is the faster one.
+/// Number of rows from which [`WidePairs`] is faster.
 pub(super) const MANY_ROWS: usize = 17;
 
 impl Kernel<1> for Pairs {
@@ -32,7 +32,7 @@ impl Kernel<1> for Pairs {
         block: &[[Line; 1]],
         _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { pairs::<R, false>(q, starts, block) }
     }
 }
@@ -67,15 +67,15 @@ impl Kernel<1> for WidePairs {
         block: &[[Line; 1]],
         _: Ahead<1>,
     ) -> Sums<Self::Lanes, R, 1> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { pairs::<R, true>(q, starts, block) }
     }
 }
 
-/// A tile by half a panel after the other.
+/// Multiplies a tile by the two halves of a panel, one after the other.
 ///
 /// # Safety
-/// Rows must stand one after the other, and have a group for every pair of inputs in the block.
+/// Rows must be consecutive, and have a group for every pair of inputs in the block.
 #[inline(never)]
 unsafe fn pairs<const R: usize, const WIDE: bool>(
     q: [&[[u8; 4]]; R],
@@ -116,7 +116,7 @@ unsafe fn pairs<const R: usize, const WIDE: bool>(
     sums
 }
 
-/// Weights in −64…63, four inputs at a time.
+/// Kernel for weights in −64…63: four inputs at a time.
 #[cfg(target_feature = "relaxed-simd")]
 pub(super) struct RelaxedBytes;
 
@@ -138,7 +138,7 @@ impl Kernel<1> for RelaxedBytes {
                 // SAFETY: `weights` holds the 16 bytes that are read.
                 let w = unsafe { v128_load(weights.as_ptr().cast()) };
                 for r in 0..R {
-                    // SAFETY: of a line a row has one group, and rows stand one after the other.
+                    // SAFETY: a row has one group for a line, and rows are consecutive.
                     let x = unsafe {
                         v128_load32_splat(q[0].as_ptr().add(r * block.len() + step).cast())
                     };

@@ -1,9 +1,9 @@
-//! All methods against the definition.
+//! Tests of all methods against the definition.
 
 use super::pack::Method;
 use super::*;
 
-/// A layer and rows for it.
+/// Weights of a layer, and rows for it.
 struct Case {
     rows: usize,
     inputs: usize,
@@ -15,8 +15,8 @@ struct Case {
 }
 
 impl Case {
-    /// Rows of noise, the first of them zeros and the second with one huge value; weights picked
-    /// from `weights`.
+    /// Makes rows of noise: the first row is zeros and the second has one huge value. Weights are
+    /// random elements of `weights`.
     fn new([rows, inputs, outputs]: [usize; 3], weights: &[i8], noise: &mut Noise) -> Self {
         let mut x: Vec<f32> =
             (0..rows * inputs).map(|_| noise.below(2001) / 100.0 - 10.0).collect();
@@ -37,7 +37,7 @@ impl Case {
         }
     }
 
-    /// The integers and the rescaling straight from the definition.
+    /// Computes the integers and the rescaling by their definition.
     fn expected(&self, activation: Activation) -> Vec<f32> {
         let mut out = vec![];
         for x in self.x.chunks(self.inputs) {
@@ -67,7 +67,7 @@ impl Case {
     }
 }
 
-/// Xorshift: the same numbers on every machine.
+/// Xorshift generator: the same numbers on every machine.
 struct Noise(u64);
 
 impl Noise {
@@ -79,7 +79,7 @@ impl Noise {
     }
 }
 
-/// What this processor can run; `narrow`: with weights in −64…63.
+/// Lists the methods that this processor can run; `narrow` weights are in −64…63.
 fn methods(narrow: bool) -> Vec<Method> {
     let mut all = vec![Method::Portable];
     for isa in crate::kernels::isa::Isa::available() {
@@ -158,7 +158,7 @@ fn a_nan_stays_in_its_row() {
     }
 }
 
-/// Packed for whatever instruction set, the weights are the same; those for this one stay in place.
+/// Weights packed for any instruction set are the same; those for this one stay in place.
 #[test]
 fn packed_weights_are_used_as_they_are() {
     use crate::graph::Target;
