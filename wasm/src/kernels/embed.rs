@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn halves_equal_the_floats_that_they_stand_for() {
-        // Rows of 12 columns in 4 groups; byte j of a row holds columns j and j + 6.
+        // Rows of 12 columns in 4 groups; byte j of a row contains columns j and j + 6.
         let bytes: Vec<u8> = (0..5 * 6).map(|i| (i * 37 + 11) as u8).collect();
         let scales = floats(5 * 4, 1);
         let value = |i: usize| {

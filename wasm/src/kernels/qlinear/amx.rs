@@ -25,7 +25,7 @@ const FEW_ROWS: usize = 7;
 
 /// True if the processor has the unit and the system lets this process use it from now on.
 ///
-/// Linux reserves memory for the registers only after a process asks for it
+/// Linux reserves memory for the registers only after a process requests it
 /// (Documentation/arch/x86/xstate.rst). It refuses if the alternate signal stack of a thread is
 /// too small for the registers.
 #[cfg(target_os = "linux")]

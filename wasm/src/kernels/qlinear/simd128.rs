@@ -135,7 +135,7 @@ impl Kernel<1> for RelaxedBytes {
         let mut sums = starts.map(|start| [[i32x4_splat(start); QUARTERS]]);
         for (step, [line]) in block.iter().enumerate() {
             for (quarter, weights) in line.0.as_chunks::<16>().0.iter().enumerate() {
-                // SAFETY: `weights` holds the 16 bytes that are read.
+                // SAFETY: `weights` has the 16 bytes that are read.
                 let w = unsafe { v128_load(weights.as_ptr().cast()) };
                 for r in 0..R {
                     // SAFETY: a row has one group for a line, and rows are consecutive.
