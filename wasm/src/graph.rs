@@ -1,10 +1,9 @@
 //! A stage as a list of calls, read from its ONNX graph and checked once for all engines.
 //!
 //! A stage graph calls model-local functions of the domain [`DOMAIN`]. Their bodies, in the same
-//! file, are standard ONNX, so that any ONNX runtime runs the file; an engine here recognises each
-//! call by its name and runs a kernel of its own. What each computes, for `R` rows (the tokens of a
-//! batch, or its sentences):
-//!
+//! file, are standard ONNX, so that any ONNX runtime runs the file. An engine of this crate
+//! recognises each call by its name and runs its own kernel. The calls, for `R` rows (the tokens or
+//! the sentences of a batch):
 //! | call | inputs | attribute | output |
 //! |---|---|---|---|
 //! | `Embed` | ids, words `[V, H]`, positions `[P, H]`, gamma `[H]`, beta `[H]` | `epsilon` | `[R, H]` |
@@ -20,19 +19,22 @@
 //! | `FirstPool` | x `[R, H]` | | `[sentences, H]` |
 //!
 //! The activations are the suffixes of [`Activation`]: `Linear`, `LinearGelu`, `QLinearTanh`, …
-//! A byte of `Q4Embed`'s words holds column `j` in its low half and column `j + H/2` in its high one,
-//! each as `round(value / scale) + 8`; a scale is that of `H/G` columns, and `G` is even.
-//! `QLinear` quantizes each row x to integers `q = round(x · 127 / max|x|)`, ties to even, and gives
-//! `(q · W) · scale · (max|x| / 127) + bias`.
 //!
-//! `PackedLinear` is `QLinear` whose weights stand in the order of a [`Packing`], unsigned if its zero point
-//! is not 0. An engine whose kernels read that order uses them where they are.
+//! A byte of `Q4Embed`'s words contains column `j` in its low nibble and column `j + H/2` in its
+//! high nibble, each as `round(value / scale) + 8`. A scale is that of `H/G` columns, and `G` is
+//! even.
 //!
-//! `Q4Linear` is `QLinear` whose weights have 4 bits in the file: each int8 weight is a code of −7…7 times a
-//! multiplier of 1…15 that so many neighbouring inputs of an output share. A byte of the codes holds `code + 8`
-//! of input `k` in its low half and of input `k + K/2` in its high one; the multipliers of both are the
-//! halves of the byte in row `k / (K / 2B)`. They are multiplied as the stage is read, so that engines see
-//! the weights of a `QLinear`.
+//! `QLinear` quantizes each row x to integers `q = round(x · 127 / max|x|)`, ties to even, and
+//! returns `(q · W) · scale · (max|x| / 127) + bias`.
+//!
+//! `PackedLinear` is `QLinear` with weights in the order of a [`Packing`]. They are unsigned if the
+//! zero point is not 0. An engine whose kernels read that order uses the weights in place.
+//!
+//! `Q4Linear` is `QLinear` with 4-bit weights in the file. Each int8 weight is a code of −7…7 times
+//! a multiplier of 1…15, which a group of neighbouring inputs of an output shares. A byte of the
+//! codes contains `code + 8` of input `k` in its low nibble and of input `k + K/2` in its high
+//! nibble. Their multipliers are the nibbles of the byte in row `k / (K / 2B)`. Reading the stage
+//! multiplies codes and multipliers, so that engines get the weights of a `QLinear`.
 
 mod halves;
 pub(crate) mod packing;
@@ -57,24 +59,24 @@ pub const NEXT_HIDDEN: &str = "next_hidden";
 /// Output of a stage with an exit: float `[batch, labels]`.
 pub const LOGITS: &str = "logits";
 
-/// A stage, ready for an engine to build.
+/// A stage that an engine can build.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageGraph {
-    /// The entry it came from, for messages.
+    /// Entry of the stage in the bundle, for messages.
     pub name: String,
-    /// Width of the hidden states that it takes; `None` for stage 0, which takes token ids.
+    /// Width of the input hidden states; `None` for stage 0, which takes token ids.
     pub input: Option<usize>,
-    /// The calls, in the order in which they run. Value 0 is the input, value `i + 1` the output
-    /// of call `i`.
+    /// Calls, in the order in which they run. Value 0 is the input, value `i + 1` the output of
+    /// call `i`.
     pub calls: Vec<Call>,
-    /// The value that goes to the next stage, with its width.
+    /// Value that goes to the next stage, with its width.
     pub next_hidden: Option<(usize, usize)>,
-    /// The value that holds the logits, with the number of labels.
+    /// Value of the logits, with the number of labels.
     pub logits: Option<(usize, usize)>,
 }
 
 impl StageGraph {
-    /// Puts all packed weights back into rows, for an engine that reads no others.
+    /// Unpacks all packed weights into rows, for an engine without kernels for packed weights.
     pub fn unpack(&mut self) {
         for call in &mut self.calls {
             if let Op::Linear { weight, .. } = &mut call.op {
@@ -89,13 +91,13 @@ impl StageGraph {
 pub struct Call {
     /// Name of the node.
     pub name: String,
-    /// What it computes.
+    /// Operation and its weights.
     pub op: Op,
-    /// The values it reads.
+    /// Values that the call reads.
     pub inputs: Vec<usize>,
 }
 
-/// What a call computes, with its weights.
+/// Operation of a call, with its weights.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Op {
@@ -105,16 +107,16 @@ pub enum Op {
         words: Matrix,
         /// One row per position.
         positions: Matrix,
-        /// The normalization.
+        /// Normalization of the sum.
         norm: Norm,
     },
     /// A product with a weight matrix, `[inputs, outputs]`.
     Linear {
-        /// The weights; int8 has one scale per column.
+        /// Weights; int8 weights have one scale per column.
         weight: Matrix,
         /// One value per output.
         bias: Vec<f32>,
-        /// What is applied to the result.
+        /// Activation of the result.
         activation: Activation,
     },
     /// Multi-head attention within each sentence.
@@ -148,34 +150,34 @@ pub enum Elements {
     F32(Vec<f32>),
     /// Signed bytes with their scales.
     I8 {
-        /// The elements as they stand in the file.
+        /// Elements as in the file.
         values: Bytes,
         /// One scale per row of an embedding, per column of a linear layer.
         scales: Vec<f32>,
     },
-    /// Signed bytes with their scales, as `PackedLinear` has them.
+    /// Signed bytes with their scales, as in `PackedLinear`.
     Packed {
-        /// The elements as they stand in the file.
+        /// Elements as in the file.
         values: Bytes,
-        /// Their order.
+        /// Order of the elements.
         packing: Packing,
         /// One scale per column.
         scales: Vec<f32>,
     },
-    /// Two to a byte, as `Q4Embed` has them.
+    /// Two elements per byte, as in `Q4Embed`.
     I4 {
-        /// The elements as they stand in the file.
+        /// Elements as in the file.
         values: Bytes,
-        /// The scales of a row side by side, each that of as many columns.
+        /// Scales of a row side by side, each of the same number of columns.
         scales: Vec<f32>,
     },
 }
 
 impl Matrix {
-    /// Puts packed elements back into rows.
+    /// Unpacks packed elements into rows.
     ///
     /// # Panics
-    /// If there are not as many as the matrix has.
+    /// If the number of elements is not that of the matrix.
     pub fn unpack(&mut self) {
         if let Elements::Packed { values, packing, scales } = &mut self.elements {
             let values = packing.unpack(self.rows, self.columns, values).into();
@@ -191,19 +193,19 @@ pub struct Norm {
     pub gamma: Vec<f32>,
     /// Offset of each column.
     pub beta: Vec<f32>,
-    /// Added to the variance.
+    /// Number that is added to the variance.
     pub epsilon: f32,
 }
 
-/// What a linear layer applies to its result.
+/// Activation of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {
-    /// Nothing.
+    /// No activation.
     Identity,
     /// x · Φ(x), with the error function (Hendrycks and Gimpel 2016).
     Gelu,
-    /// The approximation of the same with tanh.
+    /// Approximation of GELU with tanh.
     GeluTanh,
     /// max(x, 0).
     Relu,
@@ -212,7 +214,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// All of them.
+    /// List of all activations.
     pub const ALL: [Activation; 5] = [
         Activation::Identity,
         Activation::Gelu,
@@ -221,7 +223,7 @@ impl Activation {
         Activation::Tanh,
     ];
 
-    /// What stands behind `Linear`, `QLinear` and the like in the name of a call.
+    /// Suffix of `Linear`, `QLinear`, `PackedLinear` and `Q4Linear` in the name of a call.
     pub fn suffix(self) -> &'static str {
         match self {
             Activation::Identity => "",

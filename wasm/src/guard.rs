@@ -1,8 +1,8 @@
-//! The border to dependencies that panic on some files: there a panic becomes an error.
+//! Boundary to dependencies that panic on some files: turns a panic into an error.
 
-/// Runs `body`. A panic in it is not printed, and gives an error with its message.
+/// Runs `body`. A panic in `body` becomes an error with the panic's message, and is not printed.
 ///
-/// A build in which panics abort, as in WebAssembly, has no such border: there the program ends.
+/// In a build in which panics abort, as in WebAssembly, a panic ends the program.
 #[cfg(panic = "unwind")]
 pub(crate) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     use std::cell::Cell;
@@ -13,7 +13,7 @@ pub(crate) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
         static INSIDE: Cell<bool> = const { Cell::new(false) };
     }
     static QUIET: Once = Once::new();
-    // Panics elsewhere go to the hook that was set before.
+    // Panics outside of `body` go to the previous hook.
     QUIET.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {
@@ -23,7 +23,7 @@ pub(crate) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
         }));
     });
     let outer = INSIDE.replace(true);
-    // What a panic leaves half done is dropped with `body`.
+    // A panic leaves no value behind: `body` and everything it owns is dropped.
     let result = catch_unwind(AssertUnwindSafe(body));
     INSIDE.set(outer);
     result.map_err(|panic| {

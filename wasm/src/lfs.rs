@@ -4,7 +4,7 @@
 pub const POINTER: &str = "is a Git LFS pointer, and the file that it names is not here; run \
                            `git lfs pull` in its repository";
 
-/// Returns whether a file that begins so is a pointer.
+/// True if a file with this beginning is a pointer.
 ///
 /// The beginning is that of the
 /// [specification](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).

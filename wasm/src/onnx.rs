@@ -1,9 +1,9 @@
-//! The part of ONNX that stage graphs are written in.
+//! The part of ONNX that stage graphs use.
 //!
 //! Protobuf messages with the field numbers of
 //! [onnx.proto](https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). Fields that no stage
-//! graph uses are left out: protobuf readers skip what they do not know. `raw_data` decodes
-//! without a copy from a [`Bytes`], so that weights exist once while they are loaded.
+//! graph uses are left out: protobuf readers skip unknown fields. `raw_data` decodes without a copy
+//! from a [`Bytes`], so that weights are in memory once while they are loaded.
 
 use bytes::{Buf, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint};
@@ -60,7 +60,7 @@ pub struct FunctionProto {
     /// The body, in topological order.
     #[prost(message, repeated, tag = "7")]
     pub node: Vec<NodeProto>,
-    /// What it computes, for people.
+    /// Description of the function, for people.
     #[prost(string, tag = "8")]
     pub doc_string: String,
     /// Operator sets that the body uses.
@@ -135,7 +135,7 @@ pub struct AttributeProto {
     /// Value, if it is a list of integers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// Which of the values it is: one of [`attribute_type`].
+    /// Kind of the value: one of [`attribute_type`].
     #[prost(int32, tag = "20")]
     pub r#type: i32,
     /// Inside a function: the attribute of the call that gives the value.
@@ -220,7 +220,7 @@ pub enum Dimension {
     DimParam(String),
 }
 
-/// The IR version that introduced what the stage graphs use; ONNX Runtime takes it since 1.15.
+/// IR version of the features that stage graphs use; ONNX Runtime reads it since 1.15.
 pub const IR_VERSION: i64 = 9;
 
 /// Element types of [`TensorProto`].
@@ -249,8 +249,8 @@ pub mod attribute_type {
     pub const INTS: i32 = 7;
 }
 
-/// The size of a file without the data of its weights: what decoding it allocates in many small
-/// pieces. `None` if it is no protobuf message.
+/// Returns the size of a file without the data of its weights. Decoding allocates this part in many
+/// small pieces. `None` if the file is not a protobuf message.
 ///
 /// ```
 /// use edge_runtime::onnx::{GraphProto, ModelProto, TensorProto, structure_bytes};
@@ -261,7 +261,7 @@ pub mod attribute_type {
 /// assert_eq!(structure_bytes(&file), Some(file.len() - 1000));
 /// ```
 pub fn structure_bytes(file: &[u8]) -> Option<usize> {
-    /// From the file to its graph, to a weight, to the weight's data.
+    /// Field numbers of the graph in a file, of a weight in a graph, and of the data in a weight.
     const PATH: [u32; 3] = [7, 5, 9];
     fn data(mut message: &[u8], path: &[u32]) -> Option<usize> {
         let Some((field, rest)) = path.split_first() else { return Some(message.len()) };

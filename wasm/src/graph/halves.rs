@@ -1,11 +1,13 @@
-//! Weights of 4 bits become signed bytes.
+//! Multiplication of 4-bit codes and multipliers to signed bytes.
 
-/// The products of codes, `code + 8` in half a byte each, with their multipliers: two rows of codes to a row of
-/// bytes, the second half of the rows in the high halves. `groups` is the number of rows of multipliers, each
-/// for as many rows of codes. `None` if a half is 0, which no code and no multiplier is.
+/// Multiplies codes, stored as `code + 8` in a nibble each, with their multipliers.
+///
+/// A row of codes gives two rows of bytes: its low nibbles in the first half of the rows, its high
+/// nibbles in the second half. `groups` is the number of rows of multipliers, each for the same
+/// number of rows of codes. `None` if a nibble is 0, which is neither a code nor a multiplier.
 ///
 /// # Panics
-/// If there are no whole rows, or not as many for each row of multipliers.
+/// If a row is incomplete, or the rows of codes are not a multiple of `groups`.
 pub(super) fn multiply_codes(
     codes: &[u8],
     multipliers: &[u8],
@@ -39,7 +41,7 @@ pub(super) fn multiply_codes(
 mod tests {
     use super::*;
 
-    /// One by one, as the format says it.
+    /// Computes one weight by the definition of the format.
     fn weight(codes: &[u8], multipliers: &[u8], (k, n): (usize, usize), columns: usize) -> i32 {
         let half = codes.len() / columns;
         let of_one = codes.len() / multipliers.len();

@@ -3,24 +3,24 @@
 use crate::kernels::isa::Isa;
 use bytes::Bytes;
 
-/// Outputs of a panel: as many as the widest register has sums.
+/// Outputs of a panel: the number of sums in the widest register.
 pub(crate) const LANES: usize = 16;
 
-/// Four inputs of a panel: as wide as the widest register and a cache line.
+/// Four inputs of a panel: the size of the widest register and of a cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u8; LANES * 4]);
 
-/// An order of int8 weights.
+/// Order of int8 weights.
 ///
-/// They stand as `[blocks][steps][panels][4 / group][16][group]`: element `[b, s, p, h, o, i]` is
+/// The shape is `[blocks][steps][panels][4 / group][16][group]`. Element `[b, s, p, h, o, i]` is
 /// the weight of input `4 s + group · h + i` and output `16 (panels · b + p) + o`, plus the zero
-/// point. What fills up the last step and the last block are weights of zero.
+/// point. The last step and the last block are padded with weights of zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packing {
-    /// Neighbouring inputs of an output that stand side by side: 2 or 4.
+    /// Neighbouring inputs of an output that are side by side: 2 or 4.
     pub group: usize,
-    /// What is added to every weight, for instructions that take unsigned bytes: 0, 64 or 128. With
+    /// Number added to every weight, for instructions that take unsigned bytes: 0, 64 or 128. With
     /// 64 the weights are −64…63.
     pub zero_point: u8,
     /// Panels of 16 outputs that are multiplied together: 1 or 4.
@@ -30,7 +30,7 @@ pub struct Packing {
 const PAIRS: Packing = Packing { group: 2, zero_point: 0, panels: 1 };
 const FOURS: Packing = Packing { group: 4, ..PAIRS };
 
-/// An instruction set that weights can be packed for, wherever that is done.
+/// Instruction set that weights can be packed for, on any machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Every processor without kernels of its own, such as 32-bit ARM.
@@ -48,7 +48,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// All of them.
+    /// List of all targets.
     pub const ALL: [Target; 6] = [
         Target::Portable,
         Target::Avx2,
@@ -58,7 +58,7 @@ impl Target {
         Target::NeonDot,
     ];
 
-    /// Its name on the command line.
+    /// Name of the target on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Target::Portable => "portable",
@@ -70,7 +70,7 @@ impl Target {
         }
     }
 
-    /// The order that its kernels read; `narrow` weights are −64…63.
+    /// Order that the target's kernels read; `narrow` weights are −64…63.
     pub const fn packing(self, narrow: bool) -> Packing {
         match self {
             Target::Portable | Target::Neon => PAIRS,
@@ -103,18 +103,18 @@ impl From<Isa> for Target {
 }
 
 impl Packing {
-    /// The shape of a matrix in this order.
+    /// Shape of a matrix in this order.
     pub fn shape(self, inputs: usize, outputs: usize) -> [usize; 6] {
         let blocks = outputs.div_ceil(LANES * self.panels);
         [blocks, inputs.div_ceil(4), self.panels, 4 / self.group, LANES, self.group]
     }
 
-    /// The size of a matrix in this order.
+    /// Number of bytes of a matrix in this order.
     pub fn bytes(self, inputs: usize, outputs: usize) -> usize {
         self.shape(inputs, outputs).iter().product()
     }
 
-    /// The order whose matrices have such a shape, if there is one.
+    /// Finds the order of matrices with a shape, if there is one.
     pub(super) fn of_shape(shape: &[usize], zero_point: u8) -> Option<Packing> {
         let (panels, group) = (*shape.get(2)?, *shape.get(5)?);
         let packing = Packing { group, zero_point, panels };
@@ -126,12 +126,12 @@ impl Packing {
     /// Packs a matrix `[inputs, outputs]` of bytes in two's complement.
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If the number of bytes is not `inputs · outputs`.
     pub fn pack(self, inputs: usize, outputs: usize, values: &[u8]) -> Bytes {
         Lines::from(self.lines(inputs, outputs, values)).0
     }
 
-    /// [`pack`](Self::pack), in lines.
+    /// Packs a matrix as [`pack`](Self::pack) does, to lines.
     pub(crate) fn lines(self, inputs: usize, outputs: usize, values: &[u8]) -> Vec<Line> {
         assert_eq!(values.len(), inputs * outputs);
         self.lines_from(inputs, outputs, |step, panel| {
@@ -148,10 +148,10 @@ impl Packing {
         })
     }
 
-    /// Lines in this order, from a matrix in another one.
+    /// Reorders a matrix in another order to lines in this order.
     ///
     /// # Panics
-    /// If there are not as many bytes as such a matrix has.
+    /// If the number of bytes is not that of such a matrix.
     pub(crate) fn lines_of(
         self,
         inputs: usize,
@@ -166,7 +166,7 @@ impl Packing {
         })
     }
 
-    /// Lines in this order, from what four inputs of 16 outputs are at a step and a panel.
+    /// Makes lines in this order; `tile` returns four inputs of 16 outputs at a step and a panel.
     #[inline(always)]
     fn lines_from(
         self,
@@ -188,23 +188,23 @@ impl Packing {
         lines
     }
 
-    /// Whether all weights of a matrix in this order are −64…63.
+    /// True if all weights of a matrix in this order are −64…63.
     pub(crate) fn is_narrow(self, packed: &[u8]) -> bool {
         let to_zero = 64u8.wrapping_sub(self.zero_point);
-        // Without leaving early, so that the compiler vectorizes it.
+        // Without an early exit, so that the compiler vectorizes the loop.
         packed.iter().fold(0, |wide, v| wide | (v.wrapping_add(to_zero) & 0x80)) == 0
     }
 
-    /// Where the line of a step stands.
+    /// Index of the line of a panel and a step.
     fn line(self, steps: usize, panel: usize, step: usize) -> usize {
         (panel / self.panels * steps + step) * self.panels + panel % self.panels
     }
 
-    /// Four inputs of 16 outputs: those of a group side by side.
+    /// Interleaves four inputs of 16 outputs: the inputs of a group are side by side.
     #[inline(always)]
     fn interleave(self, tile: [[u8; LANES]; 4]) -> Line {
         let [a, b, c, d] = tile.map(|row| row.map(|value| value.wrapping_add(self.zero_point)));
-        // Put together as integers, for moves of single bytes are not vectorized.
+        // Combined as integers: the compiler does not vectorize moves of single bytes.
         let pairs = |low: [u8; LANES], high: [u8; LANES]| -> [u16; LANES] {
             std::array::from_fn(|lane| u16::from(low[lane]) | u16::from(high[lane]) << 8)
         };
@@ -223,7 +223,7 @@ impl Packing {
         line
     }
 
-    /// The tile that was interleaved.
+    /// Undoes [`interleave`](Self::interleave).
     #[inline(always)]
     fn separate(self, line: Line) -> [[u8; LANES]; 4] {
         fn apart<const GROUP: usize>(line: Line, zero_point: u8) -> [[u8; LANES]; 4] {
@@ -245,10 +245,10 @@ impl Packing {
         }
     }
 
-    /// The matrix `[inputs, outputs]` that was packed.
+    /// Unpacks a matrix to `[inputs, outputs]`.
     ///
     /// # Panics
-    /// If it has not the [`shape`](Self::shape) of such a one.
+    /// If `packed` does not have the [`shape`](Self::shape) of the matrix.
     pub fn unpack(self, inputs: usize, outputs: usize, packed: &[u8]) -> Vec<u8> {
         assert_eq!(packed.len(), self.bytes(inputs, outputs));
         let packed = packed.as_chunks::<{ size_of::<Line>() }>().0;
@@ -267,23 +267,24 @@ impl Packing {
     }
 }
 
-/// Packed weights where the kernels can read them: at an address that 64 divides.
+/// Packed weights at an address that is a multiple of 64, as the kernels need them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Lines(Bytes);
 
 impl Lines {
-    /// The lines.
+    /// Returns the lines.
     #[inline(always)]
     pub(crate) fn as_slice(&self) -> &[Line] {
-        // SAFETY: a line is any 64 bytes, both constructors see to the alignment, and nobody writes
-        // to what a `Bytes` holds.
+        // SAFETY: a line is any 64 bytes, both constructors ensure the alignment, and the bytes of
+        // a `Bytes` never change.
         unsafe {
             std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() / size_of::<Line>())
         }
     }
 }
 
-/// In place if they can be, else copied. What does not fill up a line is left out.
+/// Uses the bytes in place if they are aligned, otherwise copies them. An incomplete last line is
+/// dropped.
 impl From<Bytes> for Lines {
     fn from(bytes: Bytes) -> Self {
         if bytes.as_ptr().cast::<Line>().is_aligned() {

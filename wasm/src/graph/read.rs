@@ -1,4 +1,4 @@
-//! From an ONNX file to a checked [`StageGraph`].
+//! Reader of ONNX files: checks a file and makes a [`StageGraph`].
 
 mod weights;
 
@@ -14,11 +14,13 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use weights::Scales;
 
-/// Small pieces of a protobuf message take many times their size in memory: a file of nothing but
-/// empty nodes would take a hundredfold.
+/// Limit for a file without the data of its weights, in bytes.
+///
+/// Small parts of a protobuf message take many times their size in memory: a file of empty nodes
+/// would take a hundredfold.
 const STRUCTURE_LIMIT: usize = 1 << 20;
 
-/// What a value is while a graph is checked.
+/// Meaning of a value while a graph is checked.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Ids,
@@ -40,7 +42,8 @@ impl StageGraph {
     /// Reads a stage graph.
     ///
     /// # Errors
-    /// [`Error::Graph`] naming the node that cannot be run, what it met and what it takes.
+    /// [`Error::Graph`] with the node that this crate cannot run, its actual and its expected
+    /// inputs.
     pub fn decode(name: &str, file: Bytes) -> Result<Self, Error> {
         match structure_bytes(&file) {
             Some(bytes) if bytes > STRUCTURE_LIMIT => {
@@ -122,7 +125,7 @@ impl StageGraph {
 struct Reader<'a> {
     graph: &'a str,
     weights: HashMap<String, TensorProto>,
-    /// The weights that a call before has taken.
+    /// Weights that an earlier call has taken.
     taken: RefCell<HashSet<String>>,
     values: HashMap<String, usize>,
     kinds: Vec<Kind>,
@@ -330,7 +333,7 @@ impl Reader<'_> {
     }
 }
 
-/// How the weights of a linear layer stand in the file.
+/// Format of a linear layer's weights in the file.
 #[derive(Clone, Copy)]
 enum Stored {
     Float,
@@ -340,7 +343,7 @@ enum Stored {
 }
 
 impl Stored {
-    /// What the name of its call begins with.
+    /// Beginning of the call's name.
     fn operator(self) -> &'static str {
         match self {
             Stored::Float => "Linear",

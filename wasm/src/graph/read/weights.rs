@@ -1,4 +1,4 @@
-//! The weights of a stage.
+//! Reader of a stage's weights.
 
 use super::{Kind, Reader, int_attribute};
 use crate::Error;
@@ -24,7 +24,7 @@ impl Reader<'_> {
         let wrong =
             |problem: String| Error::graph(self.graph, &node.name, format!("`{name}` {problem}"));
         let tensor = self.weights.get(name).ok_or_else(|| wrong("is no weight".into()))?;
-        // Engines copy weights: a small file whose calls share a large one would take any memory.
+        // Engines copy weights: calls that share a large weight would take memory without limit.
         if !self.taken.borrow_mut().insert(name.clone()) {
             return Err(wrong("is used a second time; each weight is for one input".into()));
         }
@@ -103,7 +103,7 @@ impl Reader<'_> {
         Ok(Matrix { rows, columns, elements })
     }
 
-    /// A table with two elements to a byte, whose scales follow it.
+    /// Reads a table with two elements per byte and, from the next input, its scales.
     pub(super) fn halves(&self, node: &NodeProto, input: usize) -> Result<Matrix, Error> {
         let (tensor, bytes) = self.tensor(node, input, data_type::UINT8, 2)?;
         let (scales, groups) = self.tensor(node, input + 1, data_type::FLOAT, 2)?;
@@ -122,7 +122,8 @@ impl Reader<'_> {
         Ok(Matrix { rows, columns, elements })
     }
 
-    /// A weight matrix with two codes to a byte, whose multipliers and scales follow it, as signed bytes.
+    /// Reads a weight matrix with two codes per byte, as signed bytes. The next two inputs are the
+    /// multipliers and the scales.
     pub(super) fn multiplied(&self, node: &NodeProto, input: usize) -> Result<Matrix, Error> {
         let (codes, halves) = self.tensor(node, input, data_type::UINT8, 2)?;
         let (multipliers, groups) = self.tensor(node, input + 1, data_type::UINT8, 2)?;
@@ -147,7 +148,8 @@ impl Reader<'_> {
         Ok(Matrix { rows: 2 * halves[0], columns, elements })
     }
 
-    /// A weight matrix that is packed for the kernels of an instruction set, whose scales follow it.
+    /// Reads a weight matrix that is packed for an instruction set and, from the next input, its
+    /// scales.
     pub(super) fn packed(&self, node: &NodeProto, input: usize) -> Result<Matrix, Error> {
         let wrong = |problem| Error::graph(self.graph, &node.name, problem);
         let zero_point = int_attribute(node, "zero_point");
@@ -173,7 +175,7 @@ impl Reader<'_> {
             ))
         })?;
         let values = tensor.raw_data.clone();
-        // Products of wider weights would overflow where the kernels rely on it.
+        // The kernels rely on the range: products of wider weights would overflow.
         if zero_point == 64 && values.iter().fold(0, |all, v| all | v) > 127 {
             let problem = format!("`{}` holds bytes over 127, its zero point is 64", tensor.name);
             return Err(wrong(problem));
@@ -181,7 +183,7 @@ impl Reader<'_> {
         Ok(Matrix { rows, columns, elements: Elements::Packed { values, packing, scales } })
     }
 
-    /// Floats, as many as there are.
+    /// Reads a vector of any length.
     fn scales(&self, node: &NodeProto, input: usize) -> Result<Vec<f32>, Error> {
         let (tensor, _) = self.tensor(node, input, data_type::FLOAT, 1)?;
         self.finite(node, tensor)
