@@ -1,10 +1,10 @@
-//! Times of the CPU engine and of the GPU engine, in f32 and in f16, with exits decided on the GPU and
-//! on the host, and what the GPU is asked to do for a batch.
+//! Benchmark of the CPU engine and of the GPU engine, in f32 and in f16, with exits applied on the
+//! GPU and on the host. It also lists the GPU's work for a batch.
 //!
 //!     cargo bench -p edge-runtime --features wgpu --bench gpu -- MODEL.edge [SENTENCESxTOKENS]...
 //!
-//! Milliseconds a batch, the median of as many runs as fit into a second, at least three. Times on a
-//! software adapter say nothing of a GPU.
+//! Times are in milliseconds per batch: the median of the runs in a second, at least three. Times
+//! on a software adapter are no measure of a GPU.
 
 use edge_runtime::engine::{
     ChosenEngine, CpuEngine, Engine, ExitOn, GpuEngine, GpuOptions, Tokens,
@@ -115,7 +115,7 @@ fn on_cpu(cpu: &CpuEngine, tokens: &Tokens, policy: &ExitPolicy) -> Result<(), E
     Ok(())
 }
 
-/// In milliseconds, after a first run that does not count.
+/// Median in milliseconds, after a warm-up run.
 fn median(mut run: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     run()?;
     let mut times = Vec::new();

@@ -1,10 +1,10 @@
-//! Time, work and traffic of each kernel in one encoder layer with random weights.
+//! Benchmark of each kernel in one encoder layer with random weights: time, work and traffic.
 //!
 //!     cargo bench -p edge-runtime --no-default-features --bench kernels -- [TOKENS]...
 //!
-//! The shape is that of MiniLM-L6-H384. Weights are those of one layer and stay in the cache, if it
-//! is large enough; in a whole model they come from further away. `ISAS=all`, or a list such as
-//! `ISAS=Avx2,AvxVnni`, measures other instruction sets than the one that would be chosen.
+//! The shape is that of MiniLM-L6-H384. The weights are those of one layer and stay in the cache,
+//! if it is large enough; in a whole model they come from further away. `ISAS=all`, or a list such
+//! as `ISAS=Avx2,AvxVnni`, measures other instruction sets than the detected one.
 
 use edge_runtime::engine::{CpuEngine, Engine, Logits, Tokens};
 use edge_runtime::graph::{Activation, Call, Elements, Matrix, Norm, Op, StageGraph};
@@ -87,7 +87,7 @@ fn table(isa: Isa, tokens: usize) {
     for (name, quantized, models) in [
         ("six layers, fp32", false, 1),
         ("six layers, int8", true, 1),
-        // More than a cache holds: the weights come from memory, as for a sentence now and then.
+        // Larger than the cache: the weights come from memory, as for an occasional sentence.
         ("six layers, int8, cold", true, 12),
     ] {
         let engines: Vec<CpuEngine> = (0..models).map(|_| model(isa, quantized)).collect();
@@ -116,7 +116,7 @@ fn model(isa: Isa, quantized: bool) -> CpuEngine {
     engine
 }
 
-/// The median of many runs.
+/// Median of many runs.
 fn median(mut work: impl FnMut()) -> Duration {
     let start = Instant::now();
     let mut times = vec![];
@@ -129,7 +129,7 @@ fn median(mut work: impl FnMut()) -> Duration {
     times[times.len() / 2]
 }
 
-/// The fastest of many runs: others use the machine too.
+/// Fastest of many runs: other processes use the machine too.
 fn fastest(mut work: impl FnMut()) -> Duration {
     let start = Instant::now();
     let mut best = Duration::MAX;

@@ -1,4 +1,4 @@
-//! Engines execute stages. They know nothing of text, labels or policies.
+//! Engines, which execute stages. They work without text, labels and policies.
 
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 mod choice;
@@ -22,17 +22,17 @@ use crate::{Error, ExitPolicy};
 
 /// Runs the stages of a model, one after the other, on a batch of sentences.
 pub trait Engine: Send + Sync {
-    /// What a batch carries from stage to stage.
+    /// State of a batch between stages.
     type Batch: Send;
 
-    /// Prepares the next stage. Stages come in order, and may come while batches are under way.
+    /// Prepares the next stage. Stages are added in order, also while batches run.
     ///
     /// # Errors
-    /// [`Error::Graph`] if the stage does not follow from the one before it, or the engine cannot
-    /// run it.
+    /// [`Error::Graph`] if the stage does not take the output of the one before it, or the engine
+    /// cannot run it.
     fn add_stage(&mut self, stage: StageGraph) -> Result<(), Error>;
 
-    /// How many stages have been added.
+    /// Number of stages that have been added.
     fn stages(&self) -> usize;
 
     /// Starts a batch.
@@ -41,8 +41,8 @@ pub trait Engine: Send + Sync {
     /// [`Error::Engine`] if the engine cannot take the batch.
     fn begin(&self, tokens: Tokens) -> Result<Self::Batch, Error>;
 
-    /// Runs stage `stage` on the batch and gives whether it has an exit, whose logits then replace
-    /// those in `logits`. A batch goes through the stages in order, each once.
+    /// Runs stage `stage` on the batch and returns true if it has an exit. The exit's logits then
+    /// replace those in `logits`. A batch goes through the stages in order, each once.
     ///
     /// # Errors
     /// [`Error::Engine`] if the computation fails.
@@ -53,43 +53,47 @@ pub trait Engine: Send + Sync {
         logits: &mut Logits,
     ) -> Result<bool, Error>;
 
-    /// Drops all sentences of the batch but those at the indices in `stay`, which are ascending.
+    /// Drops the sentences of a batch whose indices are not in `stay`, which is ascending.
     ///
     /// # Errors
-    /// [`Error::Engine`] if the engine cannot do so.
+    /// [`Error::Engine`] if the engine cannot drop sentences.
     fn keep(&self, batch: &mut Self::Batch, stay: &[usize]) -> Result<(), Error>;
 
-    /// Takes a batch through all stages, each sentence until it leaves by the policy, which has been
-    /// checked; the last exit takes all. `None` from an engine that does not decide this itself: it
-    /// is then asked stage by stage.
+    /// Runs all stages on a batch; each sentence leaves by the policy. The policy has been checked,
+    /// and all sentences leave at the last exit.
+    ///
+    /// `None` if the engine does not apply policies. The caller then calls [`run`](Self::run) for
+    /// each stage.
     fn run_all(&self, _: &Tokens, _: &ExitPolicy) -> Option<Result<Vec<Left>, Error>> {
         None
     }
 
-    /// Sentences are best computed together until they have this many tokens: enough to read weights
-    /// rarely, and few enough for what passes between layers to stay in a processor's own cache.
+    /// Number of tokens up to which sentences are best computed together.
+    ///
+    /// The default reads weights rarely, and keeps the values between layers in the processor's own
+    /// cache.
     fn tokens_per_batch(&self) -> usize {
         256
     }
 
-    /// Ends a batch and gives back what its tokens stood in, so that those of a next batch need no
-    /// memory of their own. An engine that does not keep it gives empty [`Tokens`].
+    /// Ends a batch and returns the memory of its tokens for the next batch. An engine that does
+    /// not keep this memory returns empty [`Tokens`].
     fn end(&self, batch: Self::Batch) -> Tokens {
         drop(batch);
         Tokens::default()
     }
 }
 
-/// A sentence that has left.
+/// A sentence that has left, with its logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Left {
-    /// The stage after which it left.
+    /// Stage after which the sentence left.
     pub stage: usize,
-    /// The logits at every exit that it passed.
+    /// Logits at every exit that the sentence passed.
     pub exits: Vec<Vec<f32>>,
 }
 
-/// The tokens of a batch: those of all sentences side by side, without padding.
+/// Tokens of a batch: all sentences side by side, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
     ids: Vec<u32>,
@@ -97,7 +101,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// A batch of sentences.
+    /// Makes a batch of sentences.
     pub fn new<S: AsRef<[u32]>>(sentences: &[S]) -> Self {
         let mut tokens = Tokens { ids: Vec::new(), offsets: vec![0] };
         for sentence in sentences {
@@ -107,7 +111,7 @@ impl Tokens {
         tokens
     }
 
-    /// Replaces the batch by one sentence, in the memory that is there.
+    /// Replaces the batch by one sentence, in the same memory.
     pub fn set(&mut self, sentence: &[u32]) {
         self.ids.clear();
         self.ids.extend_from_slice(sentence);
@@ -115,33 +119,33 @@ impl Tokens {
         self.offsets.extend([0, sentence.len()]);
     }
 
-    /// The ids of all sentences.
+    /// Token ids of all sentences.
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
-    /// Where each sentence begins in [`ids`](Self::ids), and last where the last one ends.
+    /// Start of each sentence in [`ids`](Self::ids), then the end of the last sentence.
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
     }
 
-    /// The memory of a batch that is done; [`set`](Self::set) fills it anew.
+    /// Takes the memory of a finished batch; [`set`](Self::set) fills it again.
     fn from_parts(ids: Vec<u32>, offsets: Vec<usize>) -> Self {
         Tokens { ids, offsets }
     }
 
-    /// [`ids`](Self::ids) and [`offsets`](Self::offsets).
+    /// Returns [`ids`](Self::ids) and [`offsets`](Self::offsets).
     pub fn into_parts(self) -> (Vec<u32>, Vec<usize>) {
         (self.ids, self.offsets)
     }
 
-    /// The number of sentences.
+    /// Number of sentences.
     pub fn sentences(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }
 }
 
-/// What an exit gives: one row of logits per sentence.
+/// Output of an exit: one row of logits per sentence.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Logits {
     /// `[sentences, labels]`.
@@ -151,7 +155,7 @@ pub struct Logits {
 }
 
 impl Logits {
-    /// The logits of each sentence.
+    /// Iterates over the logits of each sentence.
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.values.chunks_exact(self.labels.max(1))
     }

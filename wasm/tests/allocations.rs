@@ -1,4 +1,4 @@
-//! The engine allocates nothing for a batch that is at no stage larger than those that it has seen.
+//! Test of allocations: a batch that is at no stage larger than an earlier one allocates nothing.
 
 mod model;
 
@@ -7,17 +7,17 @@ use model::{stages, tokens};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts per thread, so that the test harness does not disturb.
+/// Allocator that counts per thread, so that the test harness does not disturb.
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: everything is done by `System`; counting does not allocate.
+// SAFETY: `System` does all the work; counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that ends allocates when its counter is gone.
+        // A thread that ends allocates after its counter is gone.
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
@@ -32,8 +32,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Both stages, with two sentences of each batch leaving after the first. Gives the logits that the
-/// rest have at the end.
+/// Runs both stages; two sentences of each batch leave after the first stage. Sets `logits` to
+/// those of the remaining sentences.
 fn walk(engine: &CpuEngine, tokens: Tokens, logits: &mut Logits) {
     let stay = tokens.sentences() - 2;
     let mut batch = engine.begin(tokens).unwrap();

@@ -1,4 +1,4 @@
-//! The CPU engine on a small model.
+//! Tests of the CPU engine on a small model.
 
 mod model;
 
@@ -16,7 +16,7 @@ fn engine(isa: Isa, stages: impl IntoIterator<Item = StageGraph>) -> CpuEngine {
     engine
 }
 
-/// The logits of all exits.
+/// Returns the logits of all exits.
 fn logits(engine: &CpuEngine, lengths: &[usize]) -> Vec<Logits> {
     let mut batch = engine.begin(tokens(lengths)).unwrap();
     let mut all = Vec::new();
@@ -34,7 +34,7 @@ fn first_rows_alone_give_the_logits_of_all_rows() {
     for quantized in [false, true] {
         let all = stages(quantized);
         let mut last = all.clone();
-        // Nobody asks for the other rows then.
+        // Then no call reads the other rows.
         last[1].next_hidden = None;
         let isa = Isa::detect();
         let (all, last) = (engine(isa, all), engine(isa, last));

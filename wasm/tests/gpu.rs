@@ -1,4 +1,4 @@
-//! The GPU engine on a small model, against the CPU engine.
+//! Tests of the GPU engine on a small model, against the CPU engine.
 
 mod model;
 
@@ -10,7 +10,7 @@ use edge_runtime::graph::StageGraph;
 use edge_runtime::{Error, ExitPolicy, GpuFailure, Thresholds};
 use model::{stages, tokens};
 
-/// The engine, or `None`, loudly, where there is no adapter.
+/// Opens the engine; `None` without an adapter, with a message.
 fn gpu(options: GpuOptions, stages: impl IntoIterator<Item = StageGraph>) -> Option<GpuEngine> {
     let mut engine = match GpuEngine::open_blocking(options) {
         Ok(engine) => engine,
@@ -34,20 +34,20 @@ fn cpu(stages: impl IntoIterator<Item = StageGraph>) -> CpuEngine {
     engine
 }
 
-/// The two stages, and the second one twice more: four exits.
+/// Builds a model of four exits: both stages, then the second stage twice more.
 fn deep(quantized: bool) -> Vec<StageGraph> {
     let [first, second] = stages(quantized);
     vec![first, second.clone(), second.clone(), second]
 }
 
-/// Both stages so that only first rows of the last are asked for.
+/// Builds the model of [`deep`] so that only first rows of the last stage are needed.
 fn ending(quantized: bool) -> Vec<StageGraph> {
     let mut stages = deep(quantized);
     stages[3].next_hidden = None;
     stages
 }
 
-/// By the trait, stage by stage, with the policy applied here.
+/// Runs an engine stage by stage and applies the policy here.
 fn step_by_step<E: Engine>(engine: &E, tokens: Tokens, policy: &ExitPolicy) -> Vec<Left> {
     let mut inside: Vec<usize> = (0..tokens.sentences()).collect();
     let mut left = vec![Left { stage: 0, exits: Vec::new() }; inside.len()];
@@ -80,8 +80,10 @@ fn assert_same(a: &[Left], b: &[Left], tolerance: f32, what: &str) {
     }
 }
 
-/// How far logits of the small model may be from those of the CPU engine: a software adapter rounds as
-/// the CPU does, so that int8 is quantized alike; products in f32 are summed up in another order.
+/// Tolerance of the small model's logits against the CPU engine.
+///
+/// A software adapter rounds as the CPU does, so int8 is quantized alike. Products in f32 are
+/// summed in another order.
 fn tolerance(gpu: &GpuEngine, quantized: bool) -> f32 {
     if gpu.is_software() && quantized { 0.0 } else { 2e-3 }
 }
@@ -111,7 +113,7 @@ fn the_same_answers_as_on_the_cpu() {
     }
 }
 
-/// Thresholds halfway between two neighbours of what the sentences reach, so that none is near a tie.
+/// Lists policies. Thresholds are halfway between neighbouring scores, so that none is near a tie.
 fn policies(full: &[Left]) -> Vec<ExitPolicy> {
     use edge_runtime::exit::{confidence, margin, normalized_entropy};
     let between = |score: fn(&[f32]) -> f32| {
@@ -135,7 +137,7 @@ fn policies(full: &[Left]) -> Vec<ExitPolicy> {
     policies
 }
 
-/// What is left of the answers at full depth, straight from the definition.
+/// Cuts answers at full depth by the definition of the policy.
 fn cut(full: &[Left], policy: &ExitPolicy) -> Vec<Left> {
     let cut = |l: &Left| {
         let last = l.exits.len() - 1;

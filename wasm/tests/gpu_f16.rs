@@ -1,5 +1,5 @@
-//! The GPU engine in f16 beside itself in f32: on a small model, on the bundles in the folder
-//! `EDGE_BUNDLES`, and on the shipped models, where these are there.
+//! Tests of the GPU engine in f16 against f32: on a small model, on the bundles in the folder
+//! `EDGE_BUNDLES`, and on the shipped models if they exist.
 
 mod model;
 
@@ -10,11 +10,13 @@ use edge_runtime::{Classifier, Error, ExitPolicy, GpuFailure, Prediction};
 use model::{stages, tokens};
 use std::path::{Path, PathBuf};
 
-/// How far logits may be apart: of float models by what f16 rounds, 2^-11 of a number, layer after layer;
-/// of int8 models by more, as it rounds some activations to another integer.
+/// Tolerance of logits for each number format.
+///
+/// For float models it is the rounding of f16, 2^-11 of a number, layer after layer. For int8
+/// models it is larger, because f16 rounds some activations to another integer.
 const TOLERANCE: [(&str, f32); 2] = [("fp32", 0.02), ("int8", 0.5)];
 
-/// The engine, or `None`, loudly, where there is no adapter or it has no f16.
+/// Opens the engine; `None` without an adapter or f16, with a message.
 fn gpu(f16: bool) -> Option<GpuEngine> {
     match GpuEngine::open_blocking(GpuOptions { f16, default_limits: true, ..Default::default() }) {
         Ok(engine) => Some(engine),
@@ -26,12 +28,13 @@ fn gpu(f16: bool) -> Option<GpuEngine> {
     }
 }
 
-/// A file of the project.
+/// Path of a file of the project.
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Sentences in f32 and in f16, at full depth; `None`, loudly, where that cannot be.
+/// Classifies texts in f32 and in f16, at full depth; `None` if a file or f16 is missing, with a
+/// message.
 fn both(bundle: &Path, texts: &[&str]) -> Option<(Classifier<GpuEngine>, [Vec<Prediction>; 2])> {
     let Ok(bytes) = std::fs::read(bundle) else {
         eprintln!("NOT RUN: {} is missing; ./demo makes it", bundle.display());
@@ -44,7 +47,7 @@ fn both(bundle: &Path, texts: &[&str]) -> Option<(Classifier<GpuEngine>, [Vec<Pr
     Some((in_f16, answers))
 }
 
-/// The largest difference of two logits.
+/// Returns the largest difference of two logits.
 fn apart([a, b]: &[Vec<Prediction>; 2]) -> f32 {
     assert_eq!(a.len(), b.len());
     let pairs =
@@ -55,7 +58,7 @@ fn apart([a, b]: &[Vec<Prediction>; 2]) -> f32 {
 #[test]
 fn logits_are_near_those_in_f32() {
     let sentences = std::fs::read_to_string(file("tests/python/sentences.txt")).unwrap();
-    // A software adapter takes minutes for all of them.
+    // A software adapter takes minutes for all sentences.
     let texts: Vec<&str> = sentences.lines().step_by(4).collect();
     let mut bundles: Vec<PathBuf> = match std::env::var_os("EDGE_BUNDLES") {
         Some(folder) => std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect(),
@@ -114,7 +117,7 @@ fn accuracy_on_sst2_dev() {
     }
 }
 
-/// A model of two stages, of which `change` changes the linear layers of the second one.
+/// Builds a model of two stages; `change` changes the linear layers of the second stage.
 fn changed(change: impl Fn(&mut Vec<f32>, &mut Vec<f32>)) -> Vec<StageGraph> {
     let mut stages = stages(false);
     for call in &mut stages[1].calls {

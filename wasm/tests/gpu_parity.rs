@@ -1,5 +1,5 @@
-//! The GPU engine answers as the CPU engine does, on bundles: the shipped models, where they have been made,
-//! and those in the folder `EDGE_BUNDLES`.
+//! Tests that the GPU engine answers as the CPU engine does: on the shipped models, if they exist,
+//! and on the bundles in the folder `EDGE_BUNDLES`.
 
 use edge_runtime::engine::{Engine, ExitOn, GpuEngine, GpuOptions};
 use edge_runtime::exit::{confidence, margin, normalized_entropy};
@@ -7,13 +7,13 @@ use edge_runtime::tokenizer::Encoded;
 use edge_runtime::{Classifier, Error, ExitPolicy, GpuFailure, Prediction, Thresholds};
 use std::path::{Path, PathBuf};
 
-/// How far logits may be apart.
+/// Tolerance of logits.
 const TOLERANCE: f32 = 2e-3;
-/// The same where the adapter rounds every operation as the CPU does, of int8 models: a head in f32
-/// sums up in another order.
+/// Tolerance of int8 models where the adapter rounds every operation as the CPU does: a head in f32
+/// sums in another order.
 const EXACT: f32 = 1e-5;
 
-/// The engine, or `None`, loudly, where there is no adapter.
+/// Opens the engine; `None` without an adapter, with a message.
 fn gpu(exit_on: ExitOn) -> Option<GpuEngine> {
     match GpuEngine::open_blocking(GpuOptions { default_limits: true, ..Default::default() }) {
         Ok(engine) => Some(engine.with_exit_on(exit_on)),
@@ -35,7 +35,7 @@ fn policies(exits: usize) -> Vec<ExitPolicy> {
     policies
 }
 
-/// How far an exit's logits are from another decision.
+/// Distance of an exit's logits from another decision.
 fn distance(policy: &ExitPolicy, exit: usize, logits: &[f32]) -> f32 {
     let at = |t: &Thresholds| match t {
         Thresholds::Common(t) => *t,
@@ -50,11 +50,11 @@ fn distance(policy: &ExitPolicy, exit: usize, logits: &[f32]) -> f32 {
     }
 }
 
-/// What has been compared.
+/// Statistics of the comparisons.
 #[derive(Default, Debug)]
 struct Seen {
     sentences: usize,
-    /// Where a sentence left at another exit, by less than the tolerance of a threshold.
+    /// Sentences that left at another exit, within the tolerance of a threshold.
     ties: usize,
     largest: f32,
 }
@@ -79,7 +79,7 @@ impl Seen {
         }
     }
 
-    /// A software adapter rounds as the CPU does; of others it is said by how much they differ.
+    /// Prints the statistics. A software adapter rounds as the CPU does and has a tighter limit.
     fn finish(&self, adapter: &GpuEngine, what: &str) {
         println!("{what} on {}: {self:?}", adapter.name());
         if adapter.is_software() {
@@ -89,12 +89,12 @@ impl Seen {
     }
 }
 
-/// Sentences of made-up tokens.
+/// Makes sentences of random tokens.
 fn made_up<E: Engine>(classifier: &Classifier<E>, lengths: &[usize], seed: u64) -> Vec<Encoded> {
     let architecture = &classifier.manifest().architecture;
     let mut state = seed;
     let mut id = || {
-        // Knuth's MMIX generator; its high bits are the random ones.
+        // Knuth's MMIX generator; its high bits are random.
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as u32 % architecture.vocabulary as u32
@@ -106,7 +106,7 @@ fn made_up<E: Engine>(classifier: &Classifier<E>, lengths: &[usize], seed: u64) 
     lengths.iter().map(sentence).collect()
 }
 
-/// The bundles in a folder; none, loudly, where it is not named.
+/// Lists the bundles in a folder; none without `EDGE_BUNDLES`, with a message.
 fn bundles() -> Vec<PathBuf> {
     let Some(folder) = std::env::var_os("EDGE_BUNDLES") else {
         eprintln!("NOT RUN: EDGE_BUNDLES names no folder of bundles");
@@ -132,8 +132,8 @@ fn bundles_of_a_folder() {
             let gpu = Classifier::with_engine(bytes.clone(), engine).unwrap();
             let mut seen = Seen::default();
             let what = format!("{}, exits on {exit_on:?}", path.display());
-            // A software adapter takes minutes for everything: the host decides by every fourth policy, and
-            // as many are asked about the largest batch. They come in threes of a kind.
+            // A software adapter takes minutes for everything. So the host applies every fourth
+            // policy, and the largest batch gets as many. Policies come in threes of a kind.
             let policies = policies(cpu.manifest().exits()).into_iter().enumerate();
             for (i, policy) in policies.filter(|(i, _)| exit_on == ExitOn::Gpu || i % 4 == 0) {
                 let a = cpu.classify(&texts, &policy).unwrap();
@@ -182,7 +182,7 @@ fn shipped(name: &str) {
     let mut seen = Seen::default();
     for lengths in LENGTHS {
         let early = [own.clone(), ExitPolicy::entropy(0.4), ExitPolicy::patience(2)];
-        // The long ones take seconds on a software adapter.
+        // Long sentences take seconds on a software adapter.
         let some = if lengths.len() > 2 || lengths[0] == 1 { 3 } else { 1 };
         for policy in early.iter().take(some).chain([&ExitPolicy::Never]) {
             let a = cpu.classify_tokens(made_up(&cpu, lengths, 3), policy).unwrap();

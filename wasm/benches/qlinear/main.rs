@@ -1,7 +1,8 @@
-//! The int8 linear layers of MiniLM-L6-H384, in GOP/s (a multiply and an add are two), beside what
-//! the processor does on registers alone: `cargo bench -p edge-runtime --bench qlinear [ISA]`.
+//! Benchmark of the int8 linear layers of MiniLM-L6-H384, in GOP/s (a multiply and an add are two),
+//! beside the processor's peak on registers alone:
+//! `cargo bench -p edge-runtime --bench qlinear [ISA]`.
 //!
-//! The least of many times is shown: what else runs on the machine only ever adds.
+//! The table shows the least of many times: other processes can only add time.
 
 mod peak;
 
@@ -10,7 +11,7 @@ use edge_runtime::kernels::isa::Isa;
 use edge_runtime::kernels::qlinear::{PackedWeights, Scratch, qlinear};
 use std::time::{Duration, Instant};
 
-/// Inputs, outputs and activation of the four layers of an encoder layer.
+/// Inputs, outputs and activation of the four linear layers of an encoder layer.
 const SHAPES: [(usize, usize, Activation); 4] = [
     (384, 1152, Activation::Identity),
     (384, 384, Activation::Identity),
@@ -26,7 +27,7 @@ fn main() {
     for isa in Isa::available() {
         let name = format!("{isa:?}");
         if wanted.is_empty() || wanted.iter().any(|w| name.eq_ignore_ascii_case(w)) {
-            // Weights of 7 bits are what `edge-export` writes.
+            // `edge-export` writes weights of 7 bits.
             measure(isa, 63);
             measure(isa, 127);
         }
@@ -78,7 +79,7 @@ fn layer(
     (PackedWeights::for_isa(isa, inputs, outputs, &values, &scales, &bias), activation)
 }
 
-/// The least of many times, in nanoseconds.
+/// Least of many times, in nanoseconds.
 fn least_time(mut run: impl FnMut()) -> f64 {
     let end = Instant::now() + Duration::from_millis(100);
     let mut least = Duration::MAX;

@@ -1,29 +1,29 @@
-//! What a processor can do at best: the instructions of a kernel on registers that never change.
+//! Peak of a processor: the instructions of a kernel on constant registers.
 
 use edge_runtime::kernels::isa::Isa;
 
 /// A loop of multiplications.
 pub struct Peak {
     run: fn() -> i32,
-    /// Multiplies and adds that the loop does.
+    /// Number of multiplies and adds of the loop.
     pub operations: usize,
 }
 
 impl Peak {
-    /// Runs the loop. What comes back only keeps it from being left out.
+    /// Runs the loop. The result only keeps the compiler from removing the loop.
     pub fn run(&self) -> i32 {
         (self.run)()
     }
 }
 
-/// The loop of an instruction set for weights in −`largest`…`largest`, if there is one.
+/// Finds the loop of an instruction set for weights in −`largest`…`largest`, if there is one.
 #[cfg(target_arch = "x86_64")]
 pub fn operations(isa: Isa, largest: i8) -> Option<Peak> {
-    // SAFETY, for all: only instruction sets that the processor has are measured.
+    // SAFETY, for all: only instruction sets of this processor are measured.
     let (run, bytes): (fn() -> i32, usize) = match isa {
         // SAFETY: as above.
         Isa::Avx512Vnni => (|| unsafe { x86_64::avx512_vnni() }, 64),
-        // A product of tiles is one of 16 rows, 16 outputs and 64 inputs. SAFETY: as above.
+        // A product of tiles has 16 rows, 16 outputs and 64 inputs. SAFETY: as above.
         Isa::Amx => (|| unsafe { x86_64::amx() }, 16 * 16 * 64),
         // SAFETY: as above.
         Isa::AvxVnni => (|| unsafe { x86_64::avx_vnni() }, 32),
@@ -36,7 +36,7 @@ pub fn operations(isa: Isa, largest: i8) -> Option<Peak> {
     Some(Peak { run, operations: 2 * bytes * x86_64::STEPS * x86_64::SUMS })
 }
 
-/// There is none.
+/// Peaks exist for x86-64 only.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn operations(_: Isa, _: i8) -> Option<Peak> {
     None
@@ -65,14 +65,14 @@ mod x86_64 {
     }
 
     /// # Safety
-    /// There is a tile unit that this process may use.
+    /// The processor has a tile unit that this process may use.
     pub unsafe fn amx() -> i32 {
         // Palette 1, and eight tiles of 16 rows of 64 bytes.
         let mut config = [0u8; 64];
         config[0] = 1;
         config[16..32].as_chunks_mut().0.fill(64u16.to_le_bytes());
         config[48..56].fill(16);
-        // SAFETY: the caller's; 64 bytes are read.
+        // SAFETY: the caller guarantees the unit; 64 bytes are read.
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly));
             for _ in 0..STEPS * SUMS / 4 {
@@ -107,7 +107,8 @@ mod x86_64 {
         let (x, ones) = (_mm256_set1_epi32(black_box(5)), _mm256_set1_epi16(1));
         for _ in 0..STEPS {
             for sum in &mut sums {
-                // The sum for weights: with constant ones the compiler would multiply once.
+                // The sum serves as weights: with constant weights the compiler would multiply
+                // once.
                 let products = _mm256_maddubs_epi16(*sum, x);
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, ones));
             }

@@ -1,4 +1,4 @@
-//! Chooses between the CPU and the GPU by measuring both on this machine.
+//! Choice between the CPU and the GPU, by measuring both on this machine.
 
 use super::{
     CpuBatch, CpuEngine, Engine, ExitOn, GpuBatch, GpuEngine, GpuOptions, Left, Logits, Tokens,
@@ -9,10 +9,10 @@ use crate::{Error, ExitPolicy};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Which engine is to compute.
+/// Choice of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineChoice {
-    /// Whichever is faster for the size of a batch; the CPU where the GPU cannot be used or fails.
+    /// The faster engine for the size of a batch; the CPU where the GPU is missing or fails.
     Auto,
     /// The CPU.
     #[default]
@@ -23,25 +23,25 @@ pub enum EngineChoice {
     GpuF16,
 }
 
-/// Who takes a batch.
+/// Engine that takes a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// The CPU.
     Cpu,
-    /// The GPU, with exits decided there.
+    /// The GPU, and the place where the policy is applied.
     Gpu(ExitOn),
 }
 
-/// An engine that was chosen, or both of them.
+/// The chosen engine, or both engines.
 #[derive(Debug)]
 pub struct ChosenEngine {
     cpu: Option<CpuEngine>,
     gpu: Option<GpuEngine>,
-    /// From how many tokens on a batch goes where, in ascending order; known once measured.
+    /// Least number of tokens of each route, in ascending order; empty until measured.
     routes: OnceLock<Vec<(usize, Route)>>,
-    /// Why the GPU is not used although it was asked about.
+    /// Reason for not using the GPU, if it was requested.
     reason: Mutex<Option<String>>,
-    /// The length of the sentences that are measured with.
+    /// Length of the sentences in the measurement.
     length: usize,
 }
 
@@ -54,24 +54,24 @@ pub enum ChosenBatch {
     Gpu(Box<GpuBatch>),
 }
 
-/// What an engine says of itself.
+/// Description of an engine, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineReport {
     /// `cpu`, or `gpu` with the adapter.
     pub name: String,
-    /// How int8 products are computed.
+    /// Arithmetic of int8 products.
     pub arithmetic: String,
-    /// Why it was chosen, if there was a choice.
+    /// Reason for the choice, if there was a choice.
     pub reason: Option<String>,
 }
 
 /// Sizes of the batches that are measured, in tokens.
 const MEASURED: [usize; 3] = [32, 256, 2048];
-/// Lengths of their sentences, if the model takes as many.
+/// Length of the sentences in the measurement; shorter if the model takes fewer tokens.
 const LENGTH: usize = 32;
 
 impl ChosenEngine {
-    /// Opens what was chosen.
+    /// Opens the chosen engine.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the GPU was chosen and cannot be used.
@@ -93,8 +93,9 @@ impl ChosenEngine {
         })
     }
 
-    /// Both engines, without stages. What the GPU fails at goes to the CPU. `routes`, if there are
-    /// any, are those of an earlier [`routes`](Self::routes), so that nothing is measured.
+    /// Combines both engines, without stages. Batches that fail on the GPU go to the CPU.
+    ///
+    /// `routes` are those of an earlier [`routes`](Self::routes); without them the engine measures.
     pub fn between(cpu: CpuEngine, gpu: GpuEngine, routes: Option<Vec<(usize, Route)>>) -> Self {
         let engine = Self::of(Some(cpu), Some(gpu), None);
         if let Some(routes) = routes {
@@ -108,17 +109,17 @@ impl ChosenEngine {
         ChosenEngine { cpu, gpu, routes: OnceLock::new(), reason, length: LENGTH }
     }
 
-    /// The GPU engine, if there is one.
+    /// Returns the GPU engine, if there is one.
     pub fn gpu(&self) -> Option<&GpuEngine> {
         self.gpu.as_ref()
     }
 
-    /// From how many tokens on a batch goes where, once that was measured.
+    /// Least number of tokens of each route, in ascending order; `None` until measured.
     pub fn routes(&self) -> Option<&[(usize, Route)]> {
         self.routes.get().map(Vec::as_slice)
     }
 
-    /// Which engine computes, and why.
+    /// Describes the engines and the reason for the choice.
     pub fn report(&self) -> EngineReport {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let isa = || format!("{:?}", Isa::detect());
@@ -136,7 +137,7 @@ impl ChosenEngine {
         EngineReport { name, arithmetic, reason }
     }
 
-    /// The engine that goes stage by stage.
+    /// Returns the engine that runs stage by stage.
     fn by_stage(&self) -> Result<&CpuEngine, &GpuEngine> {
         match (&self.cpu, &self.gpu) {
             (Some(cpu), _) => Ok(cpu),
@@ -145,8 +146,10 @@ impl ChosenEngine {
         }
     }
 
-    /// Measures every size: at full depth whether the GPU is faster, and there also with all sentences
-    /// leaving at the first exit where it is best decided that they do.
+    /// Measures both engines for every batch size.
+    ///
+    /// The GPU gets a size if it is faster at full depth. Exits are then applied where full depth
+    /// plus leaving at the first exit takes the least time.
     fn measure(&self, cpu: &CpuEngine, gpu: &GpuEngine) -> Result<Vec<(usize, Route)>, Error> {
         let (never, first) = (ExitPolicy::Never, ExitPolicy::confidence(0.0));
         let mut routes = Vec::new();
@@ -177,7 +180,7 @@ impl ChosenEngine {
         reason.get_or_insert(error.to_string());
     }
 
-    /// Where a batch of so many tokens goes.
+    /// Route of a batch of `tokens` tokens.
     fn route(&self, cpu: &CpuEngine, gpu: &GpuEngine, tokens: usize) -> Route {
         if self.reason.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return Route::Cpu;
@@ -193,7 +196,7 @@ impl ChosenEngine {
     }
 }
 
-/// What was measured, for people.
+/// Description of the measurement, for people.
 fn in_words(routes: &[(usize, Route)]) -> String {
     let word = |(from, route): &(usize, Route)| {
         let who = match route {
@@ -206,13 +209,13 @@ fn in_words(routes: &[(usize, Route)]) -> String {
     routes.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
-/// All stages on the CPU.
+/// Runs all stages on the CPU.
 fn on_cpu(cpu: &CpuEngine, tokens: &Tokens) -> Result<(), Error> {
     let (mut batch, mut logits) = (cpu.begin(tokens.clone())?, Logits::default());
     (0..cpu.stages()).try_for_each(|stage| cpu.run(stage, &mut batch, &mut logits).map(|_| ()))
 }
 
-/// The shorter of two times, after a first one that does not count.
+/// Returns the shorter of two times, after a warm-up run.
 fn fastest(mut run: impl FnMut() -> Result<(), Error>) -> Result<Duration, Error> {
     run()?;
     let mut time = || {
@@ -235,7 +238,7 @@ impl Engine for ChosenEngine {
             (Some(cpu), None) => cpu.add_stage(stage),
             (None, Some(gpu)) => gpu.add_stage(stage),
             (Some(cpu), Some(gpu)) => {
-                // What the GPU cannot take, the CPU may.
+                // Stages that do not fit the GPU may fit the CPU.
                 if let Err(error) = gpu.add_stage(stage.clone()) {
                     self.reason = Mutex::new(Some(error.to_string()));
                     self.gpu = None;

@@ -1,9 +1,9 @@
-//! The CPU engine: runs the calls of a stage one after the other, each by a kernel of
+//! CPU engine: runs the calls of a stage one after the other, each by a kernel of
 //! [`crate::kernels`].
 //!
-//! A stage is planned once: every value has a place in a few buffers, which values share whose
-//! lives do not overlap. Buffers belong to a batch and go back to the engine with it, so that
-//! a later batch allocates nothing unless it is larger at some stage.
+//! A stage is planned once: every value gets one of a few buffers, and values share a buffer if
+//! their lifetimes do not overlap. Buffers belong to a batch and return to the engine with it. A
+//! later batch allocates nothing unless it is larger at some stage.
 
 mod step;
 
@@ -15,7 +15,7 @@ use crate::kernels::isa::Isa;
 use std::sync::{Arc, Mutex, PoisonError};
 use step::{Buffers, Kernel, kernel};
 
-/// Runs stages on the CPU, each batch on the thread that asks for it.
+/// Engine that runs stages on the CPU, each batch on the calling thread.
 #[derive(Debug)]
 pub struct CpuEngine {
     isa: Isa,
@@ -23,7 +23,7 @@ pub struct CpuEngine {
     pool: Arc<Pool>,
 }
 
-/// Buffers of batches that are done.
+/// Buffers of finished batches.
 type Pool = Mutex<Vec<Box<Buffers>>>;
 
 /// A batch on its way through a [`CpuEngine`].
@@ -31,10 +31,9 @@ type Pool = Mutex<Vec<Box<Buffers>>>;
 pub struct CpuBatch {
     ids: Vec<u32>,
     offsets: Vec<usize>,
-    /// The buffer that holds the hidden states, and their width; none before the first stage and
-    /// after the last one.
+    /// Buffer and width of the hidden states; `None` before the first stage and after the last one.
     hidden: Option<(usize, usize)>,
-    /// `None` only while the batch is dropped.
+    /// Buffers; `None` only while the batch is dropped.
     buffers: Option<Box<Buffers>>,
     pool: Arc<Pool>,
 }
@@ -46,14 +45,14 @@ impl Default for CpuEngine {
 }
 
 impl CpuEngine {
-    /// An engine whose kernels use this instruction set instead of the best one. Adding a stage
-    /// panics if the processor does not have it.
+    /// Makes an engine whose kernels use this instruction set instead of the best one. Adding a
+    /// stage panics if the processor lacks it.
     pub fn with_isa(isa: Isa) -> Self {
         CpuEngine { isa, stages: Vec::new(), pool: Arc::default() }
     }
 
-    /// Runs a stage as [`run`](Engine::run) does. `see` gets the input of every linear layer: the name of its
-    /// node, and the values, row major.
+    /// Runs a stage as [`run`](Engine::run) does. `see` gets the input of every linear layer: the
+    /// name of its node, and the values, row major.
     ///
     /// # Errors
     /// Errors of [`run`](Engine::run).
@@ -71,7 +70,7 @@ impl CpuEngine {
         })
     }
 
-    /// Runs the steps of a stage; `before` is called with each step first.
+    /// Runs the steps of a stage, and calls `before` ahead of each step.
     fn run_steps(
         &self,
         stage: usize,
@@ -140,7 +139,7 @@ impl Engine for CpuEngine {
         let buffers = buffers.as_mut().expect("it is there until the batch is dropped");
         let mut end = 0;
         for (i, s) in stay.iter().enumerate() {
-            // As they are ascending, offsets are read before they are written over.
+            // `stay` is ascending, so offsets are read before they are overwritten.
             let rows = offsets[*s]..offsets[s + 1];
             if let Some((slot, width)) = *hidden {
                 let hidden = buffers.slot(slot);

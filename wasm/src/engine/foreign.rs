@@ -1,4 +1,4 @@
-//! ONNX files from elsewhere: a whole text classifier as one stage, run by tract-onnx.
+//! ONNX files of other programs: a whole text classifier as one stage, run by tract-onnx.
 
 mod file;
 
@@ -17,15 +17,17 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
-/// Input of some classifiers: which of two texts a token is of; always 0 here.
+/// Input of some classifiers: the number of a token's text, of two texts; always 0 here.
 const TOKEN_TYPE_IDS: &str = "token_type_ids";
 
-/// Tokens of the longest text where `config.json` has no `max_position_embeddings`: its default in
-/// transformers.
+/// Default for the most tokens of a text, if `config.json` has no `max_position_embeddings`: that
+/// of transformers.
 const MAX_TOKENS: usize = 512;
 
-/// A BERT-like text classifier in ONNX: from `input_ids`, `attention_mask` and perhaps
-/// `token_type_ids`, int64 `[batch, sequence]`, to `logits`, float `[batch, labels]`.
+/// A BERT-like text classifier in ONNX.
+///
+/// Its inputs are `input_ids`, `attention_mask` and optionally `token_type_ids`, int64
+/// `[batch, sequence]`. Its output is `logits`, float `[batch, labels]`.
 ///
 /// It is one stage with one exit, and no part of a bundle.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub struct ForeignModel {
     inputs: Vec<Input>,
     /// Name of the file, for messages.
     file: String,
-    /// Number of labels, and of outputs.
+    /// Number of labels and of outputs.
     labels: usize,
 }
 
@@ -48,13 +50,15 @@ enum Input {
 impl Classifier<ForeignModel> {
     /// Opens an ONNX file with the tokenizer's files and the `config.json` in the same folder.
     ///
-    /// Labels are those of [`config::Config`]. Texts are cut to the tokens that `max_position_embeddings`
-    /// has positions for, 512 where it is absent. A panic of tract, here or while a text is classified,
-    /// is an error that names the file; where panics abort, as in WebAssembly, it ends the program.
+    /// The labels are those of [`config::Config`]. Texts are cut to `max_position_embeddings`
+    /// tokens, 512 if it is absent. If tract panics, here or while a text is classified, the error
+    /// names the file. Where panics abort, as in WebAssembly, a panic ends the program.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file is missing, [`Error::File`] if the model is not a text classifier that
-    /// tract can run, or has more or fewer outputs than there are labels, [`Error::Tokenizer`].
+    /// - [`Error::Io`] if a file is missing.
+    /// - [`Error::File`] if tract cannot run the model as a text classifier, or the number of
+    /// outputs   is not that of the labels.
+    /// - [`Error::Tokenizer`].
     pub fn open_onnx(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let config_path = path.with_file_name("config.json");
@@ -113,7 +117,8 @@ fn unequal(labels: &[String], outputs: usize, file: &str) -> String {
 
 impl ForeignModel {
     fn new(file: &ModelProto, name: String, labels: usize) -> Result<Self, String> {
-        // The shapes that `quantize_dynamic` writes for values in between contradict tract's own.
+        // The shapes of intermediate values that `quantize_dynamic` writes contradict those of
+        // tract.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
         let graph = file.graph.as_ref().ok_or("it has no graph")?;
         file::check(graph, &onnx.op_register)?;
@@ -141,8 +146,8 @@ impl ForeignModel {
         self.output().ok()?.shape.last()?.to_usize().ok()
     }
 
-    /// Sentence by sentence: what `quantize_dynamic` writes takes one scale for a whole tensor, so
-    /// that in a batch, or with padding, an answer would depend on the neighbours.
+    /// Computes logits sentence by sentence. A model of `quantize_dynamic` has one scale for a
+    /// whole tensor: in a batch, or with padding, an answer would depend on the other sentences.
     fn logits(&self, tokens: &Tokens, logits: &mut Logits) -> Result<(), String> {
         logits.values.clear();
         logits.labels = self.labels;
@@ -170,7 +175,7 @@ impl ForeignModel {
         Ok(())
     }
 
-    /// The logits of one text.
+    /// Computes the logits of one text.
     fn run_one(&self, ids: &[u32]) -> TractResult<Vec<f32>> {
         let inputs: TractResult<TVec<TValue>> = self
             .inputs
@@ -198,7 +203,7 @@ fn of_tract<T>(body: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
     guard(body).unwrap_or_else(|words| Err(format_err!("tract panicked: {words}")))
 }
 
-/// Prepares a graph for texts of any length, and gives the meaning of its inputs.
+/// Prepares a graph for texts of any length, and returns the meaning of its inputs.
 fn plan(
     onnx: &Onnx,
     file: &ModelProto,

@@ -1,4 +1,4 @@
-//! A stage, planned: which kernel reads and writes which buffer. The same for every engine.
+//! Plan of a stage: the buffers that each kernel reads and writes. All engines share it.
 
 mod first;
 
@@ -6,27 +6,27 @@ use crate::Error;
 use crate::graph::{Call, Elements, Op, StageGraph};
 use first::{Planned, pool_early};
 
-/// A stage whose calls have buffers; `K` is what an engine makes of an [`Op`].
+/// A stage whose calls have buffers; `K` is an engine's form of an [`Op`].
 #[derive(Debug)]
 pub(super) struct Plan<K> {
     pub steps: Vec<Step<K>>,
-    /// The buffer of the hidden states for the next stage, and their width.
+    /// Buffer of the hidden states for the next stage, and their width.
     pub next_hidden: Option<(usize, usize)>,
-    /// The buffer of the logits, and the number of labels.
+    /// Buffer of the logits, and the number of labels.
     pub logits: Option<(usize, usize)>,
 }
 
-/// What the rows of a value are.
+/// Meaning of a value's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
     Tokens,
     Sentences,
 }
 
-/// One call: from which buffers to which.
+/// One call: its kernel and its buffers.
 #[derive(Debug)]
 pub(super) struct Step<K> {
-    /// Of the node.
+    /// Name of the node.
     pub name: String,
     pub kernel: K,
     /// Buffer and width of each input.
@@ -44,16 +44,18 @@ pub(super) struct Step<K> {
 /// A value of the stage.
 #[derive(Clone, Copy)]
 struct Value {
-    /// `None` for token ids.
+    /// Kind of the rows; `None` for token ids.
     rows: Option<Rows>,
     width: usize,
     slot: usize,
-    /// The last call that reads it; one after all calls if it leaves the stage.
+    /// Last call that reads the value; the number of calls if the value leaves the stage.
     last: usize,
 }
 
-/// Checks that a stage takes what the one before it gives: `before` is its
-/// [`next_hidden`](Plan::next_hidden), or `None` if there is none before it. Gives the buffer.
+/// Checks that a stage takes the output of the stage before it, and returns the buffer.
+///
+/// `before` is the earlier stage's [`next_hidden`](Plan::next_hidden), or `None` for the first
+/// stage.
 pub(super) fn follows(
     graph: &StageGraph,
     before: Option<Option<(usize, usize)>>,
@@ -76,8 +78,8 @@ pub(super) fn follows(
 }
 
 impl<K> Plan<K> {
-    /// Plans a stage whose input stands in the buffer `input`. `kernel` is given each operation, and
-    /// whether only the first row of each sentence is asked for.
+    /// Plans a stage whose input is in the buffer `input`. `kernel` gets each operation, and true
+    /// if only the first row of each sentence is needed.
     pub(super) fn new(
         mut graph: StageGraph,
         input: usize,
@@ -108,7 +110,7 @@ impl<K> Plan<K> {
             let wrong = |problem: &str| Error::graph(&graph.name, &call.name, problem);
             let inputs: Vec<Value> = call.inputs.iter().map(|v| values[*v]).collect();
             let (rows, width) = output(&call, first, &inputs).map_err(|p| wrong(&p))?;
-            // Ids take no buffer, and what nobody reads any more leaves its own to others.
+            // Ids take no buffer, and a value that no later call reads frees its buffer.
             let taken = |slot: usize| {
                 values.iter().any(|v| v.rows.is_some() && v.slot == slot && v.last >= i)
             };
@@ -137,7 +139,8 @@ impl<K> Plan<K> {
     }
 }
 
-/// The rows and the width of what a call gives. Errs in words if it cannot take its inputs.
+/// Returns the rows and the width of a call's output. The error is a message, if the call cannot
+/// take its inputs.
 fn output(call: &Call, first: bool, inputs: &[Value]) -> Result<(Rows, usize), String> {
     let shapes: Vec<_> = inputs.iter().map(|v| (v.rows, v.width)).collect();
     let given = match (&call.op, shapes.as_slice()) {

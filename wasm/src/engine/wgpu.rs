@@ -1,10 +1,12 @@
-//! The GPU engine: runs the calls of a stage as compute shaders, through Vulkan, Metal, Direct3D 12,
-//! or WebGPU in a browser.
+//! GPU engine: runs the calls of a stage as compute shaders, through Vulkan, Metal, Direct3D 12, or
+//! WebGPU in a browser.
 //!
-//! Sentences may leave without the host being asked: after each exit a kernel applies the policy,
-//! closes up what stays, and writes the sizes of the dispatches that follow, which are empty when all
-//! have left. The host reads once for a batch. Buffers and bindings belong to a batch and go back to
-//! the engine with it, so that a later batch creates none unless it is larger.
+//! Sentences can leave without the host. After each exit a kernel applies the policy and closes the
+//! gaps between the sentences that stay. It also writes the sizes of the later dispatches, which
+//! are empty once all sentences have left. The host reads once per batch.
+//!
+//! Buffers and bind groups belong to a batch and return to the engine with it. A later batch
+//! creates none unless it is larger.
 
 mod by_stage;
 mod device;
@@ -28,17 +30,17 @@ use memory::{Memory, beginning, most_rows};
 use stage::{Builder, Dispatch, Shared, Stage};
 use std::sync::Mutex;
 
-/// Where it is decided which sentences leave. The answers are the same.
+/// Place where the exit policy is applied. Answers are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExitOn {
-    /// By a kernel; the host reads once for a batch, and dispatches are empty once all have left.
+    /// A kernel; the host reads once per batch, and dispatches are empty once all sentences left.
     #[default]
     Gpu,
-    /// By the host, which reads after every exit, and asks for no more once all have left.
+    /// The host, which reads after every exit and stops once all sentences left.
     Host,
 }
 
-/// Runs stages on the GPU.
+/// Engine that runs stages on the GPU.
 #[derive(Debug)]
 pub struct GpuEngine {
     gpu: Handle<Gpu>,
@@ -46,18 +48,18 @@ pub struct GpuEngine {
     shared: Shared,
     exit_on: ExitOn,
     pool: Handle<Pool>,
-    /// The workgroups of each stage in the last batch, if they are counted.
+    /// Workgroups of each stage in the last batch, if they are counted.
     workgroups: Mutex<Vec<u32>>,
 }
 
-/// Memory of batches that are done.
+/// Memory of finished batches.
 type Pool = Mutex<Vec<Box<Memory>>>;
 
 impl GpuEngine {
-    /// An engine on the best adapter of this machine.
+    /// Opens an engine on the best adapter of this machine.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if there is none.
+    /// [`Error::Gpu`] if the machine has no adapter.
     pub async fn open(options: GpuOptions) -> Result<Self, Error> {
         Ok(GpuEngine {
             gpu: Handle::new(Gpu::open(options).await?),
@@ -69,13 +71,13 @@ impl GpuEngine {
         })
     }
 
-    /// As [`open`](Self::open), waiting for it.
+    /// Blocking form of [`open`](Self::open).
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Errors of [`open`](Self::open).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open_blocking(options: GpuOptions) -> Result<Self, Error> {
-        // Nothing here waits for a device: natively these futures are ready at once.
+        // The loop hardly waits: natively these futures are ready at once.
         let mut future = std::pin::pin!(Self::open(options));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         loop {
@@ -86,23 +88,23 @@ impl GpuEngine {
         }
     }
 
-    /// Chooses where it is decided which sentences leave.
+    /// Sets the place where the exit policy is applied.
     pub fn with_exit_on(mut self, exit_on: ExitOn) -> Self {
         self.exit_on = exit_on;
         self
     }
 
-    /// The name of the adapter, and of the interface it is reached by.
+    /// Name of the adapter and of its graphics API.
     pub fn name(&self) -> String {
         device::name(&self.gpu.info)
     }
 
-    /// Whether the adapter is a program that computes on the CPU.
+    /// True if the adapter is a program that computes on the CPU.
     pub fn is_software(&self) -> bool {
         self.gpu.is_software()
     }
 
-    /// How int8 products are computed, and whether other values are in f16.
+    /// Arithmetic of int8 products, and "f16" if other values are in f16.
     pub fn arithmetic(&self) -> &'static str {
         match (self.gpu.packed, self.gpu.options.f16) {
             (true, false) => "packed dot products",
@@ -112,18 +114,19 @@ impl GpuEngine {
         }
     }
 
-    /// What has been asked of the GPU so far.
+    /// Counts of the engine's work on the GPU.
     pub fn counts(&self) -> GpuCounts {
         self.gpu.counts()
     }
 
-    /// With [`GpuOptions::count_workgroups`], the workgroups that ran in each stage of the last
-    /// batch of [`run_batch`](Self::run_batch), exits excluded.
+    /// Number of workgroups that ran in each stage of the last batch of
+    /// [`run_batch`](Self::run_batch), without exits. Empty without
+    /// [`GpuOptions::count_workgroups`].
     pub fn workgroups(&self) -> Vec<u32> {
         lock(&self.workgroups).clone()
     }
 
-    /// The workgroups that a stage takes for so many sentences and tokens.
+    /// Number of workgroups of a stage for a number of sentences and tokens.
     pub fn workgroups_for(&self, stage: usize, sentences: usize, tokens: usize) -> u32 {
         let grids = self.stages[stage].dispatches.iter().filter_map(|d| d.grid);
         grids
@@ -135,14 +138,14 @@ impl GpuEngine {
             .sum()
     }
 
-    /// The kernels of a stage, in the order in which they run, the exit's included.
+    /// Names of the kernels of a stage, in the order in which they run, with the exit's kernel.
     pub fn kernels(&self, stage: usize) -> Vec<&'static str> {
         let Stage { dispatches, exit, .. } = &self.stages[stage];
         dispatches.iter().chain(exit).map(|d| d.pipeline.source.name()).collect()
     }
 
-    /// Ends the device, as a driver does that is replaced or has crashed: whatever is asked of the
-    /// engine afterwards is an error.
+    /// Destroys the device, as if a driver was replaced or crashed: later calls of the engine are
+    /// errors.
     pub fn destroy(&self) {
         self.gpu.device.destroy();
     }
@@ -150,13 +153,13 @@ impl GpuEngine {
     /// Prepares the next stage; see [`Engine::add_stage`](super::Engine::add_stage).
     ///
     /// # Errors
-    /// [`Error::Graph`] if it does not fit the stage before it or the limits of the GPU,
+    /// [`Error::Graph`] if the stage does not fit the stage before it or the limits of the GPU,
     /// [`Error::Gpu`] if the device fails.
     pub fn add(&mut self, mut graph: StageGraph) -> Result<(), Error> {
         graph.unpack();
         let before = self.stages.last();
         let slot = follows(&graph, before.map(|stage| stage.next_hidden))?;
-        // What stays after an exit moves to another buffer.
+        // The sentences that stay after an exit move to another buffer.
         let moved = before.filter(|stage| stage.logits.is_some()).and_then(|stage| {
             stage.next_hidden.map(|(from, width)| (from, usize::from(from == 0), width))
         });
@@ -170,8 +173,8 @@ impl GpuEngine {
         Ok(())
     }
 
-    /// Takes a batch through all stages that there are, each sentence until it leaves by the policy,
-    /// which must fit their exits. The last exit takes all. Batches that are too large for the GPU are
+    /// Runs all stages on a batch; each sentence leaves by the policy. The policy must fit the
+    /// exits, and all sentences leave at the last exit. A batch that is too large for the GPU is
     /// split.
     ///
     /// # Errors
@@ -204,7 +207,7 @@ impl GpuEngine {
         Ok(left)
     }
 
-    /// Waits for the pipelines, and errs with what the device has reported.
+    /// Waits for the pipelines; an error reported by the device is returned.
     fn ready(&self) -> Result<(), Error> {
         self.shared.pipelines.wait();
         self.gpu.check()
@@ -255,7 +258,7 @@ impl GpuEngine {
         Ok(left)
     }
 
-    /// Errs if values were beyond what f16 goes to, of which logits come that are no numbers.
+    /// Returns an error if a logit is a NaN in f16: then a value exceeded the range of f16.
     fn check_range<'a>(&self, mut logits: impl Iterator<Item = &'a f32>) -> Result<(), Error> {
         if self.gpu.options.f16 && logits.any(|logit| logit.is_nan()) {
             let problem = format!("values beyond {}, the largest f16; use f32", half::f16::MAX);
@@ -264,13 +267,13 @@ impl GpuEngine {
         Ok(())
     }
 
-    /// The stage and the number of labels of each exit.
+    /// Stage and number of labels of each exit.
     fn exits(&self) -> Vec<(usize, usize)> {
         let labels = |(i, s): (usize, &Stage)| s.logits.map(|(_, labels)| (i, labels));
         self.stages.iter().enumerate().filter_map(labels).collect()
     }
 
-    /// Memory for a batch: of one that is done, or fresh.
+    /// Takes memory for a batch from the pool, or allocates it.
     fn memory(&self, rows: usize, sentences: usize) -> Box<Memory> {
         let mut pool = lock(&self.pool);
         let fits = |m: &Memory| m.rows >= rows && m.sentences >= sentences;
@@ -278,7 +281,7 @@ impl GpuEngine {
         match least {
             Some(i) => pool.swap_remove(i),
             None => {
-                // What is smaller in both is of no further use.
+                // Memory that is smaller in both sizes has no further use.
                 pool.retain(|m| m.rows > rows || m.sentences > sentences);
                 Box::new(Memory::new(&self.gpu, &self.shared, rows, sentences))
             }
@@ -336,7 +339,7 @@ impl GpuEngine {
         }
     }
 
-    /// Errs, in the words of the CPU engine, if the model cannot take a batch.
+    /// Returns an error, with the message of the CPU engine, if the model cannot take a batch.
     fn check(&self, ids: &[u32], offsets: &[usize]) -> Result<(), Error> {
         if let Some(empty) = offsets.windows(2).position(|w| w[0] == w[1]) {
             let problem = format!("sentence {empty} of the batch has no tokens");
@@ -355,7 +358,7 @@ impl GpuEngine {
     }
 }
 
-/// Words of four bytes.
+/// Converts bytes to words of four bytes.
 fn words(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
 }

@@ -18,7 +18,7 @@ fn matrix(rows: usize, columns: usize, scales: Option<usize>) -> Matrix {
     Matrix { rows, columns, elements }
 }
 
-/// A stage of each kernel, embeddings and an exit included.
+/// Builds two stages that have all kernels together, including embeddings and exits.
 pub fn stages(quantized: bool) -> [StageGraph; 2] {
     let norm = || Norm { gamma: vec![1.0; HIDDEN], beta: vec![0.1; HIDDEN], epsilon: 1e-5 };
     let call = |name: &str, inputs: &[usize], op: Op| Call {
@@ -66,7 +66,7 @@ pub fn stages(quantized: bool) -> [StageGraph; 2] {
     [first, second]
 }
 
-/// A batch of sentences of these lengths.
+/// Makes a batch of sentences of these lengths.
 pub fn tokens(lengths: &[usize]) -> Tokens {
     let sentences: Vec<Vec<u32>> =
         lengths.iter().map(|n| (0..*n as u32).map(|i| i * 7 % 50).collect()).collect();

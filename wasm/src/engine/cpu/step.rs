@@ -1,4 +1,4 @@
-//! One call of a kernel, and the memory it works in.
+//! One call of a kernel, and its memory.
 
 use crate::engine::plan::{Rows, Step};
 use crate::graph::{Activation, Elements, Norm, Op};
@@ -22,7 +22,7 @@ pub(super) enum Kernel {
     FirstPool,
 }
 
-/// Packs the weights; those in the graph are gone afterwards.
+/// Packs the weights into a kernel, and consumes those of the graph.
 pub(super) fn kernel(op: Op, first: bool, isa: Isa) -> Kernel {
     match op {
         Op::Embed { words, positions, norm } => Kernel::Embed(Tables { words, positions, norm }),
@@ -52,7 +52,7 @@ pub(super) fn kernel(op: Op, first: bool, isa: Isa) -> Kernel {
     }
 }
 
-/// The memory of a batch.
+/// Memory of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     slots: Vec<Vec<f32>>,
@@ -61,13 +61,13 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// One of the buffers.
+    /// Returns one of the buffers.
     pub(super) fn slot(&mut self, slot: usize) -> &mut [f32] {
         &mut self.slots[slot]
     }
 }
 
-/// The number of rows of a value.
+/// Number of rows of a value.
 fn count(rows: Rows, offsets: &[usize]) -> usize {
     match rows {
         Rows::Tokens => offsets[offsets.len() - 1],
@@ -76,7 +76,7 @@ fn count(rows: Rows, offsets: &[usize]) -> usize {
 }
 
 impl Step<Kernel> {
-    /// The input of a linear layer, row major; `None` for another kernel.
+    /// Returns the input of a linear layer, row major; `None` for another kernel.
     pub(super) fn linear_input<'a>(
         &self,
         offsets: &[usize],
@@ -91,7 +91,7 @@ impl Step<Kernel> {
     /// Runs the kernel.
     ///
     /// # Errors
-    /// In words, naming the node.
+    /// A message with the node.
     pub(super) fn run(
         &self,
         isa: Isa,
@@ -103,7 +103,7 @@ impl Step<Kernel> {
         if slots.len() <= self.slot {
             slots.resize_with(self.slot + 1, Vec::new);
         }
-        // No input stands in the buffer of the output, which can so be taken out meanwhile.
+        // The output's buffer contains no input, so it can be moved out for the call.
         let mut buffer = std::mem::take(&mut slots[self.slot]);
         let length = count(self.written, offsets) * self.width;
         if buffer.len() < length {

@@ -1,4 +1,4 @@
-//! The file of an ONNX model from elsewhere, looked at before tract reads it.
+//! File of an ONNX model of another program, checked before tract reads it.
 
 use crate::graph::LOGITS;
 use crate::lfs;
@@ -7,28 +7,30 @@ use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
-/// Domains of the operators that ONNX itself defines.
+/// Domains of ONNX's own operators.
 const STANDARD: [&str; 3] = ["", "ai.onnx", "ai.onnx.ml"];
 
-/// Domain of the operators that ONNX Runtime's optimizer makes of several standard ones.
+/// Domain of the operators into which ONNX Runtime's optimizer fuses several standard operators.
 const MICROSOFT: &str = "com.microsoft";
 
-/// Fused operators that a test holds to ONNX Runtime. tract has more, but looks at an operator's name alone
-/// and has defaults of its own: `Attention` would be taken for the standard operator of that name, and
-/// `SkipLayerNormalization` without an epsilon gets another one.
+/// Fused operators that a test compares with ONNX Runtime.
+///
+/// tract has more, but looks only at an operator's name and has its own defaults. It would take
+/// `Attention` for the standard operator of that name. `SkipLayerNormalization` without an epsilon
+/// would get another epsilon.
 const FUSED: [&str; 1] = ["BiasGelu"];
 
-/// Files that are met in place of an ONNX file, by their first bytes.
+/// Files that are common in place of an ONNX file, by their first bytes.
 const OTHERS: [(&[u8], &str); 3] = [
     (b"PK\x03\x04", "a ZIP archive, as PyTorch writes, not an ONNX file"),
     (b"manifest.json\0", "a bundle, not an ONNX file; name it model.edge"),
     (b"<", "a page of HTML or XML, not an ONNX file; download the file again"),
 ];
 
-/// The message of an ONNX file.
+/// Decodes an ONNX file.
 ///
 /// # Errors
-/// A message that says which other file it is, as far as its first bytes show.
+/// A message with the kind of file, if its first bytes show it.
 pub(super) fn decode(file: &[u8]) -> Result<ModelProto, String> {
     if file.is_empty() {
         return Err("an empty file, not an ONNX file".into());
@@ -51,10 +53,10 @@ pub(super) fn decode(file: &[u8]) -> Result<ModelProto, String> {
     }
 }
 
-/// Checks that weights are in the file and that tract has all operators.
+/// Checks that the file contains its weights and that tract has all operators.
 ///
 /// # Errors
-/// A message that names the external file, or the operator.
+/// A message with the external file or the operator.
 pub(super) fn check(graph: &GraphProto, register: &OnnxOpRegister) -> Result<(), String> {
     let tensors = graph.node.iter().flat_map(|n| &n.attribute).flat_map(|a| a.t.iter());
     graph.initializer.iter().chain(tensors).try_for_each(check_tensor)?;
@@ -98,10 +100,11 @@ fn check_operator(node: &NodeProto, register: &OnnxOpRegister) -> Result<(), Str
     Err(format!("node `{name}`: the operator {domain}{dot}{op_type} is not supported; {remedy}"))
 }
 
-/// The output that has the logits: the one of that name, or the only one.
+/// Finds the output of the logits: the output with that name, or the only output.
 ///
 /// # Errors
-/// A message with the names of the outputs, or with the operator that makes probabilities of logits.
+/// A message with the names of the outputs, or with the operator that turns logits into
+/// probabilities.
 pub(super) fn logits(graph: &GraphProto) -> Result<usize, String> {
     let names: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
     let index = match names.iter().position(|name| *name == LOGITS) {

@@ -1,23 +1,24 @@
-//! Where of some rows only the first of each sentence is asked for, only that one is computed.
+//! First rows: where later calls read only the first row of each sentence, only that row is
+//! computed.
 //!
-//! A first row of a linear layer, of a sum or of attention needs only first rows, except of the keys
-//! and values. So in a last stage that pools the first row, all that follows these is computed for
-//! one token instead of all: with the same bits, as no kernel looks at neighbouring rows.
+//! A first row of a linear layer, of a sum or of attention needs only first rows, except of the
+//! keys and values. So a last stage that pools the first row computes all later values for one
+//! token per sentence. The bits are the same, because no kernel reads neighbouring rows.
 
 use crate::graph::{Call, Op, StageGraph};
 
-/// A call, and whether it gives first rows only.
+/// A call; `first` is true if it returns first rows only.
 pub(super) struct Planned {
     pub call: Call,
     pub first: bool,
 }
 
-/// The calls of a stage with [`Op::FirstPool`] as early as can be. Changes what the outputs of the
-/// graph refer to accordingly. Values must be given before they are read.
+/// Moves each [`Op::FirstPool`] of a stage as early as possible, and updates the outputs of the
+/// graph. A value must come before the calls that read it.
 pub(super) fn pool_early(graph: &mut StageGraph) -> Vec<Planned> {
     let calls = std::mem::take(&mut graph.calls);
     let first = first_only(graph, &calls);
-    // Where values are after the change, and where their first rows are.
+    // Values after the change, and the values of their first rows.
     let (mut places, mut pooled) = (vec![0], vec![None; calls.len() + 1]);
     let mut planned = Vec::with_capacity(calls.len() + 2);
     for (i, mut call) in calls.into_iter().enumerate() {
@@ -48,7 +49,7 @@ pub(super) fn pool_early(graph: &mut StageGraph) -> Vec<Planned> {
     planned
 }
 
-/// Of which values nobody reads more than the first row of each sentence.
+/// True for each value of which calls read only the first row of each sentence.
 fn first_only(graph: &StageGraph, calls: &[Call]) -> Vec<bool> {
     let leaves = |v: usize| [graph.next_hidden, graph.logits].iter().flatten().any(|o| o.0 == v);
     let mut first = vec![false; calls.len() + 1];

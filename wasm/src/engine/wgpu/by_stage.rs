@@ -1,4 +1,4 @@
-//! Stage by stage, as the host asks for it.
+//! Stage-by-stage runs of the GPU engine: the host applies the policy.
 
 use super::device::{Handle, lock};
 use super::memory::{Memory, most_rows};
@@ -14,17 +14,17 @@ use {super::ExitOn, crate::engine::Engine, crate::graph::StageGraph};
 pub struct GpuBatch {
     offsets: Vec<usize>,
     ids: Vec<u32>,
-    /// Of each sentence that is inside whether it stays, once that is known.
+    /// Flag per sentence in the batch: 1 if it stays. `None` before [`keep`](Self::keep).
     stay: Option<Vec<u32>>,
-    /// The number of sentences at the start of the last stage.
+    /// Number of sentences at the start of the last stage.
     before: usize,
-    /// `None` until the first stage, and when the batch is dropped.
+    /// Memory; `None` before the first stage and once the batch is dropped.
     memory: Option<Box<Memory>>,
     pool: Handle<Pool>,
 }
 
 impl GpuEngine {
-    /// Starts a batch whose sentences leave when the host says so.
+    /// Starts a batch from which the host removes sentences.
     fn begin_batch(&self, tokens: Tokens) -> Result<GpuBatch, Error> {
         self.check(&[], tokens.offsets())?;
         let (ids, offsets) = tokens.into_parts();
@@ -97,7 +97,7 @@ impl GpuEngine {
         Ok(true)
     }
 
-    /// Takes a batch through all stages, asking the host after each exit.
+    /// Runs all stages on a batch; the host applies the policy after each exit.
     pub(super) async fn run_by_host(
         &self,
         tokens: Tokens,
@@ -133,10 +133,10 @@ impl GpuEngine {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl GpuEngine {
-    /// As [`run_batch`](Self::run_batch), waiting for it.
+    /// Blocking form of [`run_batch`](Self::run_batch).
     ///
     /// # Errors
-    /// As [`run_batch`](Self::run_batch).
+    /// Errors of [`run_batch`](Self::run_batch).
     pub fn run_on(
         &self,
         tokens: &Tokens,

@@ -1,4 +1,4 @@
-//! The adapter and its device: what can fail there becomes an [`Error::Gpu`].
+//! Adapter and device. Failures of them become an [`Error::Gpu`].
 
 use crate::error::{Error, GpuFailure};
 use ::wgpu::{
@@ -11,40 +11,39 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-/// How a GPU is to be used.
+/// Options of a GPU engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GpuOptions {
-    /// In f16 what is in f32 else, where there is a row for every token: values, and weights that are
-    /// not int8. An error where the adapter has no `shader-f16`.
+    /// f16 instead of f32 for values with a row per token, and for their float weights. Opening is
+    /// an error where the adapter has no `shader-f16`.
     pub f16: bool,
-    /// Products of bytes one by one, even where the shader language has packed ones.
+    /// Products of single bytes, even where WGSL has packed dot products.
     pub unpacked: bool,
-    /// No more than every WebGPU implementation must offer, even where the adapter has larger
-    /// buffers.
+    /// Limits that every WebGPU implementation offers, even where the adapter has larger buffers.
     pub default_limits: bool,
-    /// Count the workgroups that run in each stage, for tests.
+    /// Counting of the workgroups that run in each stage, for tests.
     pub count_workgroups: bool,
 }
 
-/// What an engine has asked of its GPU so far.
+/// Counts of an engine's work on its GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GpuCounts {
-    /// Buffers created, those of weights included.
+    /// Buffers created, including those of weights.
     pub buffers: usize,
     /// Pipelines compiled.
     pub pipelines: usize,
-    /// Times that the host has read from the GPU's memory.
+    /// Number of reads of the GPU's memory by the host.
     pub reads: usize,
 }
 
-/// A device with its queue.
+/// A device and its queue.
 #[derive(Debug)]
 pub(super) struct Gpu {
     pub device: Device,
     pub queue: Queue,
     pub info: AdapterInfo,
     pub limits: Limits,
-    /// Whether shaders have dot products of packed bytes.
+    /// True if shaders have dot products of packed bytes.
     pub packed: bool,
     pub options: GpuOptions,
     status: Arc<Status>,
@@ -53,12 +52,12 @@ pub(super) struct Gpu {
     reads: AtomicUsize,
 }
 
-/// What the device has reported.
+/// Errors reported by the device.
 #[derive(Debug, Default)]
 struct Status {
-    /// Why the device is lost, for good.
+    /// Reason for the loss of the device, which is permanent.
     lost: Mutex<Option<String>>,
-    /// The first error since the last look.
+    /// First error since the last check.
     error: Mutex<Option<(GpuFailure, String)>>,
 }
 
@@ -68,7 +67,7 @@ impl Gpu {
         let mut descriptor = InstanceDescriptor::new_without_display_handle();
         descriptor.backends =
             Backends::VULKAN | Backends::METAL | Backends::DX12 | Backends::BROWSER_WEBGPU;
-        // Sizes of dispatches are written by our own kernel and need no further check.
+        // A kernel of this crate writes the sizes of dispatches; a further check is not needed.
         descriptor.flags = InstanceFlags::empty();
         let instance = Instance::new(descriptor);
         let adapter = instance.request_adapter(&RequestAdapterOptions {
@@ -131,7 +130,7 @@ impl Gpu {
         })
     }
 
-    /// Whether the adapter computes on the CPU.
+    /// True if the adapter computes on the CPU.
     pub(super) fn is_software(&self) -> bool {
         self.info.device_type == DeviceType::Cpu
     }
@@ -145,9 +144,9 @@ impl Gpu {
         }
     }
 
-    /// Errs with what the device has reported since the last look.
+    /// Returns an error that the device has reported since the last check.
     pub(super) fn check(&self) -> Result<(), Error> {
-        // A device that is lost says so when it is polled.
+        // Polling reports the loss of a device.
         let _ = self.device.poll(::wgpu::PollType::Poll);
         if let Some(why) = &*lock(&self.status.lost) {
             let problem = format!("the device {} is lost ({why})", self.info.name);
@@ -159,7 +158,7 @@ impl Gpu {
         }
     }
 
-    /// A buffer of `bytes`, 16 or more.
+    /// Creates a buffer of `bytes`, 16 or more.
     pub(super) fn buffer(&self, label: &str, bytes: u64, usage: BufferUsages) -> Buffer {
         self.buffers.fetch_add(1, Ordering::Relaxed);
         self.device.create_buffer(&BufferDescriptor {
@@ -170,10 +169,10 @@ impl Gpu {
         })
     }
 
-    /// A buffer with these bytes, and zeros behind them up to a multiple of 16.
+    /// Creates a buffer with these bytes, padded with zeros to a multiple of 16.
     ///
     /// # Errors
-    /// In words if they are more than the device binds.
+    /// A message, if the bytes exceed the device's limit for a buffer.
     pub(super) fn upload(
         &self,
         label: &str,
@@ -193,7 +192,7 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// The first bytes of a buffer that can be mapped, once what was submitted before is done.
+    /// Reads the first bytes of a mappable buffer, after all submitted work is done.
     pub(super) async fn read(&self, buffer: &Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let mapped: Arc<Mutex<(Option<bool>, Option<Waker>)>> = Arc::default();
@@ -222,11 +221,11 @@ impl Gpu {
         data
     }
 
-    /// Waits for a future that only this device carries on.
+    /// Waits for a future that needs only this device to make progress.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device is lost, or has not answered for a minute; for ten minutes if it is
-    /// a program, which shares a processor that may be busy.
+    /// [`Error::Gpu`] if the device is lost or has not answered for a minute. The limit is ten
+    /// minutes for a software adapter, which shares a processor that may be busy.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn wait<T>(
         &self,
@@ -254,17 +253,17 @@ impl Gpu {
                 return Err(Error::Gpu { failure: GpuFailure::Lost, problem });
             }
             if waited.is_ok() {
-                // Idle, and the callback still to come from another thread's poll.
+                // The device is idle, and another thread's poll has yet to run the callback.
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
 }
 
-/// The name of an adapter, and of the interface it is reached by.
+/// Name of an adapter and of its graphics API.
 pub(super) fn name(info: &AdapterInfo) -> String {
     let AdapterInfo { name, backend, .. } = info;
-    // Browsers do not tell who made it.
+    // Browsers may hide the name.
     if name.is_empty() { format!("{backend:?}") } else { format!("{name} ({backend:?})") }
 }
 
@@ -275,7 +274,7 @@ pub(super) type Handle<T> = std::sync::Arc<T>;
 #[cfg(target_arch = "wasm32")]
 pub(super) type Handle<T> = std::rc::Rc<T>;
 
-/// Locks; what is guarded here is whole at any time.
+/// Locks a mutex. A poisoned mutex is used: the guarded values are always consistent.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

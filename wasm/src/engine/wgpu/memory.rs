@@ -1,4 +1,4 @@
-//! The memory of a batch on the GPU. Buffers and what binds them are kept for later batches.
+//! Memory of a batch on the GPU. Buffers and bind groups are kept for later batches.
 
 use super::device::Gpu;
 use super::stage::{Bind, Dispatch, Shared, Stage};
@@ -7,21 +7,21 @@ use ::wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, Buffer, BufferUsages, CommandEncoder,
 };
 
-/// The exits and the first line of the policy, as many as the exit kernel takes.
+/// Lines of the policy: one for the policy, and one per exit up to the limit of the exit kernel.
 pub(super) const POLICY_LINES: u64 = 129;
-/// Stages whose workgroups are counted.
+/// Number of stages whose workgroups are counted.
 const COUNTED_STAGES: u64 = 128;
 
-/// The buffers of a batch.
+/// Buffers of a batch.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// Rows and sentences that there is room for.
+    /// Capacity in rows and sentences.
     pub rows: usize,
     pub sentences: usize,
     slots: Vec<Buffer>,
-    /// The bytes of a row that each slot has room for.
+    /// Capacity of each slot, in bytes per row.
     widths: Vec<usize>,
-    /// Bytes of a quantized row, labels and exits that there is room for.
+    /// Capacity in bytes of a quantized row, in labels and in exits.
     quantized_width: usize,
     labels: usize,
     exits: usize,
@@ -35,10 +35,10 @@ pub(super) struct Memory {
     pub sizes: Buffer,
     pub answers: Buffer,
     pub stay: Buffer,
-    /// What the host reads.
+    /// Buffer that the host reads.
     pub staging: Buffer,
     pub workgroups: Option<(Buffer, BindGroup)>,
-    /// For every stage those of its dispatches, the exit last.
+    /// Bind groups of each stage: one per dispatch, the exit's last.
     groups: Vec<Vec<BindGroup>>,
 }
 
@@ -46,7 +46,7 @@ const DATA: BufferUsages = BufferUsages::STORAGE.union(BufferUsages::COPY_DST);
 const SLOT: BufferUsages = DATA.union(BufferUsages::COPY_SRC);
 
 impl Memory {
-    /// Memory for so many rows and sentences, and some more.
+    /// Allocates memory for at least `rows` and `sentences`.
     pub(super) fn new(gpu: &Gpu, shared: &Shared, rows: usize, sentences: usize) -> Self {
         let rows = rows.next_power_of_two().max(64).min(most_rows(gpu, shared).max(rows));
         let sentences = sentences.next_power_of_two().max(16);
@@ -88,7 +88,7 @@ impl Memory {
         }
     }
 
-    /// Makes room for what stages that came later need. What stands in the slots is kept.
+    /// Makes room for stages that were added later. The contents of the slots are kept.
     pub(super) fn fit(&mut self, gpu: &Gpu, shared: &Shared, encoder: &mut CommandEncoder) {
         let mut grown = false;
         for (i, width) in shared.widths.iter().enumerate() {
@@ -128,7 +128,7 @@ impl Memory {
         &self.slots[slot]
     }
 
-    /// What the dispatches of a stage bind, the exit's last.
+    /// Returns the bind groups of a stage: one per dispatch, the exit's last.
     pub(super) fn groups(&mut self, gpu: &Gpu, stages: &[Stage], stage: usize) -> &[BindGroup] {
         while self.groups.len() <= stage {
             let Stage { dispatches, exit, .. } = &stages[self.groups.len()];
@@ -173,7 +173,8 @@ impl Memory {
     }
 }
 
-/// The most rows of a batch: those that a dispatch counts and whose values one buffer holds.
+/// Largest number of rows of a batch: limited by the workgroups of a dispatch and the size of a
+/// buffer.
 pub(super) fn most_rows(gpu: &Gpu, shared: &Shared) -> usize {
     let widest = shared.widths.iter().copied().max().unwrap_or(1).max(1);
     let limit = gpu.limits.max_storage_buffer_binding_size.min(gpu.limits.max_buffer_size);
@@ -181,7 +182,7 @@ pub(super) fn most_rows(gpu: &Gpu, shared: &Shared) -> usize {
     rows.min(u64::from(gpu.limits.max_compute_workgroups_per_dimension)) as usize
 }
 
-/// A batch as it begins: `counts`, `sentences` and `sizes`, as the kernels have them.
+/// Initial contents of `counts`, `sentences` and `sizes` for a batch, in the layout of the kernels.
 pub(super) fn beginning(offsets: &[usize], shared: &Shared) -> [Vec<u8>; 3] {
     let bytes = |n: &mut dyn Iterator<Item = u32>| n.flat_map(u32::to_le_bytes).collect();
     let (sentences, rows) = ((offsets.len() - 1) as u32, offsets[offsets.len() - 1] as u32);

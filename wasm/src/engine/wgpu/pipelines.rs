@@ -1,9 +1,11 @@
-//! Compute pipelines, each compiled once: natively on a thread of its own, while weights are read and
-//! uploaded; in a browser by the browser, which returns at once. An error of compiling is reported by
-//! the device, as all others are, at the latest when a batch begins, which waits for all of them.
+//! Compute pipelines, each compiled once. Natively a thread compiles each pipeline while weights
+//! are read and uploaded. In a browser the call returns at once and the browser compiles.
 //!
-//! Nothing is kept for the next start: desktop drivers do so themselves, and what wgpu would keep for
-//! others (Vulkan only) has to be trusted like code.
+//! The device reports an error of compiling like any other error, at the latest when a batch
+//! begins: a batch waits for all pipelines.
+//!
+//! Nothing is cached for the next start. Desktop drivers have their own caches. The cache of wgpu
+//! is for Vulkan only, and its contents have to be trusted like code.
 
 use super::device::{Gpu, Handle, lock};
 use ::wgpu::{
@@ -22,8 +24,9 @@ const NORM: &str = include_str!("shaders/norm.wgsl");
 const F16: &str = include_str!("shaders/f16.wgsl");
 const F32: &str = include_str!("shaders/f32.wgsl");
 
-/// A kernel: its file, what the file is put behind, and how it binds each buffer, in order: `u` a
-/// uniform, `r` one that is read, `w` one that is written, `-` none.
+/// Source of a kernel: its file, the files before it, and the access to each binding in order.
+///
+/// Access is `u` for a uniform, `r` for read, `w` for write and `-` for no binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source {
     name: &'static str,
@@ -56,26 +59,26 @@ sources! {
     #[cfg(test)] QUOTIENTS "quotients" "urw" &[];
 }
 
-/// The type of a value's elements, or of a weight's.
+/// Number format of a value's or a weight's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Float {
     F16,
     F32,
 }
 
-/// What is compiled.
+/// A kernel to compile.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Kernel {
     pub source: Source,
-    /// The elements of the values that it reads, `Read` in WGSL; and of its float weights.
+    /// Number format of the input values and the float weights, `Read` in WGSL.
     pub read: Float,
-    /// The elements of what it writes, `Written` in WGSL.
+    /// Number format of the output values, `Written` in WGSL.
     pub written: Float,
-    /// Lines of WGSL for the constants that the source leaves open.
+    /// WGSL lines of the constants that the source leaves open.
     pub constants: String,
 }
 
-/// A kernel that is compiled, or is going to be.
+/// A kernel that is compiled now or later.
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub source: Source,
@@ -86,7 +89,7 @@ pub(super) struct Pipeline {
     compiled: OnceLock<ComputePipeline>,
 }
 
-/// The pipelines of an engine.
+/// Pipelines of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
     all: Mutex<HashMap<Kernel, Handle<Pipeline>>>,
@@ -96,7 +99,7 @@ pub(super) struct Pipelines {
 }
 
 impl Float {
-    /// Bytes of an element.
+    /// Number of bytes of an element.
     pub(super) fn bytes(self) -> usize {
         match self {
             Float::F16 => 2,
@@ -113,19 +116,19 @@ impl Float {
 }
 
 impl Source {
-    /// The name of its file.
+    /// Name of the file.
     pub(super) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The bindings that it has.
+    /// Iterates over the bindings.
     pub(super) fn bindings(&self) -> impl Iterator<Item = u32> {
         self.access.chars().enumerate().filter(|(_, a)| *a != '-').map(|(i, _)| i as u32)
     }
 }
 
 impl Pipelines {
-    /// The kernel, which begins to be compiled if it is new.
+    /// Returns the pipeline of a kernel, and starts to compile it if it is new.
     pub(super) fn get(&self, gpu: &Gpu, kernel: Kernel) -> Handle<Pipeline> {
         let mut all = lock(&self.all);
         if let Some(pipeline) = all.get(&kernel) {
@@ -137,7 +140,7 @@ impl Pipelines {
         pipeline
     }
 
-    /// Waits until all are compiled.
+    /// Waits until all pipelines are compiled.
     pub(super) fn wait(&self) {
         let all: Vec<Handle<Pipeline>> = lock(&self.all).values().cloned().collect();
         for pipeline in all {
@@ -145,7 +148,7 @@ impl Pipelines {
         }
     }
 
-    /// The layout of the counters of workgroups.
+    /// Layout of the workgroup counters.
     pub(super) fn counting(&self, gpu: &Gpu) -> BindGroupLayout {
         lock(&self.counting).get_or_insert_with(|| layout(gpu, "w")).clone()
     }
@@ -156,7 +159,7 @@ impl Pipelines {
         let compile = move || {
             pipeline.compiled();
         };
-        // Without a thread it is compiled when it is waited for.
+        // If no thread starts, the first wait compiles the pipeline.
         lock(&self.threads).extend(std::thread::Builder::new().name(name).spawn(compile));
     }
 
@@ -189,19 +192,20 @@ impl Pipelines {
     }
 }
 
-/// A driver must not be at work while its process ends.
+/// Joins the threads: a driver must not work while its process ends.
 #[cfg(not(target_arch = "wasm32"))]
 impl Drop for Pipelines {
     fn drop(&mut self) {
         for thread in lock(&self.threads).drain(..) {
-            // One that has panicked has said so.
+            // A thread that panicked has printed its message.
             let _ = thread.join();
         }
     }
 }
 
 impl Pipeline {
-    /// The pipeline, once whoever is compiling it is done; by this thread if that is nobody.
+    /// Returns the compiled pipeline. Waits if another thread is compiling it, otherwise compiles
+    /// it.
     pub(super) fn compiled(&self) -> &ComputePipeline {
         self.compiled.get_or_init(|| {
             let label = Some(self.source.name);
@@ -214,7 +218,7 @@ impl Pipeline {
                 layout: Some(&self.whole_layout),
                 module: &module,
                 entry_point: Some("main"),
-                // Every kernel writes what it reads.
+                // Every kernel writes workgroup memory before it reads it.
                 compilation_options: PipelineCompilationOptions {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
@@ -225,7 +229,7 @@ impl Pipeline {
     }
 }
 
-/// The whole text of a shader.
+/// Joins the whole text of a shader.
 fn code(kernel: &Kernel, packed: bool, counts: bool) -> String {
     let Kernel { source, read, written, constants } = kernel;
     let enable = if [read, written].contains(&&Float::F16) { "enable f16;\n" } else { "" };

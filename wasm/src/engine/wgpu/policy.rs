@@ -1,13 +1,13 @@
-//! An exit policy as the exit kernel has it, and what the kernel says.
+//! An exit policy in the layout of the exit kernel, and the kernel's answers.
 
 use super::memory::POLICY_LINES;
 use crate::engine::Left;
 use crate::{Error, ExitPolicy, Thresholds};
 
-/// The kind that `exit.wgsl` calls HOST.
+/// Constant HOST of `exit.wgsl`.
 const HOST: u32 = 5;
 
-/// The policy, for a model with so many exits, of which the last takes all.
+/// Encodes the policy for a model with `exits` exits. All sentences leave at the last exit.
 pub(super) fn lines(policy: &ExitPolicy, sentences: usize, grids: usize, exits: usize) -> Vec<u8> {
     let (kind, thresholds) = match policy {
         ExitPolicy::Never => (0, None),
@@ -30,13 +30,13 @@ pub(super) fn lines(policy: &ExitPolicy, sentences: usize, grids: usize, exits: 
     lines.as_flattened().iter().flat_map(|n| n.to_le_bytes()).collect()
 }
 
-/// The host says which sentences stay.
+/// Encodes a policy that the host applies.
 pub(super) fn by_host(grids: usize) -> Vec<u8> {
     [HOST, 0, grids as u32, 0].iter().flat_map(|n| n.to_le_bytes()).collect()
 }
 
-/// Reads what the exit kernel has written for the `sentences` of a batch, in memory that has room
-/// for `capacity`. `exits` are the stage and the labels of each exit.
+/// Decodes the exit kernel's answers for the `sentences` of a batch, in memory with room for
+/// `capacity`. `exits` are the stage and the labels of each exit.
 pub(super) fn answers(
     words: &[u32],
     exits: &[(usize, usize)],

@@ -1,4 +1,4 @@
-//! A stage on the GPU: its weights, and the dispatches that compute it.
+//! A stage on the GPU: its weights and its dispatches.
 
 use super::device::{Gpu, Handle};
 use super::pipelines::{
@@ -11,25 +11,25 @@ use crate::graph::{Activation, Elements, Matrix, Op};
 use ::wgpu::{Buffer, BufferUsages};
 use half::f16;
 
-/// Rows and outputs of a workgroup of the linear kernels.
+/// Rows and outputs per workgroup of the linear kernels.
 const TILE: u32 = 32;
-/// Rows of a workgroup of the kernels that normalize.
+/// Rows per workgroup of the normalizing kernels.
 const NORM_ROWS: u32 = 4;
-/// Queries and keys that a workgroup of the attention holds: the first that fit its memory.
+/// Queries and keys per workgroup of attention: the first pair that fits the memory is used.
 const ATTENTION_TILES: [(u32, u32); 4] = [(16, 32), (8, 16), (4, 8), (1, 4)];
-/// As many different sizes of dispatches as the exit kernel computes.
+/// Number of different dispatch sizes that the exit kernel can compute.
 const MOST_GRIDS: usize = 64;
 
 /// A buffer that a dispatch binds.
 #[derive(Debug)]
 pub(super) enum Bind {
-    /// Of the stage.
+    /// A buffer of the stage.
     Own(Buffer),
-    /// One of those in which values stand.
+    /// A buffer of values.
     Slot(usize),
-    /// Sentences and tokens that are inside.
+    /// Numbers of sentences and tokens still in the batch.
     Counts,
-    /// The sentences that are inside.
+    /// Sentences still in the batch.
     Sentences,
     Ids,
     Quantized,
@@ -41,7 +41,7 @@ pub(super) enum Bind {
     Stay,
 }
 
-/// How many workgroups a dispatch takes: `rows / per`, rounded up, by `y`.
+/// Number of workgroups of a dispatch: `rows / per`, rounded up, by `y`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grid {
     pub per: u32,
@@ -54,39 +54,39 @@ pub(super) struct Grid {
 pub(super) struct Dispatch {
     pub pipeline: Handle<Pipeline>,
     pub bindings: Vec<Bind>,
-    /// The number of its [`Grid`]; `None` for a single workgroup.
+    /// Index of the [`Grid`]; `None` for a single workgroup.
     pub grid: Option<usize>,
 }
 
 /// A stage that is ready to run.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
-    /// After an exit, the first one closes up the hidden states.
+    /// Dispatches; after an exit, the first one closes the gaps in the hidden states.
     pub dispatches: Vec<Dispatch>,
-    /// The buffer of the hidden states, and their width.
+    /// Buffer of the hidden states, and their width.
     pub next_hidden: Option<(usize, usize)>,
-    /// The buffer of the logits, and the number of labels.
+    /// Buffer of the logits, and the number of labels.
     pub logits: Option<(usize, usize)>,
     pub exit: Option<Dispatch>,
 }
 
-/// What all stages of an engine share.
+/// State that all stages of an engine share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub pipelines: Pipelines,
     pub grids: Vec<Grid>,
-    /// The bytes of the widest row in each buffer.
+    /// Number of bytes of the widest row in each buffer.
     pub widths: Vec<usize>,
-    /// The bytes of the widest row that is quantized.
+    /// Number of bytes of the widest quantized row.
     pub quantized: usize,
-    /// Word pieces, positions and the node that has them.
+    /// Number of word pieces and positions, and the node of the embeddings.
     pub tables: Option<(usize, usize, String)>,
-    /// The most labels of an exit, and the number of exits.
+    /// Largest number of labels of an exit, and the number of exits.
     pub labels: usize,
     pub exits: usize,
 }
 
-/// The numbers that a kernel is given; see `common.wgsl`.
+/// Parameters of a kernel; see `common.wgsl`.
 #[derive(Default)]
 struct Params {
     rows: u32,
@@ -97,7 +97,7 @@ struct Params {
     number: f32,
 }
 
-/// What a stage is built with.
+/// Builder of a stage.
 pub(super) struct Builder<'a> {
     pub gpu: &'a Gpu,
     pub shared: &'a mut Shared,
@@ -105,8 +105,8 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Uploads a stage. `moved` is where compacted hidden states come from, to where, and their
-    /// width.
+    /// Uploads a stage. `moved` is the source buffer, the target buffer and the width of compacted
+    /// hidden states.
     pub(super) fn build(
         &mut self,
         name: &str,
@@ -166,7 +166,7 @@ impl Builder<'_> {
         Ok(Dispatch { pipeline, bindings, grid: None })
     }
 
-    /// The dispatches of a call.
+    /// Makes the dispatches of a call.
     fn step(&mut self, step: Step<(Op, bool)>) -> Result<Vec<Dispatch>, String> {
         self.widen(step.slot, step.width, step.written);
         let input = step.inputs.first().map_or(0, |(slot, _)| *slot);
@@ -286,7 +286,7 @@ impl Builder<'_> {
         }])
     }
 
-    /// The largest tile of attention whose memory a workgroup has.
+    /// Finds the largest tile of attention that fits a workgroup's memory.
     fn attention_tile(&self, d: u32, first: bool, read: Rows) -> Result<(u32, u32), String> {
         let limit = self.gpu.limits.max_compute_workgroup_storage_size;
         let element = self.float(read).bytes() as u32;
@@ -303,8 +303,8 @@ impl Builder<'_> {
         })
     }
 
-    /// The elements of values with such rows. There is little to gain where a sentence has one row,
-    /// and the logits are there.
+    /// Number format of values with these rows. Values with a row per sentence stay f32: they gain
+    /// little from f16, and include the logits.
     fn float(&self, rows: Rows) -> Float {
         if self.gpu.options.f16 && rows == Rows::Tokens { Float::F16 } else { Float::F32 }
     }
@@ -316,7 +316,7 @@ impl Builder<'_> {
         widths[slot] = widths[slot].max(bytes);
     }
 
-    /// A kernel that goes from and to values with such rows.
+    /// Makes a kernel whose input and output values have these rows.
     fn kernel(&self, source: Source, [read, written]: [Rows; 2], constants: &str) -> Kernel {
         let (read, written) = (self.float(read), self.float(written));
         Kernel { source, read, written, constants: constants.to_owned() }
@@ -354,7 +354,7 @@ impl Builder<'_> {
         self.storage(values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
-    /// A weight whose elements are those of the values that it is multiplied with.
+    /// Uploads a float weight in the number format of the values that it multiplies.
     fn elements(&self, values: &[f32], rows: Rows) -> Result<Bind, String> {
         if self.float(rows) == Float::F32 {
             return self.floats(values);
@@ -366,7 +366,8 @@ impl Builder<'_> {
         self.storage(rounded.into_iter().flat_map(f16::to_le_bytes).collect())
     }
 
-    /// A table of embeddings and the bits of its elements. Its scales go behind `numbers`.
+    /// Uploads a table of embeddings and returns the bits of its elements. Appends the scales to
+    /// `numbers`.
     fn table(
         &self,
         table: Matrix,
@@ -391,7 +392,7 @@ impl Builder<'_> {
     }
 }
 
-/// One output after the other, each filled up to `lines` of 16 bytes.
+/// Transposes weights: one output after the other, each padded to `lines` of 16 bytes.
 fn transposed(values: &[u8], inputs: usize, outputs: usize, lines: usize) -> Vec<u8> {
     let mut out = vec![0; outputs * lines * 16];
     for (input, row) in values.chunks_exact(outputs).take(inputs).enumerate() {
@@ -402,7 +403,7 @@ fn transposed(values: &[u8], inputs: usize, outputs: usize, lines: usize) -> Vec
     out
 }
 
-/// As in `common.wgsl`.
+/// Number of an activation in `common.wgsl`.
 fn number(activation: Activation) -> usize {
     match activation {
         Activation::Identity => 0,

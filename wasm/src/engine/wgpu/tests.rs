@@ -1,4 +1,4 @@
-//! Every kernel against its scalar twin, on odd and on random shapes, into buffers filled with NaN.
+//! Tests of every kernel against its scalar twin, on odd and random shapes, into buffers of NaN.
 
 mod compiling;
 mod exits;
@@ -12,7 +12,7 @@ use crate::{Error, GpuFailure};
 use ::wgpu::{BindGroupDescriptor, BindGroupEntry, BufferUsages};
 use half::f16;
 
-/// Random numbers that are the same on every run (xorshift64*).
+/// Random generator with the same numbers on every run (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -23,12 +23,12 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
     }
 
-    /// From 1 to `most`.
+    /// Returns a number from 1 to `most`.
     fn upto(&mut self, most: usize) -> usize {
         1 + self.next() as usize % most
     }
 
-    /// Between −2 and 2.
+    /// Returns floats between −2 and 2.
     fn floats(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.next() as f32 / (1u64 << 30) as f32 - 2.0).collect()
     }
@@ -37,7 +37,7 @@ impl Random {
         (0..n).map(|_| self.next() as i8).collect()
     }
 
-    /// Where each of some sentences begins.
+    /// Makes the offsets of some sentences.
     fn offsets(&mut self, sentences: usize, most: u64) -> Vec<usize> {
         let mut offsets = vec![0];
         for _ in 0..sentences {
@@ -51,7 +51,7 @@ fn gpu(unpacked: bool) -> Option<Gpu> {
     open(GpuOptions { unpacked, ..GpuOptions::default() })
 }
 
-/// The adapter in f32, and in f16.
+/// Opens the adapter in f32, and in f16.
 fn gpus() -> impl Iterator<Item = (Gpu, Float)> {
     [(false, Float::F32), (true, Float::F16)].into_iter().filter_map(|(f16, float)| {
         Some((open(GpuOptions { f16, ..GpuOptions::default() })?, float))
@@ -74,7 +74,7 @@ fn open(options: GpuOptions) -> Option<Gpu> {
 }
 
 impl Float {
-    /// Numbers as such elements hold them.
+    /// Rounds numbers to this number format.
     fn rounded(self, values: Vec<f32>) -> Vec<f32> {
         match self {
             Float::F16 => values.into_iter().map(|v| f16::from_f32(v).to_f32()).collect(),
@@ -82,7 +82,7 @@ impl Float {
         }
     }
 
-    /// The words of a buffer.
+    /// Encodes numbers as the words of a buffer.
     fn words(self, values: &[f32]) -> Vec<u32> {
         match self {
             Float::F16 => {
@@ -94,7 +94,7 @@ impl Float {
         }
     }
 
-    /// So many numbers of a buffer.
+    /// Decodes `n` numbers of a buffer.
     fn numbers(self, words: &[u32], n: usize) -> Vec<f32> {
         let halves = |w: &u32| [*w as u16, (*w >> 16) as u16].map(|h| f16::from_bits(h).to_f32());
         let mut numbers: Vec<f32> = match self {
@@ -105,13 +105,13 @@ impl Float {
         numbers
     }
 
-    /// The words that so many elements take.
+    /// Number of words of `n` elements.
     fn words_of(self, n: usize) -> usize {
         (n * self.bytes()).div_ceil(4)
     }
 }
 
-/// A kernel from f32 to f32.
+/// Makes a kernel from f32 to f32.
 impl From<(Source, &str)> for Kernel {
     fn from((source, constants): (Source, &str)) -> Self {
         (source, [Float::F32; 2], constants).into()
@@ -124,7 +124,7 @@ impl From<(Source, [Float; 2], &str)> for Kernel {
     }
 }
 
-/// The words of a buffer.
+/// Encodes f32 numbers as the words of a buffer.
 fn of_floats(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
@@ -135,29 +135,29 @@ fn of_bytes(values: &[i8]) -> Vec<u32> {
     words(&bytes)
 }
 
-/// What `sentences` holds of a batch.
+/// Encodes a batch as the buffer `sentences`.
 fn of_offsets(offsets: &[usize]) -> Vec<u32> {
     let record = |(i, w): (usize, &[usize])| [w[0], w[1] - w[0], i, w[0]].map(|n| n as u32);
     offsets.windows(2).enumerate().flat_map(record).collect()
 }
 
-/// What `common.wgsl` calls Params.
+/// Encodes the struct Params of `common.wgsl`.
 fn params(rows: u32, inputs: usize, outputs: usize, a: usize, b: usize, number: f32) -> Vec<u32> {
     vec![0, rows, inputs as u32, outputs as u32, a as u32, b as u32, number.to_bits(), 0]
 }
 
-/// A buffer as a kernel is given it.
+/// A buffer for a kernel.
 enum Given {
     Uniform(Vec<u32>),
     Read(Vec<u32>),
-    /// So many words to be written.
+    /// Number of words that the kernel writes.
     Written(usize),
-    /// Words to be written over.
+    /// Words that the kernel overwrites.
     Changed(Vec<u32>),
 }
 
-/// Runs a kernel once, and gives what it has written. There are NaNs where it is to write, and behind
-/// what it is given.
+/// Runs a kernel once and returns the words that it has written. Output buffers are filled with
+/// NaNs, and NaNs follow the data of each buffer.
 fn run(
     gpu: &Gpu,
     kernel: impl Into<Kernel>,
@@ -168,7 +168,7 @@ fn run(
     let kernel = kernel.into();
     let source = kernel.source;
     let pipeline = Pipelines::default().get(gpu, kernel);
-    // Of f32 and of f16.
+    // A NaN in f32 and in f16.
     let nan = 0x7fff_7fff;
     let buffer = |words: &[u32], usage| {
         let bytes = words.iter().flat_map(|w| w.to_le_bytes()).collect();
@@ -227,7 +227,7 @@ fn run(
     staging.into_iter().map(read).collect()
 }
 
-/// The parameters, what is read, and how many words are written: as most kernels have them.
+/// Lists the buffers of most kernels: parameters, buffers to read, and sizes of buffers to write.
 fn given<const N: usize>(read: [Vec<u32>; N], written: &[usize]) -> Vec<Given> {
     let mut read = read.into_iter();
     let uniform = read.next().map(Given::Uniform);

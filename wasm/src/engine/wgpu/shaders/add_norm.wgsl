@@ -1,7 +1,8 @@
-// The sum of x and the residual, both [rows, outputs], normalized row by row to out [rows, outputs].
+// The sum of x and the residual, both [rows, outputs], normalized row by row to out
+// [rows, outputs].
 //
-// norm: gamma and beta, side by side; `number` is epsilon. Four rows for a workgroup of 64, sixteen
-// invocations each; memory of a workgroup: 256 bytes. No width is too large.
+// norm: gamma and beta, side by side; `number` is epsilon. A workgroup of 64 takes four rows,
+// sixteen invocations each. Memory of a workgroup: 256 bytes. Any width is possible.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;

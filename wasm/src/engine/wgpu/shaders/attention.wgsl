@@ -1,15 +1,15 @@
-// Self-attention within each sentence, a head of some queries for a workgroup: scores stay on the chip
-// whatever the length. A first pass over the keys finds the largest score, a second one computes the
-// scores again and sums up; so the order of the sums is that of the CPU's kernel, which a running
-// largest score (Milakov and Gimelshein 2018) would change.
+// Self-attention within each sentence: a workgroup computes one head of some queries. Scores stay
+// on the chip at any length. A first pass over the keys finds the largest score. A second pass
+// computes the scores again and sums the values. So the order of the sums is that of the CPU's
+// kernel; a running maximum (Milakov and Gimelshein 2018) would change it.
 //
-// qkv [rows, inputs]: queries, keys and values side by side, inputs = 3 * outputs; out
+// qkv [rows, inputs]: queries, keys and values side by side, inputs = 3 * outputs. out
 // [rows, outputs], or with FIRST [sentences, outputs] of the first row of each sentence. D is the
 // width of a head, `number` is 1 / sqrt(D).
 // A workgroup of 64 takes QUERIES rows, LANES = 64 / QUERIES invocations each, through the keys of
-// their sentences, KEYS at a time. Rows of a workgroup may belong to several sentences: a query takes
-// no part while keys of another one are there. Columns are held in fours, filled up with zeros.
-// Memory of a workgroup, with C the columns filled up and s bytes of a Read:
+// their sentences, KEYS at a time. Rows of a workgroup may belong to several sentences: a query
+// skips the keys of other sentences. Columns are in fours, padded with zeros.
+// Memory of a workgroup, with C the padded columns and s bytes of a Read:
 // s * (QUERIES * C + KEYS * (C + 4)) + 4 * (QUERIES * KEYS + 64) + 8 bytes.
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,7 +19,7 @@
 
 const LANES = 64u / QUERIES;
 const FOURS = (D + 3u) / 4u;
-// Fours of columns of an invocation.
+// Number of fours of columns per invocation.
 const OWN = (FOURS + LANES - 1u) / LANES;
 // One more than the columns, so that rows do not share memory banks.
 const PITCH = FOURS + 1u;
@@ -51,7 +51,7 @@ fn four(row: u32, part: u32, head: u32, number: u32) -> vec4<Read> {
     return columns;
 }
 
-// Keys or values from a row on.
+// Loads keys or values from a row on.
 fn load(first: u32, count: u32, head: u32, part: u32, lane: u32) {
     for (var at = lane; at < count * FOURS; at += 64u) {
         block[at / FOURS * PITCH + at % FOURS] = four(first + at / FOURS, part, head, at % FOURS);
@@ -128,7 +128,7 @@ fn main(
                 }
             }
             workgroupBarrier();
-            // Keys are done with: their memory takes the values.
+            // The keys are no longer needed: their memory takes the values.
             load(sentence.x + first, keys, head, 2u, lane);
             workgroupBarrier();
             if number == at.y {

@@ -1,29 +1,29 @@
-// What every kernel has in front of it: its parameters, and functions of one number that are those
+// Beginning of every kernel: its parameters, and functions of one number. The functions are those
 // of the CPU's kernels, operation for operation, so that int8 activations are rounded alike.
 //
-// Before it stand the types of what a kernel reads and writes, f32 or f16: values have elements Read
-// and Written. Numbers for themselves are f32.
+// Type aliases come before this file: Read and Written are the elements of the input and output
+// values, f32 or f16. Single numbers are f32.
 
 struct Params {
     // The stage, for counting workgroups.
     stage: u32,
-    // Which of `counts` is the number of rows: 0 sentences, 1 tokens.
+    // Index in `counts` of the number of rows: 0 sentences, 1 tokens.
     rows: u32,
-    // Width of a row that is read.
+    // Width of an input row.
     inputs: u32,
-    // Width of a row that is written.
+    // Width of an output row.
     outputs: u32,
-    // Further numbers, as each kernel says.
+    // Further numbers, with a meaning per kernel.
     a: u32,
     b: u32,
     number: f32,
-    // 0, which no compiler knows.
+    // 0, which compilers cannot know.
     nothing: u32,
 }
 
-// A number as it was rounded. Compilers may contract a product and the sum after it to a fused
-// multiply-add, or sum up in another order (Mesa does), and WGSL cannot forbid it; they cannot where
-// the bits are looked at in between.
+// The number x, rounded. Compilers may contract a product and the next sum to a fused multiply-add,
+// or sum in another order (Mesa does). WGSL cannot forbid this, but reading the bits in between
+// prevents it.
 fn rounded(x: f32) -> f32 {
     return bitcast<f32>(bitcast<u32>(x) ^ params.nothing);
 }
@@ -39,8 +39,8 @@ fn upper(x: f32) -> f32 {
     return rounded(scaled - rounded(scaled - x));
 }
 
-// a - q b, exactly, for a q close to a / b (Dekker, 1971): the product's own rounding is made good by
-// the products of halves.
+// a - q b, exactly, for a q close to a / b (Dekker, 1971): the products of halves correct the
+// rounding of the product.
 fn left_over(a: f32, q: f32, b: f32) -> f32 {
     let product = times(q, b);
     let q1 = upper(q);
@@ -54,13 +54,14 @@ fn left_over(a: f32, q: f32, b: f32) -> f32 {
     return rounded(a - product) - lost;
 }
 
-// Whether a number is far enough from where its halves over- or underflow.
+// True if the halves of a number neither overflow nor underflow.
 fn ordinary(x: f32) -> bool {
     return abs(x) > 1e-25 && abs(x) < 1e30;
 }
 
-// a / b as IEEE 754 rounds it, from a q that is off by a few units in the last place: adapters may
-// divide so (WGSL allows 2.5 units), and one unit can round an activation to another integer.
+// a / b as IEEE 754 rounds it, from a q that is off by a few units in the last place. Adapters may
+// divide with an error (WGSL allows 2.5 units), and one unit can round an activation to another
+// integer.
 fn corrected(q: f32, a: f32, b: f32) -> f32 {
     if ordinary(q) && ordinary(a) && ordinary(b) {
         return q + left_over(a, q, b) / b;
@@ -68,7 +69,7 @@ fn corrected(q: f32, a: f32, b: f32) -> f32 {
     return q;
 }
 
-// The same of a square root.
+// The square root as IEEE 754 rounds it, from a root that is off by a few units in the last place.
 fn corrected_root(root: f32, x: f32) -> f32 {
     if ordinary(root) && ordinary(x) {
         return root + left_over(x, root, root) / (root + root);
@@ -76,7 +77,7 @@ fn corrected_root(root: f32, x: f32) -> f32 {
     return root;
 }
 
-// Compilers must not know the quotient for one: some take its product with b to be a.
+// The quotient is hidden from compilers: some replace its product with b by a.
 fn divided(a: f32, b: f32) -> f32 {
     return corrected(rounded(a / b), a, b);
 }
@@ -85,13 +86,13 @@ fn square_root(x: f32) -> f32 {
     return corrected_root(rounded(sqrt(x)), x);
 }
 
-// The result, or the value that it is of where that is no number: clamping would hide what damaged
-// weights give, and f16 where its range ends.
+// The result, or `value` if it is a NaN. Clamping would hide NaNs, which damaged weights and f16
+// overflow cause.
 fn unless_nan(value: f32, result: f32) -> f32 {
     return select(result, value, (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u);
 }
 
-// e to the x for -87 <= x <= 88, and the value at the end of this range outside.
+// e to the x for -87 <= x <= 88, and outside the value at the nearer end.
 fn exponential(value: f32) -> f32 {
     let x = clamp(value, -87.0, 88.0);
     let n = round(times(x, 1.4426950));

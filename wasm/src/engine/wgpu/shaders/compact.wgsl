@@ -1,4 +1,4 @@
-// Moves the rows of the sentences that are still inside side by side, to another buffer.
+// Moves the rows of the sentences still in the batch side by side, to another buffer.
 //
 // x [rows before the exit, outputs], out [rows, outputs]. One workgroup of 64 per row.
 

@@ -1,12 +1,12 @@
-// Embeddings: the word's row and the position's, each times its scale, summed and normalized.
+// Embeddings: the word's row and the position's row, each times its scale, summed and normalized.
 //
-// words [vocabulary, outputs], positions [positions, outputs]: f32 as bits, f16 two to a word, or int8
-// four to a word (WORD_BITS, POSITION_BITS 32, 16 or 8), or words of 4 bits eight to a word, those of
-// the first half of the columns in the low halves of the bytes (WORD_BITS 4). Writes out
-// [rows, outputs].
-// `a` is the number of words, `b` that of the scales of each word, `number` epsilon. Four rows for a
-// workgroup of 64, sixteen invocations each. No limit but the bindings'. Memory of a workgroup: 256
-// bytes.
+// words [vocabulary, outputs], positions [positions, outputs]. WORD_BITS and POSITION_BITS are 32
+// for f32 as bits, 16 for f16 two to a u32, and 8 for int8 four to a u32. With WORD_BITS 4, a u32
+// contains eight elements; the low nibbles of its bytes are from the first half of the columns.
+// Writes out [rows, outputs].
+// `a` is the number of words, `b` the number of scales of each word, `number` epsilon. A workgroup
+// of 64 takes four rows, sixteen invocations each. The only limit is that of the bindings. Memory
+// of a workgroup: 256 bytes.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;
@@ -52,7 +52,7 @@ fn of_position(position: u32, column: u32) -> f32 {
     return bitcast<f32>(positions[at]);
 }
 
-// Those of the row.
+// Id and position of the row.
 var<private> id: u32;
 var<private> position: u32;
 

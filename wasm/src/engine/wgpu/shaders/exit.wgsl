@@ -1,23 +1,23 @@
-// An exit: writes down the logits of every sentence that is inside, says which leave, closes up those
-// that stay, and writes the size of every dispatch of what follows.
+// An exit. Writes the logits of every sentence still in the batch, and decides which sentences
+// leave. Closes the gaps between the others, and writes the size of every later dispatch.
 //
 // logits [sentences, inputs]. `a` is the number of the exit. One workgroup of 256 goes through the
-// sentences, 256 at a time. Memory of a workgroup: 2 KiB. What leaving means stands in exit.rs.
+// sentences, 256 at a time. Memory of a workgroup: 2 KiB. The policies are those of exit.rs.
 
 @group(0) @binding(0) var<uniform> params: Params;
-// First: kind, sentences that there is room for, number of grids. Then of each exit: its threshold,
-// as bits, and whether it takes all.
+// First: kind, capacity in sentences, number of grids. Then for each exit: its threshold, as bits,
+// and 1 if all sentences leave there.
 @group(0) @binding(1) var<uniform> policy: array<vec4<u32>, 129>;
-// Of each dispatch: rows for a workgroup, 0 for sentences or 1 for tokens, and its second dimension.
+// For each dispatch: rows per workgroup, 0 for sentences or 1 for tokens, and its second dimension.
 @group(0) @binding(2) var<uniform> grids: array<vec4<u32>, 64>;
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>;
 @group(0) @binding(4) var<storage, read_write> sentences: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> sizes: array<u32>;
-// For each sentence of the batch: label at the exit before, exits in a row that gave it, the exit
-// after which it left. Then for each exit the logits, as bits.
+// For each sentence of the batch: label at the exit before, number of consecutive exits with this
+// label, exit after which the sentence left. Then for each exit the logits, as bits.
 @group(0) @binding(6) var<storage, read_write> answers: array<u32>;
 @group(0) @binding(7) var<storage, read> logits: array<f32>;
-// What the host says of each sentence: 1 stays.
+// The host's decision for each sentence: 1 stays.
 @group(0) @binding(8) var<storage, read> stay: array<u32>;
 
 const CONFIDENCE = 1u;
@@ -26,7 +26,8 @@ const MARGIN = 3u;
 const PATIENCE = 4u;
 const HOST = 5u;
 
-// Of each sentence whether it stays, and its rows if so: summed up from the first on.
+// For each sentence 1 and its rows if it stays, otherwise zeros: running sums from the first
+// sentence on.
 var<workgroup> running: array<vec2<u32>, 256>;
 var<workgroup> inside: u32;
 
@@ -121,7 +122,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             running[lane] += before;
             workgroupBarrier();
         }
-        // All have been read, and what is written lies before what is read next.
+        // All sentences of this step have been read. Writes end before the sentences of the next
+        // step.
         if stays {
             let to = done + running[lane] - vec2<u32>(1u, sentence.y);
             sentences[to.x] = vec4<u32>(to.y, sentence.y, sentence.z, sentence.x);

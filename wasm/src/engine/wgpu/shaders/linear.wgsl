@@ -2,9 +2,9 @@
 //
 // x [rows, inputs], weights [inputs, outputs], bias [outputs], out [rows, outputs]. `b` is the
 // activation.
-// A workgroup of 8 x 8 computes a tile of 32 rows by 32 outputs, 16 inputs at a time; an invocation
-// 4 by 4 sums, 8 apart. Products of these inputs are summed up as Read, tiles as f32. Memory of a
-// workgroup: 4.1 KiB, in f16 half of it.
+// A workgroup of 8 x 8 computes a tile of 32 rows by 32 outputs, 16 inputs at a time. An invocation
+// computes 4 by 4 sums, 8 apart. Products of 16 inputs are summed as Read, tiles as f32. Memory of
+// a workgroup: 4.1 KiB, in f16 half of it.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;
@@ -15,7 +15,7 @@
 
 const TILE = 32u;
 const STEP = 16u;
-// One more than a step, so that rows of a tile do not share memory banks.
+// One more than a step, so that rows of a tile use different memory banks.
 const PITCH = 17u;
 
 var<workgroup> left: array<Read, 544>;

@@ -1,7 +1,9 @@
-// Layer normalization (Ba, Kiros and Hinton 2016), for kernels that end in one and say what the `value`
-// of a row and a column is; three times, so that nothing is rounded in between. Sixteen invocations
-// have a row, four rows a workgroup of 64; the order of the sums is that of the CPU's kernels: column
-// c is added by invocation c % 16, then the sums of the invocations half by half.
+// Layer normalization (Ba, Kiros and Hinton 2016), the last step of kernels that define `value` of
+// a row and a column. `value` is called three times, so that nothing is rounded in between.
+//
+// A workgroup of 64 takes four rows, sixteen invocations each. The order of the sums is that of the
+// CPU's kernels: invocation c % 16 adds column c, then the invocations' sums are added half by
+// half.
 
 const ROWS = 4u;
 const LANES = 16u;
@@ -23,7 +25,7 @@ fn total(value: f32, lane: u32) -> f32 {
     return sum;
 }
 
-// Normalizes a row of `value` to `out`; of no columns if `width` is 0.
+// Normalizes a row of `value` to `out`; a `width` of 0 writes nothing.
 fn normalize(row: u32, width: u32, lane: u32) {
     let count = f32(params.outputs);
     var sum = 0.0;

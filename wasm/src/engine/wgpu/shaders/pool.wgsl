@@ -1,4 +1,4 @@
-// From the rows of each sentence to one: their mean, or the first if `a` is 1.
+// One row per sentence from its rows: their mean, or the first row if `a` is 1.
 //
 // x [rows, outputs], out [sentences, outputs]. One workgroup of 64 per sentence.
 

@@ -1,11 +1,11 @@
 // The int8 linear layer: out = activation((q * W) * scale * row_scale + bias).
 //
-// q [rows, a * 16 bytes] and row_scales [rows] from the quantizer; weights [outputs, a * 16 bytes],
-// one output after the other, filled up with zeros; columns: scale and bias of each output; out
-// [rows, outputs]. `b` is the activation.
-// A workgroup of 8 x 8 computes a tile of 32 rows by 32 outputs, 64 inputs at a time; an invocation
-// 4 by 4 sums, 8 apart, so that neighbours read neighbouring lines. Memory of a workgroup: 4 KiB.
-// Sums are exact up to 133,000 inputs.
+// q [rows, a * 16 bytes] and row_scales [rows] come from quantize.wgsl. weights
+// [outputs, a * 16 bytes]: one output after the other, padded with zeros. columns: scale and bias
+// of each output. out [rows, outputs]. `b` is the activation.
+// A workgroup of 8 x 8 computes a tile of 32 rows by 32 outputs, 64 inputs at a time. An invocation
+// computes 4 by 4 sums, 8 apart, so that neighbours read neighbouring lines. Memory of a workgroup:
+// 4 KiB. Sums are exact up to 133,000 inputs.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;

@@ -1,7 +1,7 @@
 // Rows of floats to int8: q = round(x * 127 / max|x|), ties to even.
 //
-// x [rows, inputs]; q [rows, a * 16 bytes], four to a word, filled up with zeros; scales [rows] are
-// max|x| / 127, NaN for a row with a NaN. One workgroup of 64 per row; memory of a workgroup: 256
+// x [rows, inputs]. q [rows, a * 16 bytes], four to a u32, padded with zeros. scales [rows] are
+// max|x| / 127, NaN for a row with a NaN. One workgroup of 64 per row. Memory of a workgroup: 256
 // bytes.
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,7 +25,7 @@ fn main(
 ) {
     count(lane);
     let row = group.x;
-    // Absolute values are in order as integers too, and a NaN is above all.
+    // Bits of absolute values have the same order as integers, and NaNs are the largest.
     var most = 0u;
     for (var c = lane; c < params.inputs; c += 64u) {
         most = max(most, bitcast<u32>(f32(x[row * params.inputs + c])) & 0x7fffffffu);

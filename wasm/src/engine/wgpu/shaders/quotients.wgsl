@@ -1,9 +1,9 @@
-// For the tests: what `corrected` and `corrected_root` make of what is off. A number per invocation.
+// For the tests: `corrected` and `corrected_root` of inexact values. One number per invocation.
 
 @group(0) @binding(0) var<uniform> params: Params;
-// a, b, and a / b and the root of b that are off, in fours.
+// In fours: a, b, an inexact a / b and an inexact root of b.
 @group(0) @binding(1) var<storage, read> given: array<f32>;
-// The quotient and the root, in twos.
+// In twos: the quotient and the root.
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(64)

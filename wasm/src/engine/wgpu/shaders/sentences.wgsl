@@ -1,10 +1,10 @@
-// For kernels that ask which sentence a row belongs to.
+// For kernels that need the sentence of a row.
 
-// Of each sentence that is still inside: its first row, its number of rows, its place in the batch as
-// it began, and its first row before the last exit.
+// For each sentence still in the batch: its first row, its number of rows, its place in the
+// original batch, and its first row before the last exit.
 @group(0) @binding(2) var<storage, read> sentences: array<vec4<u32>>;
 
-// The number of the sentence of a row, of `count` sentences, by bisection.
+// Number of the sentence of a row, among `count` sentences, by bisection.
 fn number_of(row: u32, count: u32) -> u32 {
     var low = 0u;
     var high = count;

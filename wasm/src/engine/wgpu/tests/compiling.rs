@@ -1,11 +1,11 @@
-//! Kernels are compiled on other threads, and whatever comes of it is an error of the device.
+//! Tests of compiling: other threads compile kernels, and a failure is an error of the device.
 
 use super::gpu;
 use crate::engine::wgpu::pipelines::{ATTENTION, Kernel, Pipelines, QUANTIZE};
 use crate::{Error, GpuFailure};
 use std::sync::Arc;
 
-/// Attention with these lines of WGSL.
+/// Makes an attention kernel with these lines of WGSL.
 fn attention(constants: &str) -> Kernel {
     (ATTENTION, constants).into()
 }
@@ -35,7 +35,7 @@ fn each_kernel_is_compiled_once_whoever_asks_first() {
 #[test]
 fn what_cannot_be_compiled_is_an_error() {
     let Some(gpu) = gpu(false) else { return };
-    // No WGSL, and none that has a meaning.
+    // Invalid WGSL, and WGSL without a meaning.
     for (kernel, words) in
         [(attention("const D = ;"), "expected"), (with_queries(0), "Division by zero")]
     {

@@ -1,4 +1,4 @@
-//! The kernel that decides which sentences leave, against [`ExitPolicy::leaves`].
+//! Tests of the exit kernel against [`ExitPolicy::leaves`].
 
 use super::{Given, Random, gpu, of_floats, params, run};
 use crate::engine::wgpu::memory::POLICY_LINES;
@@ -8,9 +8,9 @@ use crate::engine::wgpu::words;
 use crate::exit::argmax;
 use crate::{ExitPolicy, Thresholds};
 
-/// Rows for a workgroup, whether rows are tokens, and the second dimension.
+/// Rows per workgroup, 1 if rows are tokens, and the second dimension.
 const GRIDS: [[u32; 4]; 3] = [[1, 0, 1, 0], [4, 1, 1, 0], [32, 1, 9, 0]];
-/// Exits of the model. The kernel runs for the second one.
+/// Number of exits of the model. The kernel runs for the second exit.
 const EXITS: usize = 3;
 
 #[test]
@@ -31,7 +31,7 @@ fn sentences_leave_as_the_policy_says_and_those_that_stay_close_up() {
     for (sentences, labels) in [(1, 2), (5, 1), (255, 3), (256, 2), (257, 7), (700, 3)] {
         let capacity = sentences + 3;
         let lengths: Vec<usize> = (0..sentences).map(|_| random.upto(40)).collect();
-        // Where they stand in the batch as it began: in order, but not all of them.
+        // Places in the original batch: in order, with gaps.
         let records: Vec<[u32; 4]> = lengths
             .iter()
             .scan(0, |end, n| {

@@ -1,4 +1,4 @@
-//! What computes, in f32 and in f16.
+//! Tests of the computing kernels, in f32 and in f16.
 
 use super::{Random, given, gpus, of_bytes, of_floats, of_offsets, open, params, run};
 use crate::engine::GpuOptions;
@@ -7,19 +7,20 @@ use crate::engine::wgpu::pipelines::{
     ADD_NORM, ATTENTION, COMPACT, EMBED, Float, LINEAR, POOL, QLINEAR, QUANTIZE, Source,
 };
 
-/// By how much f16 rounds, at most, of a number.
+/// Largest relative rounding error of f16.
 const HALF: f64 = 1.0 / 2048.0;
 
-/// Odd shapes, and as many random ones.
+/// Lists odd shapes and equally many random ones.
 fn shapes<const N: usize>(odd: &[[usize; N]], most: [usize; N], seed: u64) -> Vec<[usize; N]> {
     let mut random = Random(seed);
     let random = odd.iter().map(|_| most.map(|most| random.upto(most)));
     odd.iter().copied().chain(random).collect()
 }
 
-/// By how much a kernel may be off: with elements in f32, and in f16 as multiples of [`HALF`]. Where
-/// sums are f32, what is written is rounded once; where tiles are summed up in f16, 16 products of a
-/// linear layer or 4 of a score, each of these sums is off by some.
+/// Tolerance of a kernel: with elements in f32, and in f16 as multiples of [`HALF`].
+///
+/// With sums in f32 the output is rounded once. Sums in f16 (16 products of a linear layer, 4 of a
+/// score) add further errors.
 fn tolerance(float: Float, f32: f64, halves: f64) -> f64 {
     if float == Float::F32 { f32 } else { halves * HALF }
 }
@@ -32,7 +33,7 @@ fn assert_close(out: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-/// `n` values that a kernel gives, of which all are the same type as what it reads.
+/// Runs a kernel whose output has the number format of its input, and returns `n` values.
 fn computed<const N: usize>(
     gpu: &Gpu,
     float: Float,
@@ -221,8 +222,8 @@ fn add_norm_equals_the_definition() {
     }
 }
 
-/// A table of embeddings with elements of so many bits, or floats for 32: its words, its scales, and
-/// what it holds.
+/// Makes a table of embeddings with elements of `bits` bits, 32 for floats. Returns its words, its
+/// scales and its values.
 fn table(
     random: &mut Random,
     float: Float,
@@ -424,7 +425,7 @@ fn what_is_no_number_stays_none() {
             let out = run(&gpu, (LINEAR, [float; 2], ""), &given(read, &[1]), (1, 1));
             assert!(nan(&out[0], 1), "{activation}, {float:?}: {:?}", out[0]);
         }
-        // A query of infinities, as f16 gives where its range ends.
+        // A query of infinities, as at the end of the range of f16.
         let qkv = [[f32::INFINITY; 4], [1.0; 4], [1.0; 4]].concat();
         let constants =
             "const D = 4u;\nconst QUERIES = 1u;\nconst KEYS = 4u;\nconst FIRST = false;\n";

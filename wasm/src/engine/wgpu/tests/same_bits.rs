@@ -1,5 +1,6 @@
-//! Where an adapter rounds each operation by itself, as software adapters do, floats have the bits of
-//! the CPU's kernels: only so are activations quantized alike, and int8 logits the same.
+//! Tests for equal bits: software adapters round each operation by itself, so floats have the bits
+//! of the CPU's kernels. Otherwise activations would be quantized differently and int8 logits would
+//! differ.
 
 use super::{Random, given, gpu, of_floats, of_offsets, params, run};
 use crate::engine::wgpu::pipelines::{
@@ -79,7 +80,7 @@ fn software_adapters_give_the_bits_of_the_cpu() {
     }
 
     for (i, activation) in Activation::ALL.into_iter().enumerate() {
-        // Through a layer of one input and one output, which does nothing else.
+        // A layer of one input and one output applies only the activation.
         let mut x: Vec<f32> = random.floats(4000).iter().map(|x| x * x * x).collect();
         x[..4].copy_from_slice(&[0.0, 1e30, -1e30, 1e-30]);
         let one = |x: f32| of_floats(&[x]);
