@@ -253,7 +253,7 @@ static void bad_input(void) {
     GIVES(EDGE_STATUS_INPUT, "no tokens", edge_classify_ids(c, NULL, 0, NULL, &p, NULL, &error));
     GIVES(EDGE_STATUS_ARGUMENT, "`ids` is NULL",
           edge_classify_ids(c, NULL, 3, NULL, &p, NULL, &error));
-    GIVES(EDGE_STATUS_INPUT, "129 tokens, the model takes 128",
+    GIVES(EDGE_STATUS_INPUT, "129 tokens; the model takes at most 128",
           edge_classify_ids(c, ids, 129, NULL, &p, NULL, &error));
     ids[1] = UINT32_MAX;
     GIVES(EDGE_STATUS_INPUT, "token id 4294967295",

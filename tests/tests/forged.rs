@@ -82,13 +82,13 @@ fn wrong_weights_are_named() {
         (1, |m| weight(m, "Linear", 1).dims = vec![1 << 62, 1 << 62], &["bytes of data"]),
         (1, |m| weight(m, "Linear", 1).dims = vec![i64::MAX, 2], &["bytes of data"]),
         (1, |m| weight(m, "Linear", 1).raw_data.clear(), &["0 bytes of data"]),
-        (1, |m| weight(m, "Linear", 1).data_type = 10, &["element type 10, 1 is needed"]),
+        (1, |m| weight(m, "Linear", 1).data_type = 10, &["element type 10; expected 1"]),
         (1, |m| weight(m, "Linear", 1).data_type = i32::MIN, &["element type"]),
         (1, |m| resize(weight(m, "Linear", 2), &[95]), &["has 95 values, not 96"]),
         (1, |m| resize(weight(m, "AddNorm", 2), &[31]), &["has 31 values, not 32"]),
         (0, |m| resize(weight(m, "Embed", 2), &[128, 31]), &["width 32, positions 31"]),
-        (1, |m| weight(m, "AddNorm", 3).name.push('x'), &["is no weight"]),
-        (1, |m| graph(m).initializer.clear(), &["is no weight"]),
+        (1, |m| weight(m, "AddNorm", 3).name.push('x'), &["is not a weight of the file"]),
+        (1, |m| graph(m).initializer.clear(), &["is not a weight of the file"]),
         (
             1,
             |m| {
@@ -128,13 +128,13 @@ fn embeddings_of_4_bits_fit_their_scales() {
     }
     let cases: &[(Edit, &[&str])] = &[
         (|m| tensor(m, 1).dims[0] -= 1, &["bytes of data"]),
-        (|m| tensor(m, 1).data_type = 3, &["element type 3, 2 is needed"]),
+        (|m| tensor(m, 1).data_type = 3, &["element type 3; expected 2"]),
         (|m| resize(tensor(m, 2), &[1005, 2]), &["[1005, 2]", "1006 rows"]),
         (|m| resize(tensor(m, 2), &[1006, 1]), &["[1006, 1]", "even number that divides 32"]),
         (|m| resize(tensor(m, 2), &[1006, 6]), &["[1006, 6]", "even number that divides 32"]),
         (|m| resize(tensor(m, 2), &[1006]), &["2 dimensions"]),
         (|m| node(m, "Q4Embed").input.truncate(6), &["6 inputs"]),
-        (|m| node(m, "Q4Embed").op_type = "QEmbed".into(), &["element type 2, 3 is needed"]),
+        (|m| node(m, "Q4Embed").op_type = "QEmbed".into(), &["element type 2; expected 3"]),
     ];
     for (edit, message) in cases {
         refused(halves, 0, *edit, message);
@@ -161,16 +161,16 @@ fn weights_of_4_bits_fit_their_multipliers() {
     let cases: &[(Edit, &[&str])] = &[
         (|m| tensor(m, 1).dims[0] -= 1, &["[15, 96]", "1536 bytes of data"]),
         (|m| tensor(m, 1).raw_data.truncate(9), &["9 bytes of data"]),
-        (|m| tensor(m, 1).data_type = 3, &["element type 3, 2 is needed"]),
-        (|m| tensor(m, 2).data_type = 1, &["element type 1, 2 is needed"]),
+        (|m| tensor(m, 1).data_type = 3, &["element type 3; expected 2"]),
+        (|m| tensor(m, 2).data_type = 1, &["element type 1; expected 2"]),
         (|m| bytes(tensor(m, 1), &[15, 96]), &["takes a width of 30"]),
         (|m| bytes(tensor(m, 2), &[3, 96]), &["[3, 96]", "divides 16"]),
         (|m| bytes(tensor(m, 2), &[17, 96]), &["[17, 96]", "divides 16"]),
         (|m| bytes(tensor(m, 2), &[1, 95]), &["[1, 95]", "96 columns"]),
         (|m| bytes(tensor(m, 2), &[96]), &["2 dimensions"]),
-        (|m| put(tensor(m, 1), 7, 0x80), &["half a byte that is 0"]),
-        (|m| put(tensor(m, 1), 1535, 0x08), &["half a byte that is 0"]),
-        (|m| put(tensor(m, 2), 95, 0x0f), &["half a byte that is 0"]),
+        (|m| put(tensor(m, 1), 7, 0x80), &["a nibble of 0"]),
+        (|m| put(tensor(m, 1), 1535, 0x08), &["a nibble of 0"]),
+        (|m| put(tensor(m, 2), 95, 0x0f), &["a nibble of 0"]),
         (|m| resize(tensor(m, 3), &[95]), &["has 95 values, not 96"]),
         (|m| node(m, "Q4Linear").input.truncate(4), &["4 inputs", "codes, multipliers"]),
         (|m| node(m, "Q4Linear").op_type = "Q4LinearSwish".into(), &["Q4LinearSwish"]),
@@ -197,13 +197,13 @@ fn packed_weights_fit_their_order() -> Result<()> {
     let cases: &[(Edit, &[&str])] = &[
         (|m| tensor(m).dims[0] -= 1, &["[5, 8, 1, 1, 16, 4]", "3072 bytes of data"]),
         (|m| tensor(m).dims.truncate(4), &["6 dimensions"]),
-        (|m| tensor(m).data_type = 3, &["element type 3, 2 is needed"]),
-        (|m| shape(m, &[5, 8, 1, 1, 16, 4]), &["32 inputs and 96 outputs", "no order"]),
-        (|m| shape(m, &[6, 9, 1, 1, 16, 4]), &["no order"]),
-        (|m| shape(m, &[6, 8, 2, 1, 16, 4]), &["no order"]),
-        (|m| shape(m, &[6, 8, 1, 1, 64, 1]), &["no order"]),
-        (|m| shape(m, &[6, 8, 1, 1, 16, i64::from(u8::MAX)]), &["no order"]),
-        (|m| zero_point(m, Some(0)), &["element type 2, 3 is needed"]),
+        (|m| tensor(m).data_type = 3, &["element type 3; expected 2"]),
+        (|m| shape(m, &[5, 8, 1, 1, 16, 4]), &["32 inputs and 96 outputs", "expected an order"]),
+        (|m| shape(m, &[6, 9, 1, 1, 16, 4]), &["expected an order"]),
+        (|m| shape(m, &[6, 8, 2, 1, 16, 4]), &["expected an order"]),
+        (|m| shape(m, &[6, 8, 1, 1, 64, 1]), &["expected an order"]),
+        (|m| shape(m, &[6, 8, 1, 1, 16, i64::from(u8::MAX)]), &["expected an order"]),
+        (|m| zero_point(m, Some(0)), &["element type 2; expected 3"]),
         (|m| zero_point(m, Some(65)), &["`zero_point` is not 0, 64 or 128"]),
         (|m| zero_point(m, Some(i64::MIN)), &["`zero_point`"]),
         (|m| zero_point(m, None), &["`zero_point`"]),
@@ -238,7 +238,7 @@ fn packed_weights_fit_their_order() -> Result<()> {
         tensor(m).raw_data = vec![0; 32].into();
     });
     let error = answer(ids).unwrap_err().to_string();
-    assert!(error.contains("it is given token ids, not rows of numbers"), "{error}");
+    assert!(error.contains("its input is token ids; expected rows of numbers"), "{error}");
     Ok(())
 }
 
@@ -269,7 +269,7 @@ fn wrong_calls_are_named() {
         (1, |m| node(m, "AddNorm").input.clear(), &["0 inputs"]),
         (1, |m| node(m, "AddNorm").output.clear(), &["0 outputs"]),
         (1, |m| node(m, "AddNorm").input[0] = "elsewhere".into(), &["`elsewhere`", "no node"]),
-        (1, |m| graph(m).node.reverse(), &["is given by no node before it"]),
+        (1, |m| graph(m).node.reverse(), &["is the output of no node before it"]),
         (1, |m| attribute(m, "SelfAttention").i = Some(0), &["0 heads"]),
         (1, |m| attribute(m, "SelfAttention").i = Some(-4), &["0 heads"]),
         (1, |m| attribute(m, "SelfAttention").i = Some(5), &["5 heads do not divide"]),
@@ -282,7 +282,7 @@ fn wrong_calls_are_named() {
         (1, |m| attribute(m, "AddNorm").f = Some(-1.0), &["`epsilon`"]),
         (1, |m| attribute(m, "AddNorm").f = None, &["`epsilon` is None"]),
         (1, |m| node(m, "MeanPool").input[1] = "hidden".into(), &["mask is `hidden`"]),
-        (1, |m| node(m, "MeanPool").output[0] = "hidden".into(), &["`hidden` is given twice"]),
+        (1, |m| node(m, "MeanPool").output[0] = "hidden".into(), &["`hidden` is defined twice"]),
         (
             1,
             |m| {
@@ -290,7 +290,7 @@ fn wrong_calls_are_named() {
                 node(m, "LinearTanh").op_type = "FirstPool".into();
                 node(m, "FirstPool").input = vec![pooled];
             },
-            &["takes hidden states, it is given one row of width 32"],
+            &["takes hidden states; its input is one row of width 32"],
         ),
         (0, |m| node(m, "Embed").input[0] = "attention_mask".into(), &["attention_mask"]),
         (1, |m| node(m, "LinearTanh").input[0] = "hidden".into(), &["hidden states of width 2"]),
@@ -308,7 +308,7 @@ fn wrong_graphs_are_named() {
         tensor.shape.as_mut().expect("a shape").dim.last_mut().expect("a width").value = to;
     }
     let cases: &[(usize, Edit, &[&str])] = &[
-        (1, |m| m.graph = None, &["holds no graph"]),
+        (1, |m| m.graph = None, &["has no graph"]),
         (1, |m| m.graph = Some(GraphProto::default()), &["inputs must be"]),
         (1, |m| m.opset_import.clear(), &["version None", "has version 1"]),
         (
@@ -320,10 +320,10 @@ fn wrong_graphs_are_named() {
             &["version Some(2)"],
         ),
         (1, |m| graph(m).input.clear(), &["inputs must be"]),
-        (1, |m| graph(m).output.clear(), &["gives neither"]),
+        (1, |m| graph(m).output.clear(), &["has neither the output"]),
         (1, |m| graph(m).output[0].name = "other".into(), &["no hidden states for the next"]),
         (1, |m| drop(graph(m).output.pop()), &["gives None logits", "Some(2)"]),
-        (1, |m| graph(m).node.clear(), &["no node gives the output"]),
+        (1, |m| graph(m).node.clear(), &["no node has the output"]),
         (1, |m| width(m, None), &["is not a number"]),
         (1, |m| width(m, Some(Dimension::DimValue(0))), &["is not a number"]),
         (1, |m| width(m, Some(Dimension::DimValue(-1))), &["is not a number"]),

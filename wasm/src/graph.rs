@@ -4,6 +4,7 @@
 //! file, are standard ONNX, so that any ONNX runtime runs the file. An engine of this crate
 //! recognises each call by its name and runs its own kernel. The calls, for `R` rows (the tokens or
 //! the sentences of a batch):
+//!
 //! | call | inputs | attribute | output |
 //! |---|---|---|---|
 //! | `Embed` | ids, words `[V, H]`, positions `[P, H]`, gamma `[H]`, beta `[H]` | `epsilon` | `[R, H]` |

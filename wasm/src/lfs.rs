@@ -1,8 +1,8 @@
 //! Git LFS pointers: small texts that Git leaves in place of large files.
 
 /// Problem of a file that Git LFS has not fetched, with the remedy.
-pub const POINTER: &str = "is a Git LFS pointer, and the file that it names is not here; run \
-                           `git lfs pull` in its repository";
+pub const POINTER: &str = "is a Git LFS pointer in place of the file; run `git lfs pull` in \
+                           its repository";
 
 /// True if a file with this beginning is a pointer.
 ///

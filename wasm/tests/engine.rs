@@ -87,20 +87,23 @@ fn what_does_not_fit_is_refused() {
         assert!(error.to_string().contains(words), "{error}");
     };
     let [first, second] = stages(false);
-    refused(vec![second.clone()], "hidden states of width 36, the stage before it gives token ids");
+    refused(
+        vec![second.clone()],
+        "hidden states of width 36; the output of the stage before it is token",
+    );
     refused(
         vec![first.clone(), first.clone()],
-        "takes token ids, the stage before it gives hidden",
+        "takes token ids; the output of the stage before it is hidden",
     );
     let mut end = first.clone();
     end.next_hidden = None;
-    refused(vec![end, second.clone()], "the stage before it gives none");
+    refused(vec![end, second.clone()], "the output of the stage before it is none");
     let mut heads = second.clone();
     heads.calls[1].op = Op::SelfAttention { heads: 5 };
     refused(vec![first.clone(), heads], "node `attention`: it cannot take inputs of the widths");
     let mut late = second.clone();
     late.calls[2].inputs = vec![9];
-    refused(vec![first.clone(), late], "node `out`: it reads a value that is given later");
+    refused(vec![first.clone(), late], "node `out`: it reads the output of a later call");
     let mut output = second;
     output.next_hidden = Some((1, HIDDEN));
     refused(vec![first, output], "an output has another shape");

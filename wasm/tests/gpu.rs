@@ -231,8 +231,8 @@ fn a_device_that_is_lost_is_an_error() {
 fn what_does_not_fit_is_refused() {
     let Some(gpu) = gpu(GpuOptions::default(), deep(true)) else { return };
     for (sentences, words) in [
-        (vec![vec![1; 65]], "node `embed`: a sentence of 65 tokens, the model takes 64 at most"),
-        (vec![vec![1], vec![50]], "node `embed`: token id 50, the model has 50 word pieces"),
+        (vec![vec![1; 65]], "node `embed`: a sentence of 65 tokens; the model takes at most 64"),
+        (vec![vec![1], vec![50]], "node `embed`: token id 50; the model has 50 word pieces"),
         (vec![vec![1], vec![]], "sentence 1 of the batch has no tokens"),
     ] {
         let tokens = Tokens::new(&sentences);
@@ -241,7 +241,10 @@ fn what_does_not_fit_is_refused() {
     }
     let mut two = gpu;
     let error = two.add_stage(deep(true).remove(0)).unwrap_err().to_string();
-    assert!(error.contains("takes token ids, the stage before it gives hidden states"), "{error}");
+    assert!(
+        error.contains("takes token ids; the output of the stage before it is hidden"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -152,5 +152,5 @@ fn what_is_beyond_f16_is_an_error() {
     let Some(in_f16) = gpu(true) else { return };
     let heavy = changed(|weights, _| weights[0] = -7e4);
     let error = answers(in_f16, heavy, ExitOn::Gpu).unwrap_err().to_string();
-    assert!(error.contains("node `qkv`: a weight of -70000, f16 goes to 65504"), "{error}");
+    assert!(error.contains("node `qkv`: a weight of -70000; the largest f16 is 65504"), "{error}");
 }

@@ -57,7 +57,7 @@ impl Classifier<ForeignModel> {
     /// # Errors
     /// - [`Error::Io`] if a file is missing.
     /// - [`Error::File`] if tract cannot run the model as a text classifier, or the number of
-    /// outputs   is not that of the labels.
+    ///   outputs is not that of the labels.
     /// - [`Error::Tokenizer`].
     pub fn open_onnx(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -124,13 +124,12 @@ impl ForeignModel {
         file::check(graph, &onnx.op_register)?;
         let output = file::logits(graph)?;
         let (plan, inputs) = of_tract(|| plan(&onnx, file, output))
-            .map_err(|e| format!("it cannot be run: {e:#}"))?;
+            .map_err(|e| format!("tract cannot run it: {e:#}"))?;
         let model = ForeignModel { plan, inputs, file: name, labels };
         let fact = model.output().map_err(|e| format!("{e:#}"))?;
         if fact.rank() != 2 || !fact.datum_type.is_float() {
             return Err(format!(
-                "its output `{}` is {fact:?}; a text classifier gives floats of the shape [batch, \
-                 labels]",
+                "its output `{}` is {fact:?}; expected floats of the shape [batch, labels]",
                 graph.output[output].name
             ));
         }

@@ -70,7 +70,7 @@ pub(super) fn follows(
     };
     let nothing = if given.is_some() { "token ids" } else { "none" };
     let problem = format!(
-        "it takes {}, the stage before it gives {}",
+        "it takes {}; the output of the stage before it is {}",
         words(graph.input, "token ids"),
         words(width, nothing)
     );
@@ -87,13 +87,13 @@ impl<K> Plan<K> {
     ) -> Result<Self, Error> {
         for (i, call) in graph.calls.iter().enumerate() {
             if call.inputs.iter().any(|v| *v > i) {
-                let problem = "it reads a value that is given later";
+                let problem = "it reads the output of a later call";
                 return Err(Error::graph(&graph.name, &call.name, problem));
             }
         }
         let outputs = [graph.next_hidden, graph.logits];
         if outputs.iter().flatten().any(|(v, _)| *v > graph.calls.len()) {
-            return Err(Error::graph(&graph.name, "graph", "an output is given by no call"));
+            return Err(Error::graph(&graph.name, "graph", "an output is the value of no call"));
         }
         let calls = pool_early(&mut graph);
         let last = |value: usize| {

@@ -348,9 +348,9 @@ impl GpuEngine {
         let Some((words, positions, node)) = &self.shared.tables else { return Ok(()) };
         let lengths = offsets.windows(2).map(|w| w[1] - w[0]);
         let problem = if let Some(length) = lengths.clone().find(|l| l > positions) {
-            format!("a sentence of {length} tokens, the model takes {positions} at most")
+            format!("a sentence of {length} tokens; the model takes at most {positions}")
         } else if let Some(id) = ids.iter().find(|id| **id as usize >= *words) {
-            format!("token id {id}, the model has {words} word pieces")
+            format!("token id {id}; the model has {words} word pieces")
         } else {
             return Ok(());
         };

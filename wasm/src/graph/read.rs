@@ -66,7 +66,7 @@ impl StageGraph {
                  version {DOMAIN_VERSION}"
             )));
         }
-        let graph = model.graph.ok_or_else(|| wrong("the file holds no graph".into()))?;
+        let graph = model.graph.ok_or_else(|| wrong("the file has no graph".into()))?;
         let has = |n: &str| graph.input.iter().any(|i| i.name == n);
         if !has(ATTENTION_MASK) || has(INPUT_IDS) == has(HIDDEN) {
             return Err(wrong(format!(
@@ -102,21 +102,25 @@ impl StageGraph {
             let value = *reader
                 .values
                 .get(n)
-                .ok_or_else(|| wrong(format!("no node gives the output `{n}`")))?;
+                .ok_or_else(|| wrong(format!("no node has the output `{n}`")))?;
             Ok(Some((value, reader.kinds[value])))
         };
         let next_hidden = match output(NEXT_HIDDEN)? {
             None => None,
             Some((value, Kind::Rows(width))) => Some((value, width)),
-            Some((_, kind)) => return Err(wrong(format!("`{NEXT_HIDDEN}` is {kind}"))),
+            Some((_, kind)) => {
+                return Err(wrong(format!("`{NEXT_HIDDEN}` is {kind}; expected hidden states")));
+            }
         };
         let logits = match output(LOGITS)? {
             None => None,
             Some((value, Kind::Sentences(labels))) if labels > 0 => Some((value, labels)),
-            Some((_, kind)) => return Err(wrong(format!("`{LOGITS}` is {kind}"))),
+            Some((_, kind)) => {
+                return Err(wrong(format!("`{LOGITS}` is {kind}; expected one row per sentence")));
+            }
         };
         if next_hidden.is_none() && logits.is_none() {
-            return Err(wrong(format!("it gives neither `{NEXT_HIDDEN}` nor `{LOGITS}`")));
+            return Err(wrong(format!("it has neither the output `{NEXT_HIDDEN}` nor `{LOGITS}`")));
         }
         Ok(StageGraph { name: name.into(), input, calls, next_hidden, logits })
     }
@@ -142,7 +146,7 @@ impl Reader<'_> {
         let op_type = node.op_type.as_str();
         let unknown = || {
             wrong(format!(
-                "operator `{}.{op_type}` is not one of those that this runtime has; a stage graph \
+                "unknown operator `{}.{op_type}`; a stage graph \
                  calls Embed, QEmbed, Q4Embed, Linear…, QLinear…, PackedLinear…, Q4Linear…, SelfAttention, \
                  AddNorm, MeanPool and FirstPool of `{DOMAIN}`",
                 node.domain
@@ -156,7 +160,7 @@ impl Reader<'_> {
                 return Ok(());
             }
             Err(wrong(format!(
-                "{} inputs and {} outputs; {op_type} takes {} and gives 1",
+                "it has {} inputs and {} outputs; {op_type} takes {} and has 1 output",
                 node.input.len(),
                 node.output.len(),
                 names.join(", ")
@@ -200,7 +204,9 @@ impl Reader<'_> {
                 let (x, width) = self.rows(node, 0)?;
                 let (residual, other) = self.rows(node, 1)?;
                 if width != other {
-                    return Err(wrong(format!("it adds widths {width} and {other}")));
+                    return Err(wrong(format!(
+                        "it adds widths {width} and {other}; expected equal widths"
+                    )));
                 }
                 let norm = self.norm(node, 2, width)?;
                 (Op::AddNorm(norm), vec![x, residual], Kind::Rows(width))
@@ -250,7 +256,7 @@ impl Reader<'_> {
                     Kind::Sentences(width) if width == weight.rows => Kind::Sentences(columns),
                     other => {
                         return Err(wrong(format!(
-                            "its weight takes a width of {}, it is given {other}",
+                            "its weight takes a width of {}; its input is {other}",
                             weight.rows
                         )));
                     }
@@ -259,7 +265,7 @@ impl Reader<'_> {
             }
         };
         if self.values.contains_key(&node.output[0]) {
-            return Err(wrong(format!("the value `{}` is given twice", node.output[0])));
+            return Err(wrong(format!("the value `{}` is defined twice", node.output[0])));
         }
         self.define(&node.output[0], kind);
         Ok(Call { name: node.name.clone(), op, inputs })
@@ -275,12 +281,12 @@ impl Reader<'_> {
         let wrong = |problem: String| Error::graph(self.graph, &node.name, problem);
         let (ids, kind) = self.value(node, 0)?;
         if kind != Kind::Ids {
-            return Err(wrong(format!("it takes token ids, it is given {kind}")));
+            return Err(wrong(format!("it takes token ids; its input is {kind}")));
         }
         let width = words.columns;
         if positions.columns != width {
             return Err(wrong(format!(
-                "words have width {width}, positions {}",
+                "words have width {width}, positions {}; expected equal widths",
                 positions.columns
             )));
         }
@@ -295,7 +301,7 @@ impl Reader<'_> {
             None => Err(Error::graph(
                 self.graph,
                 &node.name,
-                format!("its input `{name}` is given by no node before it"),
+                format!("its input `{name}` is the output of no node before it"),
             )),
         }
     }
@@ -306,7 +312,7 @@ impl Reader<'_> {
             (_, kind) => Err(Error::graph(
                 self.graph,
                 &node.name,
-                format!("it takes hidden states, it is given {kind}"),
+                format!("it takes hidden states; its input is {kind}"),
             )),
         }
     }
@@ -322,7 +328,8 @@ impl Reader<'_> {
     fn norm(&self, node: &NodeProto, first: usize, width: usize) -> Result<Norm, Error> {
         let epsilon = node.attribute.iter().find(|a| a.name == "epsilon").and_then(|a| a.f);
         let Some(epsilon) = epsilon.filter(|e| e.is_finite() && *e >= 0.0) else {
-            let problem = format!("its attribute `epsilon` is {epsilon:?}, not a small number");
+            let problem =
+                format!("its attribute `epsilon` is {epsilon:?}; expected a number of 0 or more");
             return Err(Error::graph(self.graph, &node.name, problem));
         };
         Ok(Norm {

@@ -32,10 +32,10 @@ pub fn embed(
     let (words, positions) = (tables.words.rows, tables.positions.rows);
     if let Some(sentence) = offsets.windows(2).find(|w| w[1] - w[0] > positions) {
         let length = sentence[1] - sentence[0];
-        return Err(format!("a sentence of {length} tokens, the model takes {positions} at most"));
+        return Err(format!("a sentence of {length} tokens; the model takes at most {positions}"));
     }
     if let Some(id) = ids.iter().find(|id| **id as usize >= words) {
-        return Err(format!("token id {id}, the model has {words} word pieces"));
+        return Err(format!("token id {id}; the model has {words} word pieces"));
     }
     compiled!(isa, rows(ids: &[u32], offsets: &[usize], tables: &Tables, out: &mut [f32]));
     Ok(())

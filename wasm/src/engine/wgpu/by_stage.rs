@@ -47,13 +47,14 @@ impl GpuEngine {
             self.check(&batch.ids, &batch.offsets)?;
             let most = most_rows(&self.gpu, &self.shared);
             if batch.ids.len() > most {
-                let problem = format!("{} tokens, the GPU takes {most} at once", batch.ids.len());
+                let problem =
+                    format!("{} tokens; the GPU takes at most {most} at once", batch.ids.len());
                 return Err(Error::Engine { stage, problem });
             }
             batch.memory = Some(self.memory(batch.ids.len(), sentences));
         }
         let Some(memory) = batch.memory.as_deref_mut() else {
-            let problem = "the batch has not been through the stages before".into();
+            let problem = "the batch has not run through the earlier stages".into();
             return Err(Error::Engine { stage, problem });
         };
         memory.fit(&self.gpu, &self.shared, &mut encoder);

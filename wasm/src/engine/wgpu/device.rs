@@ -99,7 +99,7 @@ impl Gpu {
         let (device, queue) = adapter
             .request_device(&descriptor)
             .await
-            .map_err(|e| none(format!("the adapter {} gives no device: {e}", info.name)))?;
+            .map_err(|e| none(format!("the adapter {} cannot open a device: {e}", info.name)))?;
         let status = Arc::new(Status::default());
         let reported = status.clone();
         device.set_device_lost_callback(move |reason, message| {
@@ -183,7 +183,7 @@ impl Gpu {
         bytes.resize(bytes.len().max(16).next_multiple_of(16), 0);
         if bytes.len() as u64 > limit {
             return Err(format!(
-                "a weight of {} bytes, the GPU takes {limit} in one buffer; use the CPU engine",
+                "a weight of {} bytes; the GPU takes {limit} in one buffer; use the CPU engine",
                 bytes.len()
             ));
         }
@@ -213,7 +213,7 @@ impl Gpu {
         self.check()?;
         let failed = |problem: String| Error::Gpu { failure: GpuFailure::Other, problem };
         if !good {
-            return Err(failed("its answer cannot be read".into()));
+            return Err(failed("the host cannot read its answer".into()));
         }
         let view = buffer.slice(..bytes).get_mapped_range();
         let data = view.map(|view| view.to_vec()).map_err(|e| failed(e.to_string()));

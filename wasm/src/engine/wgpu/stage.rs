@@ -297,7 +297,7 @@ impl Builder<'_> {
         let tiles = ATTENTION_TILES.map(|(q, k)| if first { (1, k) } else { (q, k) });
         tiles.into_iter().find(|tile| bytes(*tile) <= limit).ok_or_else(|| {
             format!(
-                "heads of width {d} need {} bytes of a workgroup's memory, the GPU has {limit}",
+                "heads of width {d} need {} bytes of a workgroup's memory; the GPU has {limit}",
                 bytes(ATTENTION_TILES[3])
             )
         })
@@ -361,7 +361,11 @@ impl Builder<'_> {
         }
         let rounded: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
         if let Some(i) = rounded.iter().position(|v| v.is_infinite()) {
-            return Err(format!("a weight of {}, f16 goes to {}; use f32", values[i], f16::MAX));
+            return Err(format!(
+                "a weight of {}; the largest f16 is {}; use f32",
+                values[i],
+                f16::MAX
+            ));
         }
         self.storage(rounded.into_iter().flat_map(f16::to_le_bytes).collect())
     }

@@ -23,14 +23,15 @@ impl Reader<'_> {
         let name = &node.input[input];
         let wrong =
             |problem: String| Error::graph(self.graph, &node.name, format!("`{name}` {problem}"));
-        let tensor = self.weights.get(name).ok_or_else(|| wrong("is no weight".into()))?;
+        let tensor =
+            self.weights.get(name).ok_or_else(|| wrong("is not a weight of the file".into()))?;
         // Engines copy weights: calls that share a large weight would take memory without limit.
         if !self.taken.borrow_mut().insert(name.clone()) {
             return Err(wrong("is used a second time; each weight is for one input".into()));
         }
         if tensor.data_type != data_type {
             return Err(wrong(format!(
-                "has the ONNX element type {}, {data_type} is needed",
+                "has the ONNX element type {}; expected {data_type}",
                 tensor.data_type
             )));
         }
@@ -38,7 +39,7 @@ impl Reader<'_> {
             tensor.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
         if dims.len() != rank || dims.contains(&0) {
             return Err(wrong(format!(
-                "has the shape {:?}; {rank} dimensions of 1 or more are needed",
+                "has the shape {:?}; expected {rank} dimensions of 1 or more",
                 tensor.dims
             )));
         }
@@ -72,7 +73,8 @@ impl Reader<'_> {
         match values.iter().position(|v| !v.is_finite()) {
             None => Ok(values),
             Some(i) => {
-                let problem = format!("`{}` holds {} at {i}", tensor.name, values[i]);
+                let problem =
+                    format!("`{}` has {} at {i}; expected finite numbers", tensor.name, values[i]);
                 Err(Error::graph(self.graph, &node.name, problem))
             }
         }
@@ -111,8 +113,8 @@ impl Reader<'_> {
         let even = groups[1].is_multiple_of(2) && columns.is_multiple_of(groups[1]);
         if groups[0] != rows || !even {
             let problem = format!(
-                "`{}` has the shape {groups:?}; {rows} rows of an even number that divides \
-                 {columns} are needed",
+                "`{}` has the shape {groups:?}; expected {rows} rows of an even number that \
+                 divides {columns}",
                 scales.name
             );
             return Err(Error::graph(self.graph, &node.name, problem));
@@ -131,15 +133,15 @@ impl Reader<'_> {
         let wrong = |problem| Error::graph(self.graph, &node.name, problem);
         if groups[1] != columns || !halves[0].is_multiple_of(groups[0]) {
             return Err(wrong(format!(
-                "`{}` has the shape {groups:?}; a number of rows that divides {} and {columns} columns \
-                 are needed",
+                "`{}` has the shape {groups:?}; expected a number of rows that divides {} and \
+                 {columns} columns",
                 multipliers.name, halves[0]
             )));
         }
         let values = multiply_codes(&codes.raw_data, &multipliers.raw_data, groups[0], columns)
             .ok_or_else(|| {
                 wrong(format!(
-                    "`{}` or `{}` holds half a byte that is 0; 1 to 15 there are",
+                    "`{}` or `{}` has a nibble of 0; expected 1 to 15",
                     codes.name, multipliers.name
                 ))
             })?;
@@ -161,7 +163,7 @@ impl Reader<'_> {
         let (tensor, shape) = self.tensor(node, input, kind, 6)?;
         let (_, given) = self.value(node, 0)?;
         let (Kind::Rows(rows) | Kind::Sentences(rows)) = given else {
-            return Err(wrong(format!("it is given {given}, not rows of numbers")));
+            return Err(wrong(format!("its input is {given}; expected rows of numbers")));
         };
         let scales = self.scales(node, input + 1)?;
         let columns = scales.len();
@@ -169,15 +171,18 @@ impl Reader<'_> {
             .filter(|packing| packing.shape(rows, columns)[..] == shape[..]);
         let packing = packing.ok_or_else(|| {
             wrong(format!(
-                "`{}` has the shape {shape:?}; for {rows} inputs and {columns} outputs that is no \
-                 order of packed weights",
+                "`{}` has the shape {shape:?}; expected an order of packed weights for {rows} \
+                 inputs and {columns} outputs",
                 tensor.name
             ))
         })?;
         let values = tensor.raw_data.clone();
         // The kernels rely on the range: products of wider weights would overflow.
         if zero_point == 64 && values.iter().fold(0, |all, v| all | v) > 127 {
-            let problem = format!("`{}` holds bytes over 127, its zero point is 64", tensor.name);
+            let problem = format!(
+                "`{}` has bytes over 127; expected 0 to 127 for zero point 64",
+                tensor.name
+            );
             return Err(wrong(problem));
         }
         Ok(Matrix { rows, columns, elements: Elements::Packed { values, packing, scales } })
