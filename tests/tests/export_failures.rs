@@ -161,7 +161,7 @@ fn a_cut_weights_file_is_refused() -> Result<()> {
     scene.write("model.safetensors", &whole[..whole.len() - 1])?;
     scene.fails(&[&format!("cut off after {} of {} bytes", whole.len() - 1, whole.len())])?;
     scene.write("model.safetensors", b"PK\x03\x04 as torch.save writes it")?;
-    scene.fails(&["not a safetensors file: it is one of `torch.save`"])
+    scene.fails(&["not a safetensors file: it was written by `torch.save`"])
 }
 
 /// The bytes of a weights file up to the end of its header.
@@ -218,7 +218,7 @@ fn weights_in_other_files_are_named() -> Result<()> {
 #[test]
 fn missing_files_are_named() -> Result<()> {
     for (file, fixture, said) in [
-        ("model.safetensors", "bert-exits", "missing; a checkpoint has its weights there"),
+        ("model.safetensors", "bert-exits", "missing; expected the weights of the checkpoint"),
         ("config.json", "bert-exits", "config.json"),
         ("tokenizer.json", "bert-exits", "missing, and vocab.txt is too"),
         ("vocab.txt", "bert-plain", "missing, and vocab.txt is too"),

@@ -161,7 +161,7 @@ mod tests {
                 7,
                 "`quantize.weight_bits` is 300; expected a whole number from",
             ),
-            ("[quantize]\nfour_bits = 4", 7, "`quantize.four_bits`: it is \"all\" or a list"),
+            ("[quantize]\nfour_bits = 4", 7, "`quantize.four_bits`: expected \"all\" or a list"),
             ("[teacher]\nmodel = 1", 7, "`teacher.model` is 1; expected a path in quotes"),
             ("losses = 1", 6, "there is no setting `model.losses`"),
             ("[train]\nepochs = 99999999999999999999", 7, "is 99999999999999999999; expected"),

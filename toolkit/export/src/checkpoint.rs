@@ -1,4 +1,4 @@
-//! Reading a checkpoint in Hugging Face layout.
+//! Reads a checkpoint in Hugging Face layout.
 //!
 //! | file | |
 //! |---|---|
@@ -26,11 +26,11 @@ use safetensors::tensor::TensorView;
 use std::path::PathBuf;
 use weights::Weights;
 
-/// A checkpoint on disk. Its weights are read when they are asked for.
+/// A checkpoint on disk. Its weights are read on demand.
 pub struct Checkpoint {
-    /// `config.json`.
+    /// Content of `config.json`.
     pub config: Config,
-    /// `exits.json`.
+    /// Content of `exits.json`.
     pub exits: Option<Exits>,
     folder: PathBuf,
     weights: Weights,
@@ -40,7 +40,7 @@ impl Checkpoint {
     /// Opens a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file is missing, [`Error::Checkpoint`] if one is not what it should be.
+    /// [`Error::Io`] if a file is missing, [`Error::Checkpoint`] if a file is unusable.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
         if files::unfinished(&folder) {
@@ -54,44 +54,45 @@ impl Checkpoint {
         Ok(Checkpoint { config, exits, folder, weights })
     }
 
-    /// The name of the checkpoint's folder.
+    /// Name of the checkpoint's folder.
     pub fn name(&self) -> String {
         let full = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
         full.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
     }
 
-    /// The file that holds the settings.
+    /// Path of `config.json`.
     pub fn config_path(&self) -> PathBuf {
         self.folder.join("config.json")
     }
 
-    /// The file that holds the weights.
+    /// Path of the weights.
     pub fn weights_path(&self) -> PathBuf {
         self.weights.path.clone()
     }
 
-    /// The bytes of `tokenizer.json`, made from `vocab.txt` where there is only that, with the
-    /// [settings beside it](edge_runtime::pretrained::tokenizer).
+    /// Bytes of `tokenizer.json`, or of a tokenizer made from `vocab.txt` if only that exists. The
+    /// [settings beside it](edge_runtime::pretrained::tokenizer) are applied.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be read, [`Error::Checkpoint`] if there is none or one cannot be
-    /// followed.
+    /// [`Error::Io`] if a file cannot be read, [`Error::Checkpoint`] if both files are missing or a
+    /// setting is not supported.
     pub fn tokenizer(&self) -> Result<Vec<u8>, Error> {
         tokenizer::read(&self.folder)
     }
 
-    /// The tokenizer, which cuts texts to `max_tokens` or to what the network takes.
+    /// Tokenizer that truncates texts to `max_tokens` or to the maximum of the network.
     ///
     /// # Errors
-    /// Errors of [`tokenizer`](Self::tokenizer); [`Error::Tokenizer`] if the file is no tokenizer.
+    /// Errors of [`tokenizer`](Self::tokenizer); [`Error::Tokenizer`] if the file does not contain
+    /// a tokenizer.
     pub fn text_tokenizer(&self, max_tokens: usize) -> Result<Tokenizer, Error> {
         Tokenizer::from_json(&self.tokenizer()?, max_tokens.min(self.config.encoder.max_tokens))
             .map(|tokenizer| tokenizer.with_vocabulary(self.config.encoder.vocabulary))
             .map_err(Error::Tokenizer)
     }
 
-    /// The tokens that the tokenizer has and the embeddings lack, by id: a text with one of them has
-    /// no answer.
+    /// Tokens of the tokenizer without an embedding, by id. A text with one of them cannot be
+    /// classified.
     ///
     /// # Errors
     /// Errors of [`tokenizer`](Self::tokenizer).
@@ -100,17 +101,17 @@ impl Checkpoint {
             .map_err(|e| Error::checkpoint(self.folder.join("tokenizer.json"), e.to_string()))
     }
 
-    /// Whether there is a tensor of this name.
+    /// True if there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
         self.weights.has(name)
     }
 
-    /// The current names of all tensors.
+    /// Current names of all tensors.
     pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
         self.weights.names().map(String::as_str)
     }
 
-    /// A tensor as it is stored, by its current name.
+    /// Stored tensor, by its current name.
     ///
     /// # Errors
     /// [`Error::Tensor`] if it is missing.
@@ -122,23 +123,25 @@ impl Checkpoint {
         Error::Tensor { path: self.weights_path(), tensor: name.into(), problem }
     }
 
-    /// A tensor as f32, row major.
+    /// Reads a tensor as f32, row major.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if it is missing, of another shape or type, or holds a value that is not
-    /// finite.
+    /// [`Error::Tensor`] if the tensor is missing, has another shape or number format, or contains
+    /// NaN or infinity.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         let tensor = self.stored(name)?;
         let wrong = |problem: String| self.wrong(name, problem);
         if tensor.shape() != shape {
             return Err(wrong(format!(
-                "has the shape {:?}, by config.json it is {shape:?}",
+                "has the shape {:?}; expected {shape:?}, from config.json",
                 tensor.shape()
             )));
         }
         let values = weights::floats(&tensor).map_err(wrong)?;
         match values.iter().find(|v| !v.is_finite()) {
-            Some(v) => Err(wrong(format!("holds {v}; the weights are damaged"))),
+            Some(v) => {
+                Err(wrong(format!("contains {v}; expected finite values, the weights are damaged")))
+            }
             None => Ok(values),
         }
     }

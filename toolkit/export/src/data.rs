@@ -7,8 +7,8 @@
 //! | `.jsonl`, `.ndjson`, `.json` | one object a line |
 //! | `.parquet` | snappy, gzip, brotli, lz4, zstd or not compressed; with the feature `parquet` |
 //!
-//! A row has one text and, to learn from or to measure with, one label: a word, a whole number or a
-//! boolean. In TSV and CSV files without a header the columns are numbers, from 1.
+//! A row has one text and, for training or measuring, one label: a word, a whole number or a
+//! boolean. In TSV and CSV files without a header the columns are named by numbers, from 1.
 
 mod columns;
 mod dataset;

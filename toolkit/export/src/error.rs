@@ -2,58 +2,58 @@
 
 use std::path::PathBuf;
 
-/// An error of exporting. Each message has the place, the actual value and what is accepted.
+/// Error of exporting. Each message contains the place, the actual value and the accepted values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file cannot be read or written.
+    /// A file could not be read or written.
     #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's error.
+        /// Error of the operating system.
         cause: std::io::Error,
     },
-    /// A folder may not be written, see [`Output`](crate::files::Output).
+    /// A folder must not be written, see [`Output`](crate::files::Output).
     #[error("{path}: {problem}")]
     Output {
         /// The folder.
         path: PathBuf,
-        /// The reason, and what is accepted.
+        /// Reason, and the accepted values.
         problem: String,
     },
-    /// A file of a checkpoint cannot be used.
+    /// A file of a checkpoint is unusable.
     #[error("{path}: {problem}")]
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// The fault, and what is accepted.
+        /// Fault, and the accepted values.
         problem: String,
     },
-    /// A tensor of a checkpoint is missing or of another shape.
+    /// A tensor of a checkpoint is missing or has another shape.
     #[error("{path}: tensor `{tensor}` {problem}")]
     Tensor {
-        /// The weights file.
+        /// File of the weights.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// The fault.
+        /// Fault.
         problem: String,
     },
-    /// A file of data cannot be used.
+    /// A data file is unusable.
     #[error("{path}{}: {problem}", line.map_or_else(String::new, |l| format!(", line {l}")))]
     Data {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1, where the format has lines.
+        /// Line, counted from 1, if the format has lines.
         line: Option<usize>,
-        /// The fault, and what is accepted.
+        /// Fault, and the accepted values.
         problem: String,
     },
-    /// The tokenizer of a checkpoint cannot be used.
+    /// The tokenizer of a checkpoint is unusable.
     #[error("{0}")]
     Tokenizer(edge_runtime::Error),
-    /// Two things do not go together.
+    /// Two inputs are incompatible.
     #[error("{0}")]
     Unfit(String),
     /// The exported bundle does not run.

@@ -1,4 +1,4 @@
-//! From a checkpoint to `model.edge`; or to one ONNX file, for [ONNX Runtime](onnx) or
+//! Export of a checkpoint to `model.edge`, or to one ONNX file for [ONNX Runtime](onnx) or
 //! [TensorRT](tensorrt).
 
 mod aligned;
@@ -22,31 +22,31 @@ use edge_runtime::{Classifier, ExitPolicy};
 use std::io::Write;
 use std::path::Path;
 
-/// What the graphs of a bundle are made of.
+/// Form of the graphs in a bundle.
 #[derive(Clone, Copy, Debug)]
 struct Form {
     precision: Precision,
-    /// What the int8 weights are packed for, if they are.
+    /// Target for which int8 weights are packed, if any.
     packed: Option<Target>,
 }
 
-/// What was exported.
+/// Result of an export.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// What the bundle says of itself.
+    /// Manifest of the bundle.
     pub manifest: Manifest,
     /// Size of the bundle in bytes.
     pub bytes: u64,
 }
 
-/// Exports a checkpoint to a bundle. The bundle is opened by the runtime and asked for an answer
-/// before it takes its place, see [`Draft`]: a failure leaves an older file as it was.
+/// Exports a checkpoint to a bundle. The runtime opens the bundle and classifies a text before the
+/// file replaces its target, see [`Draft`]. A failure keeps an older file.
 ///
-/// `progress` is called with each step's name, its number and the number of steps.
+/// `progress` receives each step's name, its number and the number of steps.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint cannot be used, [`Error::Io`] if
-/// the target cannot be written, [`Error::Unfit`] if it is a file of the checkpoint,
+/// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint is unusable, [`Error::Io`] if the
+/// target cannot be written, [`Error::Unfit`] if the target is a file of the checkpoint,
 /// [`Error::Unusable`] if the bundle does not run.
 pub fn export(
     checkpoint: &Checkpoint,
@@ -57,12 +57,12 @@ pub fn export(
     write(checkpoint, Form { precision, packed: None }, target, progress)
 }
 
-/// As [`export`], in int8 and for one instruction set: where the processor has it, the runtime computes with
-/// the weights of a mapped or linked bundle where they lie. Elsewhere the bundle runs too, and its weights
-/// are copied as those of any other are. Weights of 4 bits stay as they are.
+/// Exports in int8 for one instruction set, see [`export`]. On a processor that has it, the runtime
+/// computes in place with the weights of a mapped or linked bundle. On other processors the bundle
+/// runs too, and its weights are copied. The layout of weights of 4 bits does not change.
 ///
 /// # Errors
-/// As [`export`].
+/// Errors of [`export`].
 pub fn export_packed(
     checkpoint: &Checkpoint,
     int8: Int8,
@@ -158,21 +158,21 @@ fn write(
     Ok(Summary { manifest: classifier.manifest().clone(), bytes })
 }
 
-/// Refuses to export over a file of the checkpoint itself. Exported models may be in its folder.
+/// Rejects a target that is a file of the checkpoint itself. Exported models may be in its folder.
 fn protect(checkpoint: &Checkpoint, target: &Path) -> Result<(), Error> {
     let folder = |path: &Path| path.parent().and_then(|folder| folder.canonicalize().ok());
     let Ok(file) = target.canonicalize() else { return Ok(()) };
     let exported = file.extension().is_some_and(|e| e == "edge" || e == "onnx");
     if file.is_file() && !exported && folder(&file) == folder(&checkpoint.config_path()) {
         return Err(Error::Unfit(format!(
-            "{}: is a file of the checkpoint that is exported; write to another file",
+            "{}: belongs to the checkpoint that is exported; write to another file",
             target.display()
         )));
     }
     Ok(())
 }
 
-/// The linear layers that are exported with 4 bits. What has 4 bits is packed by halves of a row.
+/// Linear layers that are exported with 4 bits. Values of 4 bits are packed by halves of a row.
 fn fits(checkpoint: &Checkpoint, int8: Int8) -> Result<Vec<Site>, Error> {
     let config = &checkpoint.config;
     let width = config.encoder.hidden;

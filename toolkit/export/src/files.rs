@@ -1,7 +1,7 @@
-//! Writing of files and folders: everything that the toolkit writes comes into being here.
+//! Writes all files and folders of the toolkit.
 //!
-//! A [`Draft`] is a file that is complete before it takes its place. An [`Output`] is a folder that is new, empty,
-//! or an earlier output. Neither replaces anything else.
+//! A [`Draft`] is a file that is completed before it replaces its target. An [`Output`] is a folder
+//! that is new, empty, or an earlier output. Both replace nothing else.
 
 mod draft;
 mod marker;
@@ -13,7 +13,7 @@ pub use output::{Output, new_folder};
 
 use std::path::Path;
 
-/// The folder that a path is in.
+/// Parent folder of a path.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -21,7 +21,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A builder of temporary files and folders with the usual permissions, as the umask leaves them.
+/// Builder of temporary files and folders with the default permissions of the umask.
 fn usual<'a>(prefix: &'a str, mode: u32) -> tempfile::Builder<'a, 'a> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix);
@@ -35,7 +35,7 @@ fn usual<'a>(prefix: &'a str, mode: u32) -> tempfile::Builder<'a, 'a> {
     builder
 }
 
-/// Writes a folder's own entries to disk, where the system can.
+/// Writes the entries of a folder to disk, if the system can.
 fn sync_folder(folder: &Path) {
     if let Ok(folder) = std::fs::File::open(folder) {
         _ = folder.sync_all();

@@ -1,9 +1,9 @@
-//! Reads checkpoints in Hugging Face layout and exports them for the runtime, for ONNX Runtime and for
+//! Reads checkpoints in Hugging Face layout and exports them for the runtime, ONNX Runtime and
 //! TensorRT.
 //!
-//! The way of the data: a [`checkpoint`] → [`quantize`] (int8, or 4 bits) → [`mod@export`] (stage graphs
-//! in a bundle, or one ONNX file), written whole by [`files`]. [`data`] reads texts, with which TensorRT's
-//! ranges are chosen. Training is above this crate, in `edge-toolkit`.
+//! Data flow: a [`checkpoint`] → [`quantize`] (int8, or 4 bits) → [`mod@export`] (stage graphs in a
+//! bundle, or one ONNX file), written atomically by [`files`]. [`data`] reads the texts that fix
+//! the ranges for TensorRT. Training is above this crate, in `edge-toolkit`.
 
 #![deny(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]

@@ -1,7 +1,7 @@
 //! Number formats of the weights, and rounding to them.
 //!
-//! A linear layer is a [`Site`]; [`Sites`] are sets of them. [`Int8`] has the number of bits of each part,
-//! [`int8`] and [`int4`] round.
+//! A linear layer is a [`Site`]; [`Sites`] are sets of them. [`Int8`] contains the number of bits
+//! of each part; [`int8`] and [`int4`] round.
 
 mod bits;
 pub mod int4;

@@ -1,10 +1,11 @@
-//! Lines on standard output, for the command lines.
+//! Lines on standard output, for the command line programs.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 
-/// Writes a line. Where nobody reads on, as behind `| head`, what is being made is made to its end; any
-/// other failure ends the program, with status 2 and a message.
+/// Writes a line. A closed pipe, as of `
+/// head`, is ignored: the program completes its work. Any other failure ends the program with
+/// status 2 and a message.
 pub fn line(program: &str, words: Arguments) {
     match writeln!(std::io::stdout(), "{words}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -15,7 +16,7 @@ pub fn line(program: &str, words: Arguments) {
     }
 }
 
-/// [`line()`](crate::say::line), with the words of `println!`.
+/// Calls [`line()`](crate::say::line) with the syntax of `println!`.
 #[macro_export]
 macro_rules! say {
     ($($words:tt)*) => { $crate::say::line(env!("CARGO_BIN_NAME"), format_args!($($words)*)) };

@@ -5,13 +5,14 @@ use edge_runtime::encoding::{self, UTF8_MARK};
 use edge_runtime::lfs;
 use std::path::Path;
 
-/// Number of bytes by which a file's encoding is recognized.
+/// Number of bytes from which the encoding of a file is recognized.
 const ENCODING_BYTES: usize = 1 << 13;
 
 /// Reads a file as text, without a byte order mark.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Data`] if Git LFS has not fetched the file, or it is no UTF-8 or has a NUL.
+/// [`Error::Io`]; [`Error::Data`] if the file is a Git LFS pointer, is not UTF-8 or contains a NUL
+/// character.
 pub fn text_file(path: &Path) -> Result<String, Error> {
     let mut bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     if lfs::is_pointer(&bytes) {
@@ -38,7 +39,7 @@ pub fn text_file(path: &Path) -> Result<String, Error> {
             Err(Error::data(
                 path,
                 line(&e.as_bytes()[..good]),
-                "this is not UTF-8; save it as that",
+                "the file is not UTF-8; save it as UTF-8",
             ))
         }
     }

@@ -1,11 +1,12 @@
-//! The outputs of `edge-export`: no file of others is replaced, devices and pipes stay what they are.
+//! Outputs of `edge-export`: files of other origin are kept, devices and pipes stay devices and
+//! pipes.
 
 use edge_runtime::Classifier;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A folder with texts, files of others and a checkpoint.
+/// A folder with texts, files of other origin and a checkpoint.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -161,7 +162,7 @@ mod unix {
         }
         assert!(!place.path("tokenizer.json").exists(), "nothing is put beside a pipe");
 
-        // What is said about it goes elsewhere.
+        // Messages about the model go to another stream.
         assert!(succeed(&["-o", "/dev/stdout"]).stdout == whole);
 
         let null = place.path("null");

@@ -16,62 +16,62 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Turns a checkpoint into model.edge, which edge-run and the browser run, or into one ONNX file.
+/// Exports a checkpoint to model.edge, which edge-run and the browser run, or to one ONNX file.
 ///
 /// A checkpoint is a folder in Hugging Face layout: config.json (bert or distilbert),
-/// model.safetensors, and tokenizer.json or vocab.txt. Exit heads are exported where it has them
-/// (exits.json); where it has none, its own classification head is the one exit.
+/// model.safetensors, and tokenizer.json or vocab.txt. Its exit heads are exported if it has them
+/// (exits.json); otherwise its own classification head is the only exit.
 #[derive(Parser)]
 #[command(name = "edge-export", version)]
 struct Arguments {
-    /// The folder of the checkpoint
+    /// Folder of the checkpoint
     checkpoint: PathBuf,
-    /// Where to write it; model.edge or model.onnx unless given
+    /// File to write; by default model.edge or model.onnx
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// What to write
+    /// Format of the file
     #[arg(long, value_enum, default_value = "edge")]
     format: Format,
-    /// Weights as signed bytes (this is what you get without --fp32 and --fp16)
+    /// Weights as signed bytes (the default without --fp32 and --fp16)
     #[arg(long, conflicts_with_all = ["fp32", "fp16"])]
     int8: bool,
     /// Weights as 32-bit floats
     #[arg(long, conflicts_with_all = ["fp16", "weight_bits", "embedding_bits", "linear_bits"])]
     fp32: bool,
-    /// Weights and arithmetic in 16-bit floats; for --format onnx
+    /// Weights and arithmetic in 16-bit floats; only with --format onnx
     #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits", "linear_bits"])]
     fp16: bool,
-    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; unless given what
-    /// the checkpoint was made for, or 8 for tensorrt and otherwise 7
+    /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; by default
+    /// those that the checkpoint was trained for, else 8 for tensorrt and 7 otherwise
     #[arg(long, value_parser = one_of::<7, 8>)]
     weight_bits: Option<u8>,
-    /// Bits of the int8 model's word embeddings: 4 halves them, at some accuracy; unless given what the
-    /// checkpoint was made for, or 8
+    /// Bits of the int8 word embeddings: 4 halves their size and costs some accuracy; by default
+    /// those that the checkpoint was trained for, else 8
     #[arg(long, value_parser = one_of::<4, 8>)]
     embedding_bits: Option<u8>,
-    /// Bits of the weights of all linear layers in model.edge: 4 halves them, at some accuracy; 8 is as
-    /// they are computed with. Unless given what the checkpoint was made for (`edge-distill sensitivity`
-    /// chooses layers that bear 4), or 8
+    /// Bits of the stored weights of all linear layers in model.edge: 4 halves their size and costs
+    /// some accuracy; `edge-distill sensitivity` selects layers that can be stored in 4 bits; by
+    /// default those that the checkpoint was trained for, else 8
     #[arg(long, value_parser = one_of::<4, 8>)]
     linear_bits: Option<u8>,
-    /// Lay int8 weights out for the instructions of a processor, which then computes with a mapped or linked
-    /// model.edge in place, without copying its weights; all others still run it
+    /// Layout of int8 weights for the instructions of a processor, which computes with a mapped or
+    /// linked model.edge without copying its weights; other processors still run the file
     #[arg(long, value_name = "PROCESSOR", conflicts_with_all = ["fp32", "fp16"],
           value_parser = PossibleValuesParser::new(PACKED))]
     pack: Option<String>,
-    /// For --format tensorrt: texts like those that the model will be asked about (.tsv, .csv, .jsonl,
-    /// .parquet if built with it); the first 512 fix the ranges of its int8 activations
+    /// Texts like those that the model will classify (.tsv, .csv, .jsonl, .parquet if built with
+    /// it), for --format tensorrt; the first 512 fix the ranges of the int8 activations
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
-    /// The column of --calibrate that holds the text; guessed unless given
+    /// Column of --calibrate that contains the text; by default guessed
     #[arg(long, value_name = "COLUMN", requires = "calibrate")]
     text: Option<String>,
-    /// How the ranges are chosen: min-max, percentile:P, mse or kl
+    /// Method that selects the ranges: min-max, percentile:P, mse or kl
     #[arg(long, requires = "calibrate", default_value_t = tensorrt::METHOD)]
     method: Method,
 }
 
-/// What `--pack` takes: the processor at hand, or one by its instructions.
+/// Values of `--pack`: the processor at hand, or one by its instructions.
 const PACKED: [&str; 7] = {
     let mut names = ["native"; 7];
     let mut i = 0;
@@ -88,7 +88,7 @@ enum Format {
     Edge,
     /// One ONNX file with every exit as an output, for ONNX Runtime
     Onnx,
-    /// One ONNX file with the scales of all int8 numbers, for TensorRT
+    /// One ONNX file with the scales of all int8 values, for TensorRT
     #[value(name = "tensorrt")]
     TensorRt,
 }
@@ -97,7 +97,7 @@ enum Format {
 fn one_of<const A: u8, const B: u8>(text: &str) -> Result<u8, String> {
     match text.parse() {
         Ok(bits) if bits == A || bits == B => Ok(bits),
-        _ => Err(format!("{A} and {B} there are")),
+        _ => Err(format!("expected {A} or {B}")),
     }
 }
 
@@ -117,7 +117,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         bail!("--calibrate is for --format tensorrt; the other formats need no texts");
     }
     if arguments.pack.is_some() && *format != Format::Edge {
-        bail!("--pack is for model.edge; ONNX Runtime and TensorRT lay weights out by themselves");
+        bail!(
+            "--pack is for model.edge; ONNX Runtime and TensorRT choose their own layout of the weights"
+        );
     }
     let failed = || format!("cannot export {}", checkpoint.display());
     let opened = Checkpoint::open(checkpoint).with_context(failed)?;
@@ -137,7 +139,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     .with_context(failed)
 }
 
-/// Names tokens that were added without resizing the embeddings.
+/// Warns of tokens that were added without resizing the embeddings.
 fn warn_of_tokens(checkpoint: &Checkpoint) -> anyhow::Result<()> {
     let tokens = checkpoint.tokens_without_embedding()?;
     const MOST: usize = 8;
@@ -157,7 +159,7 @@ fn warn_of_tokens(checkpoint: &Checkpoint) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is asked for, or else what the checkpoint was made for.
+/// Numbers of bits that the command line gives, else those that the checkpoint was trained for.
 fn int8(arguments: &Arguments, checkpoint: &Checkpoint) -> anyhow::Result<Int8> {
     let Arguments { weight_bits, embedding_bits, linear_bits, .. } = *arguments;
     let bits = Bits { weights: weight_bits, embeddings: embedding_bits, linear: linear_bits };
@@ -252,7 +254,8 @@ fn report(output: &Path, written: &Written) {
     print_line(output, &format!("{}: outputs {outputs}, {megabytes:.1} MB", output.display()));
 }
 
-/// Prints a line about a model: on standard output, unless the model itself went there.
+/// Prints a line about a model on standard output, or on standard error if the model went to
+/// standard output.
 fn print_line(output: &Path, line: &str) {
     if is_standard_output(output) { eprintln!("{line}") } else { say!("{line}") }
 }

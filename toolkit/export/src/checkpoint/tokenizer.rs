@@ -1,4 +1,4 @@
-//! The tokenizer of a checkpoint, as one file.
+//! Tokenizer of a checkpoint, as one file.
 
 use crate::Error;
 use edge_runtime::Error as Runtime;
@@ -17,8 +17,8 @@ pub(super) fn read(folder: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// Settings by which transformers, too, uses a `tokenizer.json` of a BERT as it is. Without them it
-/// would lower-case every text.
+/// Settings with which transformers uses the `tokenizer.json` of a BERT unchanged. Without them
+/// transformers would lower-case every text.
 pub fn tokenizer_config(tokenizer: &Value) -> Value {
     let mut settings = json!({"tokenizer_class": "PreTrainedTokenizerFast"});
     let added = tokenizer["added_tokens"].as_array();

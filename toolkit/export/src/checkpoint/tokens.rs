@@ -1,10 +1,10 @@
-//! Tokens that a tokenizer has and the embeddings lack.
+//! Tokens of a tokenizer without an embedding.
 
 use serde_json::Value;
 
 /// Lists the tokens of a `tokenizer.json` whose ids are `embeddings` or more, by id.
 ///
-/// They come of tokens that were added without `model.resize_token_embeddings(len(tokenizer))`.
+/// Their cause is tokens that were added without `model.resize_token_embeddings(len(tokenizer))`.
 pub(super) fn beyond(tokenizer: &[u8], embeddings: usize) -> serde_json::Result<Vec<String>> {
     let file: Value = serde_json::from_slice(tokenizer)?;
     let added = file["added_tokens"].as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! `model.safetensors`: the file, and the names of the tensors in it.
+//! Reads `model.safetensors` and maps the names of its tensors.
 
 use crate::Error;
 use edge_runtime::lfs;
@@ -12,13 +12,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The tensors of a checkpoint, by their current names. They are read when they are asked for.
+/// Tensors of a checkpoint, by their current names. They are read on demand.
 pub(super) struct Weights {
     file: Mmap,
     metadata: Metadata,
-    /// The first byte of the values, after the header.
+    /// Offset of the first byte of the values, after the header.
     values: usize,
-    /// Current names, and those in the file.
+    /// Names in the file, by current name.
     names: HashMap<String, String>,
     pub path: PathBuf,
 }
@@ -27,7 +27,7 @@ impl Weights {
     /// Opens the weights of a checkpoint's folder.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if there are none that are read, [`Error::Io`].
+    /// [`Error::Checkpoint`] if the folder has no weights in a supported format, [`Error::Io`].
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("model.safetensors");
         let wrong = |problem: String| Error::checkpoint(&path, problem);
@@ -38,8 +38,8 @@ impl Weights {
             .map_err(|e| Error::io(&path, e))?
             .map_or(Ok(()), |problem| Err(wrong(problem)))?;
         let io = |e| Error::io(&path, e);
-        // SAFETY: the mapping is only read. As with every mapped file, whoever changes the
-        // checkpoint while it is exported gets the weights that were there at that moment.
+        // SAFETY: the mapping is only read. A checkpoint that changes during the export gives the
+        // weights of that moment, as with every mapped file.
         let file = unsafe { Mmap::map(&File::open(&path).map_err(io)?) }.map_err(io)?;
         let (header, metadata) = SafeTensors::read_metadata(&file)
             .map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
@@ -52,10 +52,10 @@ impl Weights {
         self.names.contains_key(name)
     }
 
-    /// The tensor of a current name.
+    /// Tensor with a current name.
     ///
     /// # Errors
-    /// A message, if it is missing or cannot be read.
+    /// A message, if the tensor is missing or cannot be read.
     pub fn get(&self, name: &str) -> Result<TensorView<'_>, String> {
         let stored = self.names.get(name).ok_or_else(|| self.missing(name))?;
         let info = self.metadata.info(stored).ok_or("is missing")?;
@@ -69,7 +69,7 @@ impl Weights {
     fn missing(&self, name: &str) -> String {
         let longer = format!(".{name}");
         match self.names.values().filter(|stored| stored.ends_with(&longer)).min() {
-            Some(stored) => format!("is missing; there is `{stored}`, but not all names begin so"),
+            Some(stored) => format!("is missing; `{stored}` has a prefix that other names lack"),
             None => "is missing".into(),
         }
     }
@@ -79,10 +79,10 @@ impl Weights {
     }
 }
 
-/// The values of a tensor as f32, row major.
+/// Converts the values of a tensor to f32, row major.
 ///
 /// # Errors
-/// A message, if they are no floats.
+/// A message, if the tensor does not contain floats.
 pub(super) fn floats(tensor: &TensorView) -> Result<Vec<f32>, String> {
     fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
         bytes.as_chunks().0.iter().map(|chunk| read(*chunk)).collect()
@@ -93,15 +93,15 @@ pub(super) fn floats(tensor: &TensorView) -> Result<Vec<f32>, String> {
         Dtype::F64 => Ok(each(bytes, |b| f64::from_le_bytes(b) as f32)),
         Dtype::F16 => Ok(each(bytes, |b| f16::from_le_bytes(b).to_f32())),
         Dtype::BF16 => Ok(each(bytes, |b| bf16::from_le_bytes(b).to_f32())),
-        other => Err(format!("is {other:?}; f64, f32, f16 and bf16 are read")),
+        other => Err(format!("has the number format {other:?}; expected f64, f32, f16 or bf16")),
     }
 }
 
-/// The beginnings of names that wrappers of a model leave: data parallelism, compilation, a module of one's own.
+/// Prefixes that wrappers of a model add to names: data parallelism, compilation, a user's module.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
 
-/// The names in a file by the names that transformers gives the tensors. A wrapper's prefix is taken off where
-/// all names have it.
+/// Maps the names of transformers to those in a file. A wrapper's prefix is removed if all names
+/// have it.
 fn current_names(stored: Vec<String>) -> Result<HashMap<String, String>, String> {
     let mut prefix = 0;
     let begins = |from: usize, with: &str| stored.iter().all(|name| name[from..].starts_with(with));
@@ -117,7 +117,7 @@ fn current_names(stored: Vec<String>) -> Result<HashMap<String, String>, String>
     Ok(names)
 }
 
-/// TensorFlow's names of the layer norm's parameters live on in old checkpoints.
+/// Replaces TensorFlow's names of layer norm parameters, which old checkpoints contain.
 fn current_name(name: &str) -> String {
     for (legacy, current) in [(".gamma", ".weight"), (".beta", ".bias")] {
         if let Some(stem) = name.strip_suffix(legacy) {
@@ -127,7 +127,7 @@ fn current_name(name: &str) -> String {
     name.into()
 }
 
-/// The problem of a folder without `model.safetensors`: the weights that are there instead, and what to do.
+/// Describes a folder without `model.safetensors`: other weights in it, and the remedy.
 fn missing(folder: &Path) -> String {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> =
@@ -137,7 +137,7 @@ fn missing(folder: &Path) -> String {
     let shard = |name: &&String| name.contains("-of-") && !name.ends_with(".index.json");
     if let Some(name) = ending(&[".index.json"]).or(names.iter().find(shard)) {
         return format!(
-            "missing: the folder has sharded weights, {name}, and one file is read; load the checkpoint with \
+            "missing: the folder has sharded weights, {name}; expected one file. Load the checkpoint with \
              transformers and save it with `max_shard_size=\"100GB\"`"
         );
     }
@@ -148,21 +148,23 @@ fn missing(folder: &Path) -> String {
         );
     }
     if let Some(name) = ending(&[".safetensors"]) {
-        return format!("missing; the folder has {name}: rename it if it holds the weights");
+        return format!(
+            "missing; the folder has {name}: rename that file if it contains the weights"
+        );
     }
     let others = [".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack"];
     match ending(&others) {
         Some(name) => format!(
             "missing; save the checkpoint again with `safe_serialization=True`, {name} is not read"
         ),
-        None => "missing; a checkpoint has its weights there".into(),
+        None => "missing; expected the weights of the checkpoint".into(),
     }
 }
 
-/// The largest header that is looked into, as the format limits it.
+/// Largest header that is read; a limit of the format.
 const HEADER: u64 = 100_000_000;
 
-/// Looks at the header of a weights file, and returns what is wrong with the file.
+/// Checks the header of a weights file, and returns the fault of the file.
 fn look(path: &Path) -> std::io::Result<Option<String>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -176,7 +178,9 @@ fn look(path: &Path) -> std::io::Result<Option<String>> {
         return not("it is empty; download it again".into());
     }
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x80\x02") {
-        return not("it is one of `torch.save`; write it with `safetensors.torch.save_file`".into());
+        return not(
+            "it was written by `torch.save`; write it with `safetensors.torch.save_file`".into()
+        );
     }
     let cut =
         |whole: u64| not(format!("cut off after {length} of {whole} bytes; download it again"));
@@ -194,7 +198,7 @@ fn look(path: &Path) -> std::io::Result<Option<String>> {
     struct Entry {
         data_offsets: Option<[u64; 2]>,
     }
-    // The reader reports any other fault.
+    // Other faults are reported by the reader.
     let Ok(entries) = serde_json::from_slice::<HashMap<String, Entry>>(&header) else {
         return Ok(None);
     };

@@ -1,18 +1,18 @@
-//! Which columns hold the text and the label.
+//! Selection of the columns that contain the text and the label.
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The columns to read. What is not named is guessed from the names of the columns.
+/// Columns to read. An unset column is guessed from the names of the columns.
 ///
-/// In a TSV or CSV file without a header the columns are named by their numbers, from 1.
+/// In a TSV or CSV file without a header the columns are named by numbers, from 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Columns {
-    /// The column that holds the text.
+    /// Column that contains the text.
     pub text: Option<String>,
-    /// The column that holds the label.
+    /// Column that contains the label.
     pub label: Option<String>,
 }
 
@@ -30,11 +30,11 @@ const PAIRS: [[&str; 2]; 6] = [
 /// A column of a file.
 pub(super) struct Column {
     pub name: String,
-    /// Whether it holds text, as far as the format or the first row tells.
+    /// True if the column contains text, judged by the format or the first row.
     pub is_text: bool,
 }
 
-/// The places of the columns that are read.
+/// Indices of the columns that are read.
 pub(super) struct Chosen {
     pub text: usize,
     pub label: Option<usize>,
@@ -42,13 +42,13 @@ pub(super) struct Chosen {
     pub notes: Vec<String>,
 }
 
-/// The setting that names a column, for messages: the data of a recipe is named there, all other data
-/// on the command line.
+/// Setting that names a column, for messages. A recipe and the command line have different
+/// settings.
 pub(super) fn setting(role: &str) -> String {
     format!("`--{role}` (in a recipe `data.{role}`)")
 }
 
-/// Whether a name is one that we would guess something from.
+/// True if a column may be guessed from this name.
 pub(super) fn is_known(name: &str) -> bool {
     is_in(name, &TEXTS) || is_in(name, &LABELS) || is_in(name, PAIRS.as_flattened())
 }
@@ -57,7 +57,7 @@ fn is_in(name: &str, known: &[&str]) -> bool {
     known.iter().any(|k| name.eq_ignore_ascii_case(k))
 }
 
-/// Chooses the columns to read, the label only if it is wanted.
+/// Selects the columns to read; the label only if `labelled`.
 pub(super) fn choose(
     path: &Path,
     columns: &[Column],
@@ -85,7 +85,7 @@ pub(super) fn choose(
             {
                 notes.push(format!(
                     "`{name}` and `{}` look like a task of two texts, which is not supported yet; \
-                     the model sees `{name}` only",
+                     only `{name}` is read",
                     other.name
                 ));
             }
@@ -101,7 +101,7 @@ pub(super) fn choose(
                 })
             };
             let all: Vec<usize> = (0..columns.len()).collect();
-            // A name that is known is surer than two that are alike.
+            // Known names take precedence over similar names.
             let pair = pair(&all, is_known_pair)
                 .or_else(|| pair(&texts, is_numbered_pair).filter(|_| candidates.is_empty()));
             if let Some((a, b)) = pair {
@@ -126,7 +126,7 @@ pub(super) fn choose(
     Ok(Chosen { text, label, notes })
 }
 
-/// Returns whether two names differ in their number only, as `sentence_A` and `sentence_B`.
+/// Returns true if two names differ only in their number, such as `sentence_A` and `sentence_B`.
 fn is_numbered_pair(a: &str, b: &str) -> bool {
     let parts = |name: &str| {
         let mut chars = name.chars();
@@ -134,7 +134,8 @@ fn is_numbered_pair(a: &str, b: &str) -> bool {
         (chars.as_str().to_lowercase(), end)
     };
     let ((stem, a), (other, b)) = (parts(a), parts(b));
-    // Columns without names are numbers, and a word that ends with a letter is not numbered by it.
+    // Numbers are the names of columns without names; a trailing letter is a number only after a
+    // separator.
     let by_digit = !stem.is_empty() && !stem.ends_with(|c: char| c.is_ascii_digit());
     let by_letter = stem.ends_with(['_', '-', ' ']);
     stem == other
@@ -181,7 +182,7 @@ fn one(columns: &[Column], candidates: &[usize], role: &str) -> Result<usize, St
     }
 }
 
-/// The names, quoted, as many as one wants to read.
+/// Quoted names; beyond 20 only their number is given.
 fn list<'a>(columns: impl IntoIterator<Item = &'a Column>) -> String {
     const MOST: usize = 20;
     let names: Vec<String> = columns.into_iter().map(|c| format!("`{}`", c.name)).collect();

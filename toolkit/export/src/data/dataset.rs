@@ -15,29 +15,29 @@ use std::path::{Path, PathBuf};
 pub struct Example {
     /// The text.
     pub text: String,
-    /// The number of the label, if the row has one.
+    /// Index of the label, if the row has one.
     pub label: Option<u32>,
 }
 
 /// Texts, with labels or without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// The names of the labels, by their numbers. Empty for a data set without labels.
+    /// Names of the labels, by index. Empty for a data set without labels.
     pub labels: Vec<String>,
-    /// The rows, in the order of the file.
+    /// Rows, in the order of the file.
     pub examples: Vec<Example>,
 }
 
-/// How a file was read: what of it was guessed, in words to be shown.
+/// Guessed properties of a file, for display to the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guess {
-    /// The format.
+    /// Name of the format.
     pub format: &'static str,
-    /// The column the texts were read from.
+    /// Column from which the texts were read.
     pub text: String,
-    /// The column the labels were read from.
+    /// Column from which the labels were read.
     pub label: Option<String>,
-    /// Remarks on what may be another way than meant, each a sentence.
+    /// Remarks on guesses that may be wrong, each a sentence.
     pub notes: Vec<String>,
     labels: Vec<String>,
 }
@@ -60,25 +60,25 @@ impl fmt::Display for Guess {
     }
 }
 
-/// Longer texts are a broken file, not something to classify.
+/// Maximum size of a text in bytes; a longer text indicates a damaged file.
 const LONGEST_TEXT: usize = 1 << 20;
 
 impl Dataset {
     /// Reads a file of texts with labels.
     ///
-    /// `labels` are the names that there are: those of the checkpoint, or of the file that is
-    /// trained on. Without `labels` the names are those that the file itself tells (Parquet can), or
-    /// else its different labels: numbers by size, words by the alphabet, and of the spellings that
-    /// differ by case or space only the most frequent one.
+    /// `labels` are the permitted names: those of the checkpoint, or of the training file. Without
+    /// `labels` the names are those stored in the file (Parquet can), or else its different labels.
+    /// Numbers are then sorted by size and words by the alphabet. Of spellings that differ only by
+    /// case or space, the most frequent one is the name.
     ///
-    /// A label is looked up as it is written, and then by the only name that differs by case or space.
-    /// A number is a name, or the place of a name (from 0) if the names are words. A boolean, and the
-    /// word `true` or `false`, is the name that says so, or else 1 or 0. [`Guess::notes`] lists labels
-    /// that were found in another spelling.
+    /// A label is looked up as it is written, and then by the only name that differs by case or
+    /// space. A number is a name, or the index of a name (from 0) if the names are words. A
+    /// boolean, and the word `true` or `false`, is the name of that value, or else 1 or 0.
+    /// [`Guess::notes`] lists labels that were found in another spelling.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Data`] with the line if something in it
-    /// is not as it should be.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Data`] with the line if its content is
+    /// unusable.
     pub fn read(
         path: &Path,
         columns: &Columns,
@@ -87,21 +87,21 @@ impl Dataset {
         Self::read_all(&[path], columns, labels)
     }
 
-    /// Reads a file of texts. Labels in it are not looked at.
+    /// Reads a file of texts and ignores its labels.
     ///
     /// # Errors
-    /// As [`Dataset::read`].
+    /// Errors of [`Dataset::read`].
     pub fn read_unlabelled(path: &Path, columns: &Columns) -> Result<(Self, Guess), Error> {
         Self::read_all_unlabelled(&[path], columns)
     }
 
-    /// Reads a data set that is cut into files, as [`Dataset::read`].
+    /// Reads a data set that is split into files, see [`Dataset::read`].
     ///
     /// # Errors
-    /// As [`Dataset::read`].
+    /// Errors of [`Dataset::read`].
     ///
     /// # Panics
-    /// If there is no path.
+    /// If `paths` is empty.
     pub fn read_all<P: AsRef<Path>>(
         paths: &[P],
         columns: &Columns,
@@ -117,7 +117,8 @@ impl Dataset {
         guess.labels.clone_from(&names);
         let mut lookup = Lookup::new(&names);
         for (path, raw) in files {
-            // The names a file tells are for its numbers; ours are for ours.
+            // Names stored in a file apply to its numbers; given names apply to numbers of files
+            // without names.
             let own = raw.names.filter(|own| *own != names).and_then(|own| lookup.places(&own));
             for row in raw.rows {
                 let value = row.label.expect("a labelled row");
@@ -139,13 +140,13 @@ impl Dataset {
         Ok((Dataset { labels: names, examples }, guess))
     }
 
-    /// Reads the texts of a data set that is cut into files, as [`Dataset::read_unlabelled`].
+    /// Reads the texts of a data set that is split into files, see [`Dataset::read_unlabelled`].
     ///
     /// # Errors
-    /// As [`Dataset::read`].
+    /// Errors of [`Dataset::read`].
     ///
     /// # Panics
-    /// If there is no path.
+    /// If `paths` is empty.
     pub fn read_all_unlabelled<P: AsRef<Path>>(
         paths: &[P],
         columns: &Columns,
@@ -157,7 +158,7 @@ impl Dataset {
         Ok((Dataset { labels: Vec::new(), examples }, guess))
     }
 
-    /// The texts, in the order of the rows.
+    /// Texts, in the order of the rows.
     pub fn texts(&self) -> Vec<&str> {
         self.examples.iter().map(|e| e.text.as_str()).collect()
     }
@@ -200,12 +201,12 @@ fn read_files<P: AsRef<Path>>(
             _ => Err(Error::data(
                 path,
                 None,
-                "the format is not known by the name; .tsv, .csv, .jsonl (also .ndjson and .json) \
-                 and .parquet are read",
+                "the extension of the file is unknown; expected .tsv, .csv, .jsonl (also .ndjson and .json) \
+                 or .parquet",
             )),
         }?;
         if raw.rows.is_empty() {
-            return Err(Error::data(path, None, "there is no row in it"));
+            return Err(Error::data(path, None, "the file has no rows; expected at least one"));
         }
         for row in &raw.rows {
             check(row, labelled).map_err(|problem| row.at.error(path, problem))?;
@@ -217,19 +218,19 @@ fn read_files<P: AsRef<Path>>(
 
 fn check(row: &Row, labelled: bool) -> Result<(), String> {
     if row.text.trim().is_empty() {
-        return Err("the text is empty; every row has one".into());
+        return Err("the text is empty; every row needs one".into());
     }
     if row.text.len() > LONGEST_TEXT {
         let size = row.text.len();
-        return Err(format!("the text has {size} bytes; up to {LONGEST_TEXT} (1 MiB) are read"));
+        return Err(format!("the text has {size} bytes; expected at most {LONGEST_TEXT} (1 MiB)"));
     }
     if row.text.contains('\0') {
         return Err("the text has a NUL character; the file is damaged, or not text".into());
     }
     match &row.label {
-        None if labelled => Err("the label is missing; every row has one".into()),
+        None if labelled => Err("the label is missing; every row needs one".into()),
         Some(Value::Text(label)) if label.trim().is_empty() => {
-            Err("the label is empty; every row has one".into())
+            Err("the label is empty; every row needs one".into())
         }
         _ => Ok(()),
     }

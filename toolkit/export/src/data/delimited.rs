@@ -1,4 +1,4 @@
-//! TSV and CSV.
+//! Reader of TSV and CSV.
 
 use super::columns::{self, Column, Columns};
 use super::headless::{self, Places};
@@ -9,9 +9,9 @@ use std::path::Path;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// As in GLUE: a quotation mark is a character like any other.
+    /// TSV of GLUE: a quotation mark is an ordinary character.
     Tsv,
-    /// RFC 4180.
+    /// CSV of RFC 4180.
     Csv,
 }
 
@@ -51,9 +51,11 @@ pub(super) fn read(
         if fields.len() != columns.len() {
             let (found, named) = (fields.len(), columns.len());
             let hint = match style {
-                Style::Tsv => "a text cannot hold a tab in TSV, in CSV and JSON lines it can",
+                Style::Tsv => {
+                    "a text cannot contain a tab in TSV, but it can in CSV and JSON lines"
+                }
                 Style::Csv => {
-                    "a text with a comma or a line end stands in quotes; is a quote never closed?"
+                    "a text with a comma or a line end must be in quotes; is a quote never closed?"
                 }
             };
             return Err(at.error(
@@ -82,8 +84,8 @@ pub(super) fn read(
     })
 }
 
-/// Whether the columns are named by number, which says that there is no header. If all of the
-/// first line is numbers, they are names.
+/// True if the columns are named by number, so the file has no header. If the whole first line is
+/// numbers, these numbers are names.
 fn is_by_number(wanted: &Columns, first: &[String]) -> bool {
     let is_number = |name: &String| name.parse::<i64>().is_ok();
     let is_place =
@@ -92,8 +94,8 @@ fn is_by_number(wanted: &Columns, first: &[String]) -> bool {
     named.peek().is_some() && named.all(is_place) && !first.iter().all(is_number)
 }
 
-/// The columns by number, if the first line is a row for certain. A first line that may be one is an
-/// error: it must not be lost as a header.
+/// Columns by number, if the first line is certainly a row. A first line that may be a row is an
+/// error, because as a header it would be lost.
 fn rows_only(
     path: &Path,
     style: Style,
@@ -116,7 +118,7 @@ fn rows_only(
             Style::Csv => ("CSV", "commas"),
         };
         return wrong(format!(
-            "there is one column, `{}`, with {other:?} in it; the columns of {name} are separated \
+            "there is one column, `{}`, which contains {other:?}; the columns of {name} are separated \
              by {between}",
             headless::shortened(only)
         ));
@@ -155,11 +157,11 @@ fn rows_only(
     ))
 }
 
-/// Records from which the columns are guessed.
+/// Number of records from which the columns are guessed.
 const HEAD: usize = 1000;
 
 struct Record {
-    /// The line it begins on.
+    /// First line of the record.
     line: usize,
     fields: csv::StringRecord,
 }
@@ -174,7 +176,7 @@ struct Records<'a> {
     path: &'a Path,
     text: &'a str,
     reader: csv::Reader<&'a [u8]>,
-    /// A place in the text, and its line.
+    /// Position in the text, and its line.
     counted: (usize, usize),
 }
 
@@ -189,7 +191,7 @@ impl<'a> Records<'a> {
         Records { path, text, reader, counted: (0, 1) }
     }
 
-    /// The line of the record that begins at this byte or after line ends there.
+    /// Line of the record that begins at this byte or after the line ends there.
     fn line_at(&mut self, byte: usize) -> usize {
         let rest = &self.text[byte..];
         let byte = byte + (rest.len() - rest.trim_start_matches(['\r', '\n']).len());
@@ -211,8 +213,8 @@ impl Iterator for Records<'_> {
             Ok(true) => {
                 let line = self.line_at(start);
                 let raw = self.text[start..].trim();
-                // Only a record in quotes goes over lines; with an odd number of them, one is
-                // open, and the rest of the file has become part of its last text.
+                // Only a quoted record spans lines. With an odd number of quotes, one is open, and
+                // the rest of the file is part of the last text.
                 let at_end = self.reader.position().byte() as usize >= self.text.len();
                 if at_end && raw.contains('\n') && raw.matches('"').count() % 2 == 1 {
                     let problem = "a quote is opened and never closed";

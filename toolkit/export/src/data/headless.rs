@@ -1,23 +1,23 @@
-//! Files without a header: whether the first line is a row, and which columns hold what.
+//! Files without a header: detection of a first row, and the roles of the columns.
 
 use super::words::words;
 use csv::StringRecord;
 use std::collections::HashSet;
 
-/// The places of the columns in a file whose first line looks like a row.
+/// Indices of the columns in a file whose first line looks like a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Places {
     pub text: usize,
     pub label: Option<usize>,
-    /// Another column that holds texts, too.
+    /// Another column that contains texts.
     pub second: Option<usize>,
-    /// True if the first line is a row beyond doubt: its label is that of later rows.
+    /// True if the first line is certainly a row: its label occurs in later rows.
     pub is_certain: bool,
 }
 
-/// Guesses the columns; nothing if the first line can be a header.
+/// Guesses the columns; `None` if the first line may be a header.
 ///
-/// The text is the longest column, and the label the one of the others with the fewest values.
+/// The text is the longest column. The label is the other column with the fewest values.
 pub(super) fn places(records: &[&StringRecord]) -> Option<Places> {
     let first = records[0];
     let rows: Vec<&StringRecord> =
@@ -49,14 +49,14 @@ pub(super) fn places(records: &[&StringRecord]) -> Option<Places> {
     (of_later_rows || looks_like_row).then_some(Places { text, label, second, is_certain })
 }
 
-/// Words that make a sentence of what could be a name.
+/// Number of words from which a text is a sentence instead of a name.
 const SENTENCE: usize = 6;
 
 fn is_sentence(text: &str) -> bool {
     text.trim().contains(char::is_whitespace) || words(text).count() >= SENTENCE
 }
 
-/// A text, cut for a message.
+/// Text, shortened for a message.
 pub(super) fn shortened(text: &str) -> String {
     const MOST: usize = 40;
     if text.chars().count() <= MOST {

@@ -1,4 +1,4 @@
-//! JSON lines.
+//! Reader of JSON lines.
 
 use super::columns::{self, Column, Columns};
 use super::raw::{At, Raw, Row, Value};
@@ -57,20 +57,20 @@ fn object(line: &str) -> Result<Map<String, Json>, String> {
     match serde_json::from_str(line) {
         Ok(Json::Object(object)) => Ok(object),
         Ok(other) => Err(format!(
-            "{}, where an object stands on each line, as {{\"text\": \"fine\", \"label\": 1}}",
+            "found {}; expected an object on each line, such as {{\"text\": \"fine\", \"label\": 1}}",
             kind(&other)
         )),
-        Err(_) if line.trim().is_empty() => Err("the line is empty; each holds an object".into()),
+        Err(_) if line.trim().is_empty() => Err("the line is empty; expected an object".into()),
         Err(_) if ["[", "{", "[{"].contains(&line.trim()) => {
-            Err("this is JSON over several lines; one object a line is read, which \
-                 `jq -c '.[]' file.json > file.jsonl` makes of an array"
+            Err("the JSON spans several lines; expected one object a line. \
+                 `jq -c '.[]' file.json > file.jsonl` converts an array"
                 .into())
         }
         Err(e) => Err(format!("not JSON, at column {}: {}", e.column(), reason(&e))),
     }
 }
 
-/// The message of `serde_json` without its own place, which counts the lines of one line.
+/// Message of `serde_json` without its position, which refers to a single line.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.into())
@@ -90,7 +90,7 @@ fn label(value: Option<&Json>) -> Option<Value> {
 
 fn unfit(name: &str, value: Option<&Json>, accepted: &str) -> String {
     match value {
-        None => format!("there is no `{name}`; every line has it"),
+        None => format!("there is no `{name}`; every line needs it"),
         Some(value) => {
             let several = match value {
                 Json::Array(_) => " (several labels or texts a row are not supported yet)",

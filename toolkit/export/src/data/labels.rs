@@ -1,11 +1,11 @@
-//! Labels: values in a file, the names that they make, and the number of each.
+//! Labels: their values in a file, their names and indices.
 
 use super::raw::{At, Raw, Value};
 use crate::Error;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// More kinds of labels are a column of something else.
+/// Maximum number of labels; more indicate a wrong column.
 const MOST_LABELS: usize = 4096;
 
 /// The truth value of a word, in any case.
@@ -13,24 +13,24 @@ fn flag(word: &str) -> Option<bool> {
     [false, true].into_iter().find(|flag| word.eq_ignore_ascii_case(&flag.to_string()))
 }
 
-/// A name in the form in which names are the same: case and the amount of space do not count.
+/// Name without the differences that are ignored: case and the amount of space.
 fn folded(name: &str) -> String {
     name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// The different labels of a file.
+/// Different labels of a file.
 #[derive(Default)]
 struct Found<'a> {
     numbers: BTreeSet<i64>,
     flags: BTreeSet<bool>,
-    /// The rows of every spelling, by the folded name.
+    /// Rows of every spelling, by the folded name.
     words: BTreeMap<String, BTreeMap<&'a str, usize>>,
-    /// The first row that has a number or a boolean.
+    /// First row with a number or a boolean.
     first: Option<(&'a Path, At, &'a Value)>,
 }
 
 /// Finds the names of the labels in the files themselves: numbers by size, words by the alphabet.
-/// Takes the most frequent of several spellings of a name.
+/// Of several spellings of a name, the most frequent one is used.
 pub(super) fn names(files: &[(PathBuf, Raw)]) -> Result<Vec<String>, Error> {
     if let Some(names) = &files[0].1.names {
         return Ok(names.clone());
@@ -60,7 +60,7 @@ pub(super) fn names(files: &[(PathBuf, Raw)]) -> Result<Vec<String>, Error> {
         return Err(Error::data(
             &files[0].0,
             None,
-            format!("every row has the label `{only}`; there is nothing to tell apart"),
+            format!("every row has the label `{only}`; expected at least two labels"),
         ));
     }
     Ok(names)
@@ -92,13 +92,13 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    /// Refuses a column whose values are lists of labels.
+    /// Rejects a column whose values are lists of labels.
     fn check_several(&self) -> Result<(), String> {
         let words = self.words.values().map(|spelled| most(spelled).to_string());
         let labels: Vec<String> = self.numbers.iter().map(i64::to_string).chain(words).collect();
         let Some(label) = list_of_labels(&labels) else { return Ok(()) };
         Err(format!(
-            "labels as `{label}` look like several labels a row, which is not supported yet; keep \
+            "labels such as `{label}` look like several labels a row, which is not supported yet; keep \
              one label a row, or, if each is one class, list all classes in `data.labels`"
         ))
     }
@@ -108,7 +108,7 @@ impl<'a> Found<'a> {
         let are_flags = words.iter().all(|word| flag(word).is_some());
         words.sort_by_key(|word| (flag(word).filter(|_| are_flags), *word));
         match (self.first, words.first()) {
-            // Booleans of two formats, one of which has words for them.
+            // Booleans of two formats, one of which writes them as words.
             (Some(_), Some(_)) if are_flags && self.numbers.is_empty() => {
                 let missing =
                     self.flags.iter().filter(|f| words.iter().all(|w| flag(w) != Some(**f)));
@@ -136,14 +136,15 @@ impl<'a> Found<'a> {
     }
 }
 
-/// The spelling that most rows have; of several, the first by the alphabet.
+/// Most frequent spelling; of several, the first by the alphabet.
 fn most<'a>(spelled: &BTreeMap<&'a str, usize>) -> &'a str {
     let most = spelled.values().max();
     spelled.iter().find(|(_, rows)| Some(*rows) == most).map_or("", |(word, _)| *word)
 }
 
-/// The first label that is a list of others. Words between separators make a list if all of them are
-/// labels of other rows, or parts of them; without space after the separators one of them is enough.
+/// First label that is a list of others. Words between separators are a list if all of them are
+/// labels of other rows, or parts of such labels. Without space after the separators one known word
+/// is enough.
 fn list_of_labels(labels: &[String]) -> Option<&str> {
     if let Some(list) = labels.iter().find(|l| l.starts_with('[') && l.ends_with(']')) {
         return Some(list);
@@ -171,14 +172,14 @@ fn list_of_labels(labels: &[String]) -> Option<&str> {
 const HIDDEN: &str = "the label is -1, which is how GLUE hides the labels of its test sets; use \
                       the dev (validation) set. If -1 is a class of yours, write it as a word";
 
-/// Finds the numbers of labels among names, and remembers which spellings it met.
+/// Finds the indices of labels among names, and records the spellings it has seen.
 pub(super) struct Lookup<'a> {
     names: &'a [String],
     exact: HashMap<&'a str, usize>,
     folded: HashMap<String, Vec<usize>>,
-    /// The numbers that names are.
+    /// Indices of names that are numbers.
     numbers: HashMap<i64, usize>,
-    /// The rows of every spelling, by the number of the label.
+    /// Rows of every spelling, by the index of the label.
     met: BTreeMap<(usize, String), usize>,
 }
 
@@ -201,12 +202,12 @@ impl<'a> Lookup<'a> {
         lookup
     }
 
-    /// The places of a file's own names among ours, if all of them are there.
+    /// Indices of a file's own names among `names`, if all of them exist.
     pub(super) fn places(&self, own: &[String]) -> Option<Vec<usize>> {
         own.iter().map(|name| self.by_name(name).ok().flatten()).collect()
     }
 
-    /// The number of a label. `own` are the places of the names that the file has for its numbers.
+    /// Index of a label. `own` contains the indices of the names that the file has for its numbers.
     pub(super) fn number(&mut self, value: &Value, own: Option<&[usize]>) -> Result<u32, String> {
         let found = match value {
             Value::Text(name) => match self.by_name(name)? {
@@ -215,7 +216,8 @@ impl<'a> Lookup<'a> {
             },
             Value::Flag(flag) => self.by_flag(*flag),
             Value::Number(-1) if !self.numbers.contains_key(&-1) => return Err(HIDDEN.into()),
-            // Our names may stand in another order than the file's: words are surer than places.
+            // The order of `names` may differ from that of the file, so words take precedence over
+            // indices.
             Value::Number(number) => match (usize::try_from(*number), own) {
                 (Ok(place), Some(own)) => own.get(place).copied(),
                 _ => self.by_number(*number),
@@ -228,7 +230,7 @@ impl<'a> Lookup<'a> {
         Ok(found as u32)
     }
 
-    /// A name as it is written, or else the only one that differs by case and space.
+    /// Index of a name as it is written, or else of the only one that differs by case and space.
     fn by_name(&self, name: &str) -> Result<Option<usize>, String> {
         if let Some(found) = self.exact.get(name).or_else(|| self.exact.get(name.trim())) {
             return Ok(Some(*found));
@@ -247,7 +249,7 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// The name `true` or `false`, or else 1 or 0 of two labels.
+    /// Index of the name `true` or `false`, or else 1 or 0 of two labels.
     fn by_flag(&self, flag: bool) -> Option<usize> {
         match self.folded.get(&flag.to_string()).map(Vec::as_slice) {
             Some([one]) => Some(*one),
@@ -263,7 +265,7 @@ impl<'a> Lookup<'a> {
         self.by_place(number)
     }
 
-    /// The name that is this number, or, if the names are words, the name at this place.
+    /// Index of the name that is this number, or, if the names are words, the number itself.
     fn by_place(&self, number: i64) -> Option<usize> {
         let place = || {
             usize::try_from(number)
@@ -297,7 +299,7 @@ impl<'a> Lookup<'a> {
             _ => "",
         };
         let accepted = shown.join(", ");
-        format!("the label `{value}` is not known; there are {accepted}{more}{numbers}{hint}")
+        format!("the label `{value}` is not known; expected {accepted}{more}{numbers}{hint}")
     }
 
     fn is_list(&self, text: &str) -> bool {
@@ -308,13 +310,14 @@ impl<'a> Lookup<'a> {
         [',', ';', '|'].into_iter().any(|c| text.contains(c) && text.split(c).all(known))
     }
 
-    /// The labels that were read from another spelling, in words to be shown.
+    /// Labels that were read from another spelling, as notes for the user.
     pub(super) fn notes(&self) -> Vec<String> {
         const MOST: usize = 8;
         let met = &self.met;
         let respelled = |((label, spelled), rows): (&(usize, String), &usize)| {
             let name = &self.names[*label];
-            // Space around every label of a file is its way of writing, and no second spelling.
+            // Space around every occurrence of a label is a matter of format, so it is no second
+            // spelling.
             let alone = met.keys().filter(|(other, _)| other == label).count() == 1;
             let same = spelled == name || (alone && spelled.trim() == name);
             let s = if *rows == 1 { "" } else { "s" };

@@ -1,4 +1,4 @@
-//! Parquet.
+//! Reader of Parquet.
 
 use super::columns::{self, Column, Columns};
 use super::raw::{At, Raw, Row, Value};
@@ -25,8 +25,10 @@ pub(super) fn read(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw,
 fn read_whole(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw, Error> {
     let damaged = |e: ParquetError| {
         let problem = match &e {
-            ParquetError::NYI(missing) => format!("uses what is not supported: {missing}"),
-            _ => format!("cannot be read as Parquet: {e}; is it whole, and Parquet?"),
+            ParquetError::NYI(missing) => format!("uses an unsupported feature: {missing}"),
+            _ => {
+                format!("cannot be read as Parquet: {e}; check that it is complete and is Parquet")
+            }
         };
         Error::data(path, None, problem)
     };
@@ -53,7 +55,7 @@ fn read_whole(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw, Erro
                 None,
                 format!(
                     "the column `{}` is compressed with {unread}; snappy, gzip, brotli, lz4, zstd and \
-                     no compression are read",
+                     no compression are supported",
                     name(column)
                 ),
             ));
@@ -105,7 +107,7 @@ fn read_whole(path: &Path, wanted: &Columns, labelled: bool) -> Result<Raw, Erro
     })
 }
 
-/// The compression of a column, if it is not read.
+/// Compression of a column, if it is not supported.
 fn unread_compression(metadata: &ParquetMetaData, column: &str) -> Option<Compression> {
     let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
     let own =
@@ -148,7 +150,7 @@ fn label(field: &Field) -> Option<Value> {
     Some(Value::Number(number))
 }
 
-/// The names of the labels, which the `datasets` library of Hugging Face keeps in the file.
+/// Names of the labels, which Hugging Face's `datasets` library stores in the file.
 fn class_names(metadata: &FileMetaData, column: &str) -> Option<Vec<String>> {
     let entries = metadata.key_value_metadata()?;
     let json = entries.iter().find(|e| e.key == "huggingface")?.value.as_ref()?;

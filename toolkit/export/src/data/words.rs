@@ -1,7 +1,7 @@
 //! Words of a text in any script.
 
-/// The words of a text: what is between white space, and every character of a script that is written
-/// without spaces. One alone between others is an emoticon's eye or the like, and no word.
+/// Words of a text: runs between white space, and each character of a script that is written
+/// without spaces. A single such character within a run, as in an emoticon, is part of the run.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_whitespace().flat_map(|run| {
         let mut rest = run;
@@ -20,8 +20,8 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns whether a character is a word by itself: the ideographs that BERT's tokenizer separates, kana, Thai,
-/// Lao, Tibetan, Burmese and Khmer. `recipes/sst2-minilm/rows.py` has the same ones.
+/// Returns true if a character is a word by itself: the ideographs that BERT's tokenizer separates,
+/// kana, Thai, Lao, Tibetan, Burmese and Khmer. `recipes/sst2-minilm/rows.py` has the same ranges.
 fn is_word(c: char) -> bool {
     matches!(c,
         '\u{0e00}'..='\u{0fff}' // Thai, Lao, Tibetan

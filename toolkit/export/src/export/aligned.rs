@@ -1,15 +1,15 @@
-//! Weights at addresses that 64 divides, so that a runtime can compute with a mapped file.
+//! Alignment of weights to 64 bytes, so that a runtime can compute with a mapped file.
 
 use edge_runtime::onnx::{GraphProto, ModelProto, TensorProto};
 use prost::Message;
 use prost::encoding::encoded_len_varint;
 
-/// What packed weights are aligned to, in bytes from the start of the file: a bundle keeps it, as its entries
-/// stand at multiples of 512.
+/// Alignment of packed weights, in bytes from the start of the file. A bundle preserves it, because
+/// its entries start at multiples of 512.
 const ALIGNMENT: usize = 64;
 
-/// Puts the weights that `packed` picks last, and spaces before each, as a comment of the weight that it
-/// follows, until they are aligned.
+/// Moves the weights that `packed` selects to the end and aligns each of them. Spaces in the
+/// comment of the weight before it fill the gap.
 ///
 /// # Panics
 /// If all weights are packed.
@@ -17,7 +17,7 @@ pub(super) fn align(model: &mut ModelProto, packed: impl Fn(&TensorProto) -> boo
     let graph = model.graph.as_mut().expect("a graph");
     graph.initializer.sort_by_key(&packed);
     let first = graph.initializer.iter().position(packed).unwrap_or(graph.initializer.len());
-    // Spaces may lengthen the lengths before them by a byte, which moves what was aligned.
+    // A space may lengthen the length prefixes before it by a byte, which moves aligned weights.
     while let Some(weight) =
         (first..weights(model).len()).find(|weight| !data(model, *weight).is_multiple_of(ALIGNMENT))
     {
@@ -33,8 +33,8 @@ fn weights(model: &mut ModelProto) -> &mut [TensorProto] {
     &mut model.graph.as_mut().expect("a graph").initializer
 }
 
-/// Where in the file the data of a weight begins: behind what comes before the graph, the nodes, and the
-/// weights before it.
+/// Offset in the file of the data of a weight. Before it are the fields before the graph, the
+/// nodes, and the earlier weights.
 fn data(model: &ModelProto, weight: usize) -> usize {
     let graph = model.graph.as_ref().expect("a graph");
     let head = ModelProto {
@@ -98,7 +98,7 @@ mod tests {
                 align(&mut model, |w| w.data_type == 3);
                 let file = model.encode_to_vec();
                 let read = ModelProto::decode(&file[..]).unwrap().graph.unwrap().initializer;
-                // The data of a packed weight is the only run of its byte that is as long.
+                // The data of a packed weight is the only run of its byte of this length.
                 let mut rest = &file[..];
                 for weight in read.iter().filter(|w| w.data_type == 3) {
                     let at = rest.windows(weight.raw_data.len()).position(|w| w == weight.raw_data);

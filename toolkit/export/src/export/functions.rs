@@ -1,7 +1,7 @@
-//! The bodies of the functions that stage graphs call, in standard ONNX operators.
+//! Bodies of the functions that stage graphs call, in standard ONNX operators.
 //!
-//! They say in the file itself what each call computes, and they are what any other ONNX runtime
-//! runs. What the calls mean is in [`edge_runtime::graph`].
+//! They document in the file the computation of each call, and any other ONNX runtime executes
+//! them. The calls are specified in [`edge_runtime::graph`].
 
 use crate::quantize::{Precision, WeightBits};
 use edge_runtime::graph::{Activation, DOMAIN};
@@ -14,12 +14,12 @@ use std::collections::BTreeSet;
 /// Version of the standard operators: the first with `Gelu`.
 pub(super) const OPSET: i64 = 20;
 
-/// ONNX's number for unsigned bytes.
+/// ONNX's code for unsigned bytes.
 const UINT8: i64 = 2;
-/// ONNX's number for 32-bit integers.
+/// ONNX's code for 32-bit integers.
 const INT32: i64 = 6;
 
-/// The functions of these names, each once.
+/// Functions with these names, each once.
 pub(super) fn named(names: BTreeSet<&str>, precision: Precision) -> Vec<FunctionProto> {
     names.into_iter().map(|name| function(name, precision)).collect()
 }
@@ -61,7 +61,7 @@ fn function(name: &str, precision: Precision) -> FunctionProto {
     }
 }
 
-/// How int8 weights stand in the file.
+/// Storage of int8 weights in the file.
 #[derive(Clone, Copy, PartialEq)]
 enum Stored {
     Bytes,
@@ -77,12 +77,13 @@ fn linear(name: &str, activation: Activation) -> FunctionProto {
     f.finish("activation(x W + bias)")
 }
 
-/// Rows are quantized to 1…255 around 128, not to −127…127: ONNX Runtime has a fast integer product
-/// for unsigned by signed bytes only. On processors with AVX2 alone that product saturates unless
-/// the weights have 7 bits; 8-bit weights are therefore given as unsigned bytes too.
+/// Linear layer in int8. Rows are quantized to 1…255 around 128 instead of −127…127, because ONNX
+/// Runtime has a fast integer product only for unsigned by signed bytes. On processors with only
+/// AVX2 that product saturates unless the weights have 7 bits. Weights of 8 bits are therefore also
+/// converted to unsigned bytes.
 ///
-/// The scales are multiplied one after the other: with their product, ONNX Runtime fuses a
-/// `MatMulIntegerToFloat` that takes one scale for all rows.
+/// The scales are multiplied one after the other. With their product, ONNX Runtime would fuse a
+/// `MatMulIntegerToFloat`, which takes one scale for all rows.
 fn quantized_linear(
     name: &str,
     activation: Activation,
@@ -178,7 +179,7 @@ fn embed_of_halves() -> FunctionProto {
     let halves = f.cast(&halves, i64::from(data_type::FLOAT));
     let eight = f.float(8.0);
     let halves = f.op("Sub", &[&halves, &eight]);
-    // [batch, sequence, scales, columns of a scale]
+    // Shape: [batch, sequence, scales, columns of a scale]
     let scales = f.op("Shape", &["word_scale"]);
     f.last_attribute(int("start", 1));
     let front = f.ints(&[0, 0]);
@@ -258,7 +259,7 @@ fn mean_pool() -> FunctionProto {
     f.finish("the mean of the rows of each sentence")
 }
 
-/// A function in the making. Its output is `y`; values in between are numbered.
+/// Function under construction. Its output is `y`; intermediate values are numbered.
 struct Body {
     name: String,
     input: Vec<String>,
@@ -300,7 +301,7 @@ impl Body {
         });
     }
 
-    /// A node with one numbered output, which is given back.
+    /// Adds a node with one numbered output and returns the name of the output.
     fn op(&mut self, op: &str, inputs: &[&str]) -> String {
         let output = format!("v{}", self.node.len());
         self.node(op, inputs, &output, vec![]);
@@ -311,7 +312,7 @@ impl Body {
         self.node.last_mut().expect("a node").attribute.push(attribute);
     }
 
-    /// A node whose attribute is one of the call's.
+    /// Adds a node with an attribute of the call.
     fn node_ref(&mut self, op: &str, attribute: &str, of_call: &str, r#type: i32) -> String {
         let output = self.op(op, &[]);
         self.reference(attribute, of_call, r#type);
@@ -352,7 +353,7 @@ impl Body {
         self.constant(ints("value_ints", values))
     }
 
-    /// 128 as an unsigned byte.
+    /// Zero point: 128 as an unsigned byte.
     fn zero_point(&mut self) -> String {
         self.byte(128)
     }
@@ -372,7 +373,7 @@ impl Body {
         })
     }
 
-    /// The low halves of bytes, and after them the high ones.
+    /// Low nibbles of bytes, followed by the high nibbles.
     fn halves(&mut self, bytes: &str, axis: i64) -> String {
         let mask = self.byte(15);
         let low = self.op("BitwiseAnd", &[bytes, &mask]);
@@ -384,7 +385,7 @@ impl Body {
         halves
     }
 
-    /// The int8 weight, `[inputs, outputs]`, of `codes` and `multipliers`.
+    /// Product of `codes` and `multipliers`: the int8 weight, `[inputs, outputs]`.
     fn multiplied_codes(&mut self) -> String {
         let codes = self.halves("codes", 0);
         let codes = self.cast(&codes, INT32);
@@ -393,7 +394,7 @@ impl Body {
         let codes = self.op("Sub", &[&codes, &eight]);
         let multipliers = self.halves("multipliers", 0);
         let multipliers = self.cast(&multipliers, INT32);
-        // [multipliers, inputs of one, outputs]
+        // Shape: [multipliers, inputs of one, outputs]
         let one = self.ints(&[1]);
         let multipliers = self.op("Unsqueeze", &[&multipliers, &one]);
         let groups = self.op("Shape", &[&multipliers]);
@@ -414,7 +415,8 @@ impl Body {
         self.cast(&weight, i64::from(data_type::INT8))
     }
 
-    /// The int8 weight, `[inputs, outputs]`, of one `[blocks, steps, panels, halves, outputs, inputs]`.
+    /// Unpacks a weight `[blocks, steps, panels, halves, outputs, inputs]` to int8 `[inputs,
+    /// outputs]`.
     fn unpacked_weight(&mut self) -> String {
         let packed = self.cast("weight", INT32);
         let zero = self.node_ref("Constant", "value_int", "zero_point", attribute_type::INT);
@@ -424,7 +426,7 @@ impl Body {
         self.last_attribute(ints("perm", &[1, 3, 5, 0, 2, 4]));
         let weight = self.op("Flatten", &[&weight]);
         self.last_attribute(int("axis", 3));
-        // What fills up the last step and the last block is cut off.
+        // Removes the padding of the last step and the last block.
         let inputs = self.op("Shape", &["x"]);
         self.last_attribute(int("start", -1));
         let outputs = self.op("Shape", &["scale"]);
@@ -435,7 +437,7 @@ impl Body {
         self.cast(&weight, i64::from(data_type::INT8))
     }
 
-    /// As many rows of a table as `ids` has columns.
+    /// First rows of a table, as many as `ids` has columns.
     fn first_rows(&mut self, table: &str) -> String {
         let length = self.op("Shape", &["ids"]);
         self.last_attribute(int("start", 1));
@@ -443,7 +445,7 @@ impl Body {
         self.op("Slice", &[table, &zero, &length, &zero])
     }
 
-    /// Adds the int8 positions to the rows of the words, and normalizes the sums.
+    /// Adds the int8 position embeddings to the word embeddings, and normalizes the sums.
     fn add_positions(&mut self, words: &str) {
         let bytes = self.first_rows("positions");
         let positions = self.cast(&bytes, i64::from(data_type::FLOAT));

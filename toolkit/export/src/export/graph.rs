@@ -1,4 +1,4 @@
-//! A graph of standard operators in the making.
+//! A graph of standard operators under construction.
 
 use super::functions::{int, ints};
 use super::stage::value;
@@ -13,12 +13,12 @@ use prost::Message;
 
 /// Version of the standard operators: the first with `LayerNormalization`.
 pub(super) const OPSET: i64 = 17;
-/// Version of the file format that came with it.
+/// Version of the file format that belongs to these operators.
 const IR_VERSION: i64 = 8;
-/// ONNX's number for 16-bit floats.
+/// ONNX's code for 16-bit floats.
 const FLOAT16: i32 = 10;
 
-/// The type of the numbers between most nodes.
+/// Number format of the values between most nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Float {
     F32,
@@ -33,7 +33,7 @@ impl Float {
         }
     }
 
-    /// The lowest number.
+    /// Lowest finite value.
     pub(super) fn lowest(self) -> f32 {
         match self {
             Float::F32 => f32::MIN,
@@ -42,15 +42,15 @@ impl Float {
     }
 }
 
-/// Nodes and weights. Methods return the name of the value that they make.
+/// Nodes and weights. Methods return the name of the value that they add.
 pub(super) struct Graph {
-    /// Of the floats that are made now.
+    /// Number format of floats that are added from now on.
     pub float: Float,
     at: String,
     nodes: Vec<NodeProto>,
     weights: Vec<TensorProto>,
     outputs: Vec<ValueInfoProto>,
-    /// The first weight that 16 bits cannot hold.
+    /// First weight that is too large for 16 bits.
     too_large: Option<(String, f32)>,
 }
 
@@ -66,7 +66,7 @@ impl Graph {
         }
     }
 
-    /// Names what follows after a part of the network.
+    /// Sets the prefix of the following names: a part of the network.
     pub(super) fn at(&mut self, part: &str) {
         self.at = part.into();
     }
@@ -85,7 +85,7 @@ impl Graph {
         output
     }
 
-    /// A node with `N` outputs.
+    /// Adds a node with `N` outputs.
     pub(super) fn op_many<const N: usize>(
         &mut self,
         op: &str,
@@ -112,7 +112,7 @@ impl Graph {
         self.op_with("Cast", &[x], vec![int("to", i64::from(to))])
     }
 
-    /// Weights of the part at hand.
+    /// Adds float weights of the current part.
     pub(super) fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
         let name = format!("{}.{name}", self.at);
         let raw = match self.float {
@@ -127,7 +127,7 @@ impl Graph {
         self.initializer(name, self.float.data_type(), shape, raw)
     }
 
-    /// Signed bytes of the part at hand, or unsigned ones.
+    /// Adds signed or unsigned bytes of the current part.
     pub(super) fn bytes(
         &mut self,
         name: &str,
@@ -138,7 +138,7 @@ impl Graph {
         self.initializer(format!("{}.{name}", self.at), data_type, shape, raw)
     }
 
-    /// One number.
+    /// Adds a float scalar.
     pub(super) fn number(&mut self, value: f32) -> String {
         let (kind, raw) = match self.float {
             Float::F32 => ("f32", value.to_le_bytes().to_vec()),
@@ -147,20 +147,20 @@ impl Graph {
         self.constant(format!("{kind}_{value:?}"), self.float.data_type(), &[], raw)
     }
 
-    /// One byte.
+    /// Adds a byte.
     pub(super) fn byte(&mut self, data_type: i32, value: u8) -> String {
         let kind = if data_type == data_type::INT8 { "i8" } else { "u8" };
         self.constant(format!("{kind}_{value}"), data_type, &[], vec![value])
     }
 
-    /// A list of integers.
+    /// Adds a list of integers.
     pub(super) fn integers(&mut self, values: &[i64]) -> String {
         let shown = values.iter().map(|v| format!("_{v}")).collect::<String>();
         let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.constant(format!("i64{shown}"), data_type::INT64, &[values.len()], raw)
     }
 
-    /// One integer.
+    /// Adds an integer scalar.
     pub(super) fn integer(&mut self, value: i64) -> String {
         let raw = value.to_le_bytes().to_vec();
         self.constant(format!("i64_scalar_{value}"), data_type::INT64, &[], raw)
@@ -190,14 +190,15 @@ impl Graph {
         name
     }
 
-    /// As many rows of a table as `ids` has columns.
+    /// First rows of a table, as many as `ids` has columns.
     pub(super) fn first_rows(&mut self, table: &str, ids: &str) -> String {
         let length = self.op_with("Shape", &[ids], vec![int("start", 1)]);
         let zero = self.integers(&[0]);
         self.op("Slice", &[table, &zero, &length, &zero])
     }
 
-    /// GELU in the forms that optimizers look for: the operator is of a later version.
+    /// Activation. GELU has the form that optimizers recognize, because the operator belongs to a
+    /// later version.
     pub(super) fn activation(&mut self, activation: Activation, x: &str) -> String {
         match activation {
             Activation::Gelu => {
@@ -223,7 +224,7 @@ impl Graph {
         }
     }
 
-    /// x (1 + s) / 2.
+    /// Computes x (1 + s) / 2.
     fn gate(&mut self, x: &str, s: &str) -> String {
         let one = self.number(1.0);
         let sum = self.op("Add", &[s, &one]);
@@ -246,18 +247,18 @@ impl Graph {
         self.op("Unsqueeze", &[x, &axes])
     }
 
-    /// Makes the output of the last node one of the graph: float `[batch, width]`.
+    /// Makes the output of the last node an output of the graph: float `[batch, width]`.
     pub(super) fn output_of_last(&mut self, name: &str, width: usize) {
         let last = self.nodes.last_mut().expect("a node");
         last.output = vec![name.into()];
         self.outputs.push(value(name, data_type::FLOAT, &["batch"], Some(width)));
     }
 
-    /// The file, whose inputs are int64 `[batch, sequence]`.
+    /// Encodes the file. Its inputs are int64 `[batch, sequence]`.
     pub(super) fn finish(self, name: &str, inputs: &[&str]) -> Result<Vec<u8>, Error> {
         if let Some((weight, value)) = self.too_large {
             return Err(Error::Unfit(format!(
-                "fp16 cannot hold {value}, a number of {weight}; it goes up to 65504. Export fp32 or \
+                "fp16 cannot hold {value}, a weight of {weight}; its maximum is 65504. Export fp32 or \
                  int8"
             )));
         }
@@ -279,7 +280,7 @@ impl Graph {
         let bytes = file.encoded_len();
         if bytes > i32::MAX as usize {
             return Err(Error::Unfit(format!(
-                "the file would have {:.1} GB; an ONNX file has less than 2 GiB. Export fp16 or int8",
+                "the file would have {:.1} GB; expected less than 2 GiB, the limit of ONNX. Export fp16 or int8",
                 bytes as f64 / 1e9
             )));
         }

@@ -1,4 +1,4 @@
-//! A whole model as one ONNX file, for ONNX Runtime and whatever else runs standard ONNX (opset 17).
+//! A whole model as one ONNX file, for ONNX Runtime and other runtimes of standard ONNX (opset 17).
 //!
 //! | | name | type |
 //! |---|---|---|
@@ -6,11 +6,11 @@
 //! | outputs | `logits_k`: the exit after `k` encoder layers (`logits_0`: after the embeddings) | float32 `[batch, labels]` |
 //! | | `logits`: the exit after the last | float32 `[batch, labels]` |
 //!
-//! Every exit is computed in every run; the policy that says which one answers is in the metadata. Whoever
-//! asks for some outputs only gets them for less: ONNX Runtime leaves out what they do not need.
+//! Every exit is computed in every run; the exit policy is in the metadata. A caller may request
+//! only some outputs: ONNX Runtime then omits the computation of the others.
 //!
-//! Beside the file stand `tokenizer.json` and `config.json`, as programs expect them. The file's metadata
-//! (ONNX Runtime: `session.get_modelmeta().custom_metadata_map`) hold, as JSON:
+//! `tokenizer.json` and `config.json` are written beside the file, as programs expect them. The
+//! file's metadata (ONNX Runtime: `session.get_modelmeta().custom_metadata_map`) contain, as JSON:
 //!
 //! | key | |
 //! |---|---|
@@ -24,11 +24,12 @@
 //! # Int8
 //!
 //! [`Arithmetic::Int8`] is dynamic quantization in the form that ONNX Runtime runs as one kernel
-//! (`DynamicQuantizeLinear`, `MatMulInteger`, a scale per column of the weights). It has one range for all
-//! activations of a batch, where `model.edge` has one for each token: logits depend, in the second decimal,
-//! on what else is in the batch, and on its padding. On SST-2 dev they are 0.038 from those of fp32 on the
-//! mean, those of `model.edge` 0.025, and the accuracy is the same; but the arithmetic of `model.edge` takes
-//! ONNX Runtime 1.6 to 2 times as long (AVX-512 VNNI, 16 to 128 tokens).
+//! (`DynamicQuantizeLinear`, `MatMulInteger`, a scale per column of the weights). It has one range
+//! for all activations of a batch, but `model.edge` has one for each token. Logits therefore
+//! depend, in the second decimal, on the other texts of the batch and on its padding. On SST-2 dev
+//! their mean distance from fp32 is 0.038, that of `model.edge` is 0.025, and the accuracy is the
+//! same. The arithmetic of `model.edge` would make ONNX Runtime 1.6 to 2 times slower (AVX-512
+//! VNNI, 16 to 128 tokens).
 
 use super::graph::Float;
 use super::whole::{Products, Whole, whole};
@@ -44,16 +45,15 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 
-/// What a whole-model file computes in.
+/// Arithmetic of a whole-model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
     /// 32-bit floats.
     Fp32,
-    /// 16-bit floats, weights and activations; layer norms sum up in 32 bits, and exits are computed in
-    /// 32 bits.
+    /// 16-bit floats for weights and activations. Layer norms accumulate in 32 bits, and exits are
+    /// computed in 32 bits.
     Fp16,
-    /// Signed bytes, as in [`Precision::Int8`]; weights of 4 bits are written as the signed bytes that they
-    /// stand for.
+    /// Signed bytes, see [`Precision::Int8`]. Weights of 4 bits are expanded to signed bytes.
     Int8(Int8),
 }
 
@@ -66,24 +66,25 @@ impl From<Precision> for Arithmetic {
     }
 }
 
-/// What was written.
+/// Result of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Size of the file in bytes.
     pub bytes: u64,
-    /// The outputs, in order.
+    /// Names of the outputs, in order.
     pub outputs: Vec<String>,
 }
 
-/// Exports a checkpoint to one ONNX file, with `tokenizer.json` and `config.json` beside it, unless the target is
-/// a stream. A failure leaves older files as they were, see [`Draft`].
+/// Exports a checkpoint to one ONNX file. `tokenizer.json` and `config.json` are written beside it,
+/// unless the target is a stream. A failure keeps older files, see [`Draft`].
 ///
-/// `progress` is called with each step's name, its number and the number of steps.
+/// `progress` receives each step's name, its number and the number of steps.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint cannot be used, [`Error::Io`] if a target
-/// cannot be written, [`Error::Unfit`] if a weight is too large for 16 bits, the file too large for ONNX,
-/// the target a file of the checkpoint, or another model's `tokenizer.json` or `config.json` beside it.
+/// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint is unusable, [`Error::Io`] if a
+/// target cannot be written. [`Error::Unfit`] if a weight is too large for 16 bits or the file too
+/// large for ONNX. [`Error::Unfit`] too if the target belongs to the checkpoint, or another model's
+/// `tokenizer.json` or `config.json` is beside it.
 pub fn export(
     checkpoint: &Checkpoint,
     arithmetic: Arithmetic,
@@ -101,7 +102,7 @@ pub fn export(
     write(checkpoint, products, name, target, progress)
 }
 
-/// Writes the file and what stands beside it.
+/// Writes the file and the files beside it.
 pub(super) fn write(
     checkpoint: &Checkpoint,
     products: Products<'_>,
@@ -125,7 +126,7 @@ pub(super) fn write(
     })?;
     progress("writing", steps - 1, steps);
     let metadata = metadata(checkpoint, &whole, precision)?;
-    // Messages that follow one another are one message.
+    // Concatenated protobuf messages are one message.
     let bytes = [whole.file, metadata.encode_to_vec()].concat();
     let model = Draft::write(target, |file| file.write_all(&bytes))?;
     let mut files = Vec::new();
@@ -157,7 +158,7 @@ pub(super) fn write(
     Ok(Written { bytes, outputs: whole.exits.into_iter().map(|(name, _)| name).collect() })
 }
 
-/// The field of an ONNX file that no stage graph has.
+/// Metadata of an ONNX file, a field that stage graphs lack.
 #[derive(Clone, PartialEq, Message)]
 struct Metadata {
     #[prost(message, repeated, tag = "14")]
@@ -185,7 +186,7 @@ fn metadata(checkpoint: &Checkpoint, whole: &Whole, precision: &str) -> Result<M
         ("weights_sha256", text(json!(sha256_hex(&read_file(&checkpoint.weights_path())?)))),
     ];
     if let Some(policy) = checkpoint.exits.as_ref().and_then(|e| e.policy.as_ref()) {
-        // Not by way of a `Value`, which would make a longer number of a threshold.
+        // Serialized directly: a `Value` would lengthen the digits of a threshold.
         entries.push(("policy", serde_json::to_string(policy).expect("plain JSON")));
     }
     let entry = |(key, value): (&str, String)| Entry { key: key.into(), value };

@@ -1,8 +1,8 @@
-//! How large the numbers are that linear layers take in, and the scale that int8 gets from it.
+//! Ranges of the inputs of linear layers, and the scales of int8 that follow from them.
 //!
-//! A scale that is fixed before a model runs (static quantization) needs the range of the activations.
-//! [`observe`] collects a [`Histogram`] of their sizes for every linear layer over some texts; a
-//! [`Method`] chooses the range: what is larger is cut off, what is smaller is rounded.
+//! Static quantization fixes a scale before a model runs, so it needs the range of the activations.
+//! [`observe`] collects a [`Histogram`] of absolute values for every linear layer over some texts.
+//! A [`Method`] selects the range: larger values are clipped, smaller values are rounded.
 
 use super::{Form, stage};
 use crate::Error;
@@ -14,24 +14,24 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Number of texts that are computed at once.
+/// Number of texts per batch.
 const BATCH: usize = 32;
 
-/// How the range of a tensor is chosen.
+/// Method that selects the range of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Method {
-    /// The largest number seen: nothing is cut off.
+    /// Largest absolute value: nothing is clipped.
     MinMax,
-    /// What so many percent of the numbers do not exceed, more than 0 and at most 100 (McKinstry et al.
-    /// 2018, "Discovering Low-Precision Networks Close to Full-Precision Networks for Efficient Embedded
+    /// Percentile of the absolute values, more than 0 and at most 100 (McKinstry et al. 2018,
+    /// "Discovering Low-Precision Networks Close to Full-Precision Networks for Efficient Embedded
     /// Inference").
     Percentile(f64),
-    /// Where the squared error of rounding and cutting off is smallest (Sung et al. 2015, "Resiliency of
-    /// Deep Neural Networks under Quantization").
+    /// Range with the least squared error of rounding and clipping (Sung et al. 2015, "Resiliency
+    /// of Deep Neural Networks under Quantization").
     Mse,
-    /// Where the distribution of the rounded numbers is closest to that of the numbers, by the divergence
-    /// of Kullback and Leibler: TensorRT's entropy calibration (Migacz 2017, "8-bit Inference with
+    /// Range with the least KL divergence between the distributions of the values and of the
+    /// rounded values. It is TensorRT's entropy calibration (Migacz 2017, "8-bit Inference with
     /// TensorRT").
     Kl,
 }
@@ -47,10 +47,9 @@ impl FromStr for Method {
             _ => {}
         }
         let percent = text.strip_prefix("percentile:").and_then(|p| p.parse().ok());
-        percent
-            .filter(|p| *p > 0.0 && *p <= 100.0)
-            .map(Method::Percentile)
-            .ok_or_else(|| "min-max, percentile:P with P above 0 and up to 100, mse or kl".into())
+        percent.filter(|p| *p > 0.0 && *p <= 100.0).map(Method::Percentile).ok_or_else(|| {
+            "expected min-max, percentile:P with P above 0 and up to 100, mse or kl".into()
+        })
     }
 }
 
@@ -65,10 +64,10 @@ impl fmt::Display for Method {
     }
 }
 
-/// How often sizes |x| were seen.
+/// Histogram of absolute values.
 ///
-/// Its bins are equally wide. The width is a power of two and doubles as larger numbers come, so that
-/// their order does not matter.
+/// Its bins have equal widths. The width is a power of two and doubles for larger values, so the
+/// order of the values is irrelevant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -77,17 +76,17 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// The number of bins; at least half of them are in use as soon as a number is not zero.
+    /// Number of bins; at least half of them are in use after the first value other than zero.
     pub const BINS: usize = 4096;
-    /// The width to begin with, 2⁻¹⁰⁰.
+    /// Initial width, 2⁻¹⁰⁰.
     const NARROWEST: f32 = f32::from_bits((127 - 100) << 23);
 
-    /// One that has seen nothing.
+    /// Empty histogram.
     pub fn new() -> Self {
         Histogram { counts: vec![0; Self::BINS], width: Self::NARROWEST, largest: 0.0 }
     }
 
-    /// Counts numbers by their size. `None` if one is not finite, and nothing is counted then.
+    /// Counts absolute values. Returns `None` and counts nothing if a value is NaN or infinite.
     pub fn add(&mut self, values: &[f32]) -> Option<()> {
         let largest = values.iter().fold(0.0, |m: f32, v| m.max(v.abs()));
         if values.iter().any(|v| !v.is_finite()) {
@@ -107,19 +106,19 @@ impl Histogram {
         Some(())
     }
 
-    /// The largest size seen.
+    /// Largest absolute value seen.
     pub fn largest(&self) -> f32 {
         self.largest
     }
 
-    /// The scale of symmetric integers up to `levels` (127 for int8): `x ≈ round(x / scale) · scale`. It
-    /// is 1 if only zeros were seen.
+    /// Scale of symmetric integers up to `levels` (127 for int8): `x ≈ round(x / scale) · scale`.
+    /// It is 1 if all values were zero.
     pub fn scale(&self, method: Method, levels: u8) -> f32 {
         let scale = self.range(method, levels) / f32::from(levels);
         if scale > f32::MIN_POSITIVE { scale } else { 1.0 }
     }
 
-    /// The range, at most [`largest`](Self::largest), that the integers up to `levels` stretch over.
+    /// Range of the integers up to `levels`, at most [`largest`](Self::largest).
     ///
     /// ```
     /// use edge_export::export::ranges::{Histogram, Method};
@@ -138,13 +137,13 @@ impl Histogram {
         (bins as f32 * self.width).min(self.largest)
     }
 
-    /// The bins up to the last that was hit.
+    /// Bins up to the last non-empty one.
     fn used(&self) -> &[u64] {
         let used = self.counts.iter().rposition(|c| *c > 0).map_or(0, |last| last + 1);
         &self.counts[..used]
     }
 
-    /// The fewest bins that hold so many percent.
+    /// Least number of bins that contain this percentage of the values.
     fn percentile(&self, percent: f64) -> usize {
         let all: u64 = self.counts.iter().sum();
         let wanted = (percent / 100.0 * all as f64).ceil() as u64;
@@ -156,8 +155,8 @@ impl Histogram {
         reached.map_or(Self::BINS, |last| last + 1)
     }
 
-    /// The number of bins whose range has the smallest squared error; the numbers of a bin are taken to be
-    /// at its middle.
+    /// Number of bins whose range has the least squared error. The values of a bin are assumed to
+    /// be at its middle.
     fn least_error(&self, levels: u8) -> usize {
         let used = self.used();
         let levels = f64::from(levels);
@@ -174,9 +173,9 @@ impl Histogram {
         candidates.min_by(|a, b| error(*a).total_cmp(&error(*b))).unwrap_or(Self::BINS)
     }
 
-    /// The number of bins whose range has the smallest divergence; of equals the largest. Zeros and what
-    /// is next to them would outweigh everything after an activation, so the first bin counts as the
-    /// second.
+    /// Number of bins whose range has the least divergence; of equal ones the largest. Zeros and
+    /// values next to them would outweigh all others after an activation, so the first bin gets the
+    /// count of the second.
     fn least_divergence(&self, levels: u8) -> usize {
         let levels = usize::from(levels) + 1;
         let mut counts: Vec<f64> = self.used().iter().map(|c| *c as f64).collect();
@@ -203,15 +202,16 @@ impl Default for Histogram {
     }
 }
 
-/// Σ p ln(p/q) of the counts p, the last of which also has what lies `beyond`, and of what is left of the
-/// counts in `levels` steps: q is their mean over the bins of a step that are not empty.
+/// KL divergence Σ p ln(p/q) between the counts p and their quantization q to `levels` steps. The
+/// last count of p includes the values `beyond` the range. q is the mean of the non-empty bins of a
+/// step.
 fn divergence(counts: &[f64], beyond: f64, levels: usize) -> f64 {
     let bins = counts.len();
     let inside: f64 = counts.iter().sum();
     let all = inside + beyond;
     let mut sum = 0.0;
     for level in 0..levels {
-        // The bins b with level ≤ b · levels / bins < level + 1.
+        // Bins b with level ≤ b · levels / bins < level + 1.
         let (first, end) = ((level * bins).div_ceil(levels), ((level + 1) * bins).div_ceil(levels));
         let step = &counts[first..end];
         let hit = step.iter().filter(|c| **c > 0.0).count();
@@ -227,15 +227,15 @@ fn divergence(counts: &[f64], beyond: f64, levels: usize) -> f64 {
     sum
 }
 
-/// What the linear layers of a network took in.
+/// Inputs of the linear layers of a network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ranges {
-    /// The sizes of a layer's inputs.
+    /// Absolute values of each layer's inputs.
     pub sites: BTreeMap<Site, Histogram>,
 }
 
 impl Ranges {
-    /// The scale of a layer's input; 1 if it was not seen. See [`Histogram::scale`].
+    /// Scale of a layer's input; 1 for a layer without observations. See [`Histogram::scale`].
     pub fn scale(&self, site: Site, method: Method, levels: u8) -> f32 {
         self.sites.get(&site).map_or(1.0, |seen| seen.scale(method, levels))
     }
@@ -244,15 +244,17 @@ impl Ranges {
 /// Collects the inputs of all linear layers over `texts`, computed by the runtime in 32-bit floats.
 ///
 /// # Errors
-/// [`Error::Unfit`] if there is no text, or a layer gets a number that is not finite; errors of
-/// reading the checkpoint.
+/// [`Error::Unfit`] if there is no text, or an input contains NaN or infinity; errors of reading
+/// the checkpoint.
 pub fn observe<S: AsRef<str>>(
     checkpoint: &Checkpoint,
     texts: &[S],
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Ranges, Error> {
     if texts.is_empty() {
-        return Err(Error::Unfit("there is no text to see ranges of activations with".into()));
+        return Err(Error::Unfit(
+            "there are no texts to measure the ranges of activations; expected at least one".into(),
+        ));
     }
     let tokenizer = checkpoint.text_tokenizer(checkpoint.config.encoder.max_tokens)?;
     let (engine, exits) = engine(checkpoint)?;
@@ -271,7 +273,7 @@ pub fn observe<S: AsRef<str>>(
                 }
             })?;
             if let Some(site) = overflow {
-                return Err(Error::Unfit(format!("{site} takes in a number that is not finite")));
+                return Err(Error::Unfit(format!("the input of {site} contains NaN or infinity")));
             }
         }
         done += texts_now.len();
@@ -280,7 +282,7 @@ pub fn observe<S: AsRef<str>>(
     Ok(ranges)
 }
 
-/// The stages of a checkpoint in 32-bit floats, and the exit of each.
+/// Stages of a checkpoint in 32-bit floats, and the exit of each.
 fn engine(checkpoint: &Checkpoint) -> Result<(CpuEngine, Vec<Option<usize>>), Error> {
     let form = Form { precision: Precision::Fp32, packed: None };
     let mut engine = CpuEngine::default();
@@ -288,7 +290,8 @@ fn engine(checkpoint: &Checkpoint) -> Result<(CpuEngine, Vec<Option<usize>>), Er
     for index in 0..=checkpoint.config.encoder.layers {
         let (graph, exit) = stage::stage(checkpoint, index, form)?;
         let mut graph = StageGraph::decode(&format!("stage {index}"), graph.into())?;
-        // The hidden states leave every stage, so the engine computes all rows of them, as an ONNX file does.
+        // Hidden states leave every stage, so the engine computes all of their rows, like an ONNX
+        // file.
         let pool = graph.calls.iter().find(|call| matches!(call.op, Op::MeanPool | Op::FirstPool));
         graph.next_hidden = graph
             .next_hidden
@@ -346,7 +349,8 @@ mod tests {
         }
     }
 
-    /// The truth was computed with NumPy: both methods by their definitions, over all ranges.
+    /// The expected values were computed with NumPy: both methods by their definitions, over all
+    /// ranges.
     #[test]
     fn ranges_are_the_best_of_all() {
         let laplace = counted(|bin| 1e6 * (-bin / 150.0).exp(), 3);

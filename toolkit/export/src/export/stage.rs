@@ -1,4 +1,4 @@
-//! Stage graphs: a few calls of our functions, with their weights.
+//! Stage graphs: calls of the project's functions, with their weights.
 
 use super::functions::{self, OPSET, float, int};
 use super::weights::{self, Embeddings, Head, Layer, Linear};
@@ -19,11 +19,11 @@ use edge_runtime::onnx::{
 };
 use prost::Message;
 
-/// Dimensions that packed weights have, and no others.
+/// Rank of packed weights; all other weights have another rank.
 const PACKED_RANK: usize = 6;
 
-/// Reads a stage of a checkpoint and gives its graph, and the number of its exit if it has one. Stage 0 is the
-/// embeddings, stage `index` ends with encoder layer `index`.
+/// Reads a stage of a checkpoint and returns its graph, and the index of its exit if it has one.
+/// Stage 0 is the embeddings; stage `index` ends with encoder layer `index`.
 pub(super) fn stage(
     checkpoint: &Checkpoint,
     index: usize,
@@ -41,7 +41,7 @@ pub(super) fn stage(
     Ok((graph, exit))
 }
 
-/// The linear layer that a node of a stage graph computes, if it is one.
+/// Linear layer that a node of a stage graph computes, if any.
 pub(super) fn site(node: &str, stage: usize, exit: Option<usize>) -> Option<Site> {
     let layer = stage.checked_sub(1);
     match node {
@@ -134,7 +134,7 @@ fn layer(weights: Layer, head: Option<Head>, index: usize, config: &Config, form
     stage.finish(index, input, (!last).then_some(width), config)
 }
 
-/// A stage graph in the making.
+/// A stage graph under construction.
 struct Stage {
     form: Form,
     nodes: Vec<NodeProto>,
@@ -179,7 +179,7 @@ impl Stage {
         name.into()
     }
 
-    /// Adds gamma and beta to a call's inputs, and gives its epsilon.
+    /// Adds gamma and beta to a call's inputs, and returns its epsilon attribute.
     fn norm(&mut self, name: &str, norm: &Norm, inputs: &mut Vec<String>) -> AttributeProto {
         let width = norm.gamma.len();
         inputs.push(self.floats(&format!("{name}.gamma"), &[width], &norm.gamma));
@@ -270,7 +270,7 @@ impl Stage {
         self.call(&format!("{kind}{}", activation.suffix()), name, inputs, attributes, output)
     }
 
-    /// The classifier stays in float: it is tiny, and its result is what is compared with
+    /// Adds an exit. The classifier stays in floats: it is tiny, and its result is compared with
     /// thresholds.
     fn exit(&mut self, head: &Head, hidden: &str) {
         let (op, inputs) = match head.pooling {
@@ -324,7 +324,7 @@ impl Stage {
     }
 }
 
-/// A named tensor with symbolic axes, and perhaps a last one of known size.
+/// Named tensor with symbolic axes, and optionally a last axis of known size.
 pub(super) fn value(
     name: &str,
     elem_type: i32,
@@ -349,7 +349,7 @@ mod tests {
     use crate::testing::normals;
     use edge_runtime::graph::{Elements, Op, StageGraph};
 
-    /// What a stage is read as is what was rounded, whatever its widths.
+    /// A decoded stage has the rounded weights, for every width.
     #[test]
     fn layers_of_4_bits_are_read_as_the_int8_weights_that_they_stand_for() {
         let shapes = [

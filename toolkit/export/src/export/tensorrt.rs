@@ -1,10 +1,11 @@
-//! A whole model as one ONNX file for TensorRT, int8 by explicit quantization.
+//! A whole model as one ONNX file for TensorRT, in int8 with explicit quantization.
 //!
-//! Inputs, outputs, metadata and the files beside it are those of [`onnx`](super::onnx). Before each linear
-//! layer of the encoder stand `QuantizeLinear` and `DequantizeLinear`, and its weights are int8 behind a
-//! `DequantizeLinear`: symmetric (TensorRT takes no other zero point than 0), the weights with a scale per
-//! output, the activations with one scale for all, fixed by the texts of [`calibrate`]. Everything else,
-//! embeddings, norms, attention and exits, is in 32-bit floats; TensorRT 11 and TensorRT-RTX compute in the
+//! Inputs, outputs, metadata and the files beside it are those of [`onnx`](super::onnx). Each
+//! linear layer of the encoder has `QuantizeLinear` and `DequantizeLinear` before it, and int8
+//! weights before a `DequantizeLinear`. Quantization is symmetric, because TensorRT requires the
+//! zero point 0. Weights have a scale per output; activations have a single scale, which the texts
+//! of [`calibrate`] fix. Embeddings, norms, attention and exits are in 32-bit floats. TensorRT 11
+//! and TensorRT-RTX compute in the types of the file; TensorRT 10 does with `--stronglyTyped`.
 //! types that the file says, TensorRT 10 does with `--stronglyTyped`.
 
 use super::fits;
@@ -17,28 +18,29 @@ use crate::quantize::{Int8, Site};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The texts that are enough for [`calibrate`]: more of them hardly move the scales.
+/// Number of texts for [`calibrate`]; more texts hardly change the scales.
 pub const TEXTS: usize = 512;
 
-/// The method unless told otherwise.
+/// Default method.
 pub const METHOD: Method = Method::Percentile(99.99);
 
-/// The largest quantized activation.
+/// Largest quantized activation.
 const LEVELS: u8 = 127;
 
-/// The scales of the inputs of all linear layers.
+/// Scales of the inputs of all linear layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scales(BTreeMap<Site, f32>);
 
 impl Scales {
-    /// Those that a method chooses for what was seen.
+    /// Scales that a method selects for the observed activations.
     pub fn of(ranges: &Ranges, method: Method) -> Self {
         let scale = |site: &Site| ranges.scale(*site, method, LEVELS);
         Scales(ranges.sites.keys().map(|site| (*site, scale(site))).collect())
     }
 }
 
-/// The scales for a checkpoint by texts like those that it will be asked about: the first [`TEXTS`] of them.
+/// Scales for a checkpoint, from the first [`TEXTS`] of `texts`, which resemble the texts to
+/// classify.
 ///
 /// # Errors
 /// [`Error::Unfit`] if there is no text; [`Error::Checkpoint`], [`Error::Tensor`].
@@ -52,11 +54,12 @@ pub fn calibrate<S: AsRef<str>>(
     Ok(Scales::of(&ranges, method))
 }
 
-/// Exports a checkpoint as [`onnx::export`](super::onnx::export) does, for TensorRT. Embeddings are floats
-/// whatever `int8` says of them.
+/// Exports a checkpoint for TensorRT, see [`onnx::export`](super::onnx::export). Embeddings are
+/// floats for every value of `int8`.
 ///
 /// # Errors
-/// Those of [`onnx::export`](super::onnx::export); [`Error::Unfit`] if the scales are of another network.
+/// Errors of [`onnx::export`](super::onnx::export); [`Error::Unfit`] if the scales are for another
+/// network.
 pub fn export(
     checkpoint: &Checkpoint,
     int8: Int8,
@@ -69,14 +72,16 @@ pub fn export(
     if !(0..layers).all(|layer| scales.0.contains_key(&Site::Qkv(layer)))
         || scales.0.contains_key(&Site::Qkv(layers))
     {
-        return Err(Error::Unfit(format!("the scales are of a network without {layers} layers")));
+        return Err(Error::Unfit(format!(
+            "the scales are for another network; expected one of {layers} layers"
+        )));
     }
     let scale = |site: Site| scales.0[&site];
     write(checkpoint, Products::Static(int8, &scale), "int8-qdq", target, progress)
 }
 
-/// The command that builds an engine of such a file, for batches of 1 to 32 texts (at best 8) of 1 to
-/// `max_tokens` tokens (at best 64).
+/// Command that builds an engine from the file, for batches of 1 to 32 texts (optimum 8) of 1 to
+/// `max_tokens` tokens (optimum 64).
 pub fn trtexec(file: &Path, max_tokens: usize) -> String {
     let shapes = |name: &str, batch: usize, tokens: usize| {
         format!(" --{name}Shapes=input_ids:{batch}x{tokens},attention_mask:{batch}x{tokens}")
@@ -92,7 +97,7 @@ pub fn trtexec(file: &Path, max_tokens: usize) -> String {
     )
 }
 
-/// A path as a shell takes it.
+/// Path, quoted for a shell.
 fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);

@@ -8,20 +8,20 @@ use edge_runtime::graph::{Activation, Norm};
 /// A linear layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
-    /// `[inputs, outputs]`, row major.
+    /// Weights, `[inputs, outputs]`, row major.
     pub weight: Vec<f32>,
-    /// `[outputs]`.
+    /// Biases, `[outputs]`.
     pub bias: Vec<f32>,
 }
 
 /// Word and position embeddings.
 #[derive(Clone, Debug)]
 pub struct Embeddings {
-    /// `[vocabulary, hidden]`.
+    /// Word embeddings, `[vocabulary, hidden]`.
     pub words: Vec<f32>,
     /// `[max_tokens, hidden]`. The embedding of token type 0, the only one of single texts, is added in.
     pub positions: Vec<f32>,
-    /// Applied to the sum.
+    /// Layer norm of the sum.
     pub norm: Norm,
 }
 
@@ -30,32 +30,32 @@ pub struct Embeddings {
 pub struct Layer {
     /// Queries, keys and values side by side: `[hidden, 3 · heads · head size]`.
     pub qkv: Linear,
-    /// The number of attention heads.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Applied to the heads side by side: `[heads · head size, hidden]`.
+    /// Linear layer after the concatenated heads: `[heads · head size, hidden]`.
     pub attention_output: Linear,
-    /// After the attention.
+    /// Layer norm after the attention.
     pub attention_norm: Norm,
-    /// `[hidden, intermediate]`.
+    /// First linear layer of the feed-forward network, `[hidden, intermediate]`.
     pub intermediate: Linear,
-    /// `[intermediate, hidden]`.
+    /// Second linear layer of the feed-forward network, `[intermediate, hidden]`.
     pub output: Linear,
-    /// After the feed-forward network.
+    /// Layer norm after the feed-forward network.
     pub output_norm: Norm,
 }
 
 /// An exit head.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// Which of the exits it is, counted from 0.
+    /// Index of the exit, counted from 0.
     pub exit: usize,
-    /// How the rows of a sentence become one.
+    /// Reduction of the rows of a text to one row.
     pub pooling: Pooling,
-    /// `[hidden, dense]`.
+    /// Dense layer, `[hidden, dense]`.
     pub dense: Linear,
-    /// Applied to the dense layer's result.
+    /// Activation of the dense layer.
     pub activation: Activation,
-    /// `[dense, labels]`.
+    /// Classifier, `[dense, labels]`.
     pub classifier: Linear,
 }
 
@@ -73,7 +73,7 @@ impl Linear {
         Linear { weight, bias }
     }
 
-    /// Several layers with the same input as one, their outputs side by side.
+    /// Concatenates the outputs of layers that have the same input.
     fn side_by_side(parts: &[Linear]) -> Self {
         let inputs = parts[0].weight.len() / parts[0].bias.len();
         let mut weight = Vec::with_capacity(parts.iter().map(|p| p.weight.len()).sum());

@@ -1,8 +1,8 @@
 //! The whole network as one graph of standard operators, with every exit as an output.
 //!
-//! It is written for optimizers: one product for queries, keys and values, GELU and the mask in the forms
-//! that ONNX Runtime and TensorRT fuse. Layer norms, the attention's softmax and the exits are floats in
-//! every form.
+//! The graph has the forms that ONNX Runtime and TensorRT fuse: one product for queries, keys and
+//! values, and matching forms of GELU and the mask. Layer norms, the softmax of the attention and
+//! the exits are always floats.
 
 use super::functions::{float, int, string};
 use super::graph::{Float, Graph};
@@ -13,25 +13,25 @@ use crate::quantize::{self, EMBEDDING_GROUP, EmbeddingBits, Grid, Int8, Site, in
 use edge_runtime::graph::{ATTENTION_MASK, INPUT_IDS, LOGITS, Norm};
 use edge_runtime::onnx::data_type;
 
-/// How the products of the encoder layers are computed.
+/// Arithmetic of the products in the encoder layers.
 pub(super) enum Products<'a> {
-    /// In the floats of the graph.
+    /// Floats of the graph.
     Floats(Float),
-    /// In int8, with the range of the activations measured as the model runs. Embeddings are int8 too, or
-    /// narrower.
+    /// Int8 products; the ranges of the activations are measured as the model runs. Embeddings are
+    /// int8 too, or 4 bits.
     Dynamic(Int8),
-    /// In int8, with a scale for the input of every linear layer. Embeddings are floats.
+    /// Int8 products, with a scale for the input of every linear layer. Embeddings are floats.
     Static(Int8, &'a dyn Fn(Site) -> f32),
 }
 
-/// A whole-model file.
+/// Whole-model file.
 pub(super) struct Whole {
     pub file: Vec<u8>,
-    /// The outputs, each with the number of encoder layers before it.
+    /// Outputs, each with the number of encoder layers before it.
     pub exits: Vec<(String, usize)>,
 }
 
-/// Writes a checkpoint as one file. `progress` is called with the number of layers that are done.
+/// Writes a checkpoint as one file. `progress` receives the number of completed layers.
 pub(super) fn whole(
     checkpoint: &Checkpoint,
     products: Products<'_>,
@@ -68,12 +68,12 @@ struct Writer<'a> {
     g: Graph,
     products: Products<'a>,
     config: &'a Config,
-    /// What is added to the scores of the attention, `[batch, 1, 1, sequence]`.
+    /// Mask that is added to the attention scores, `[batch, 1, 1, sequence]`.
     mask: String,
 }
 
 impl Writer<'_> {
-    /// The lowest number for padding, 0 for tokens.
+    /// Mask of the attention: the lowest number for padding, 0 for tokens.
     fn attention_mask(&mut self) -> String {
         let g = &mut self.g;
         g.at("mask");
@@ -134,8 +134,8 @@ impl Writer<'_> {
         norm(&mut self.g, "norm", &layer.output_norm, &sum)
     }
 
-    /// The heads side by side; of queries, keys and values side by side. The queries are scaled before the
-    /// product, so that it stays in the range of 16 bits.
+    /// Attention: concatenated queries, keys and values give the concatenated heads. The queries
+    /// are scaled before the product, so that the product stays in the range of 16 bits.
     fn attention(&mut self, qkv: &str, heads: usize) -> String {
         let g = &mut self.g;
         let size = self.config.encoder.head_size();
@@ -176,7 +176,7 @@ impl Writer<'_> {
         self.g.op("Add", &[&product, &bias])
     }
 
-    /// An exit is computed in 32 bits: it is tiny, and its result is what is compared with thresholds.
+    /// Adds an exit in 32-bit floats: it is tiny, and its result is compared with thresholds.
     fn exit(&mut self, head: &Head, hidden: &str, layers: usize, output: &str) {
         let g = &mut self.g;
         g.at(&format!("exit.{layers}"));
@@ -209,7 +209,7 @@ impl Writer<'_> {
     }
 }
 
-/// x W + bias.
+/// Computes x W + bias.
 fn float_linear(g: &mut Graph, name: &str, l: &Linear, x: &str) -> String {
     let weight = g.floats(&format!("{name}.weight"), &shape(l), &l.weight);
     let product = g.op("MatMul", &[x, &weight]);
@@ -217,7 +217,8 @@ fn float_linear(g: &mut Graph, name: &str, l: &Linear, x: &str) -> String {
     g.op("Add", &[&product, &bias])
 }
 
-/// x W in the form that ONNX Runtime runs as one `DynamicQuantizeMatMul`: one range for all of x.
+/// Computes x W in the form that ONNX Runtime runs as one `DynamicQuantizeMatMul`, with one range
+/// for all of x.
 fn dynamic_product(g: &mut Graph, name: &str, l: &Linear, grid: Grid, x: &str) -> String {
     let outputs = l.bias.len();
     let q = quantize::linear(&l.weight, outputs, grid);
@@ -231,7 +232,8 @@ fn dynamic_product(g: &mut Graph, name: &str, l: &Linear, grid: Grid, x: &str) -
     g.op("Mul", &[&sums, &scale])
 }
 
-/// x W with both dequantized before, as TensorRT reads it: symmetric, weights by output, x as a whole.
+/// Computes x W of dequantized operands, for TensorRT: symmetric, with a weight scale per output
+/// and one scale for x.
 fn static_product(
     g: &mut Graph,
     name: &str,
@@ -253,7 +255,7 @@ fn static_product(
     g.op("MatMul", &[&x, &weight])
 }
 
-/// Rows of signed bytes with a scale each.
+/// Word embeddings in signed bytes with a scale per row.
 fn words_of_bytes(g: &mut Graph, words: &[f32], shape: [usize; 2]) -> String {
     let q = int8::per_row(words, shape[1]);
     let table = g.bytes("words", data_type::INT8, &shape, q.values);
@@ -264,7 +266,8 @@ fn words_of_bytes(g: &mut Graph, words: &[f32], shape: [usize; 2]) -> String {
     g.op("Mul", &[&bytes, &scale])
 }
 
-/// Rows of half bytes around 8: the low halves, then the high ones, with a scale for every group.
+/// Word embeddings in nibbles around 8: the low nibbles, then the high ones, with a scale per
+/// group.
 fn words_of_halves(g: &mut Graph, words: &[f32], [rows, width]: [usize; 2]) -> String {
     let group = rounding::group(width, EMBEDDING_GROUP);
     let groups = width / group;
@@ -296,7 +299,7 @@ fn norm(g: &mut Graph, name: &str, norm: &Norm, x: &str) -> String {
     g.op_with("LayerNormalization", &[x, &gamma, &beta], vec![int("axis", -1), epsilon])
 }
 
-/// `[inputs, outputs]`.
+/// Shape of the weight, `[inputs, outputs]`.
 fn shape(l: &Linear) -> [usize; 2] {
     [l.weight.len() / l.bias.len(), l.bias.len()]
 }

@@ -1,4 +1,4 @@
-//! A file that is complete before it takes its place.
+//! A file that is completed before it replaces its target.
 
 use super::{parent, sync_folder, usual};
 use crate::Error;
@@ -7,12 +7,14 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// A file on its way to a target.
+/// A file that has not replaced its target yet.
 ///
-/// - A regular file is written beside the target and renamed: a failure leaves an older file as it was. The
-///   older file's permissions are kept; a new file has the usual ones. Missing parent folders are made.
-/// - A symbolic link is followed: the file that it names is replaced, and the link stays.
-/// - A device, a FIFO, or an open descriptor (`/dev/stdout`) is written into, once the draft is complete.
+/// - A regular file is written beside the target and renamed, so a failure keeps the older file. An
+///   older file's permissions are kept; a new file has the default ones. Missing parent folders are
+///   created.
+/// - A symbolic link is followed: the linked file is replaced, and the link is kept.
+/// - A device, a FIFO, or an open descriptor (`/dev/stdout`) receives the bytes once the draft is
+///   complete.
 pub struct Draft {
     file: NamedTempFile,
     usual: Permissions,
@@ -20,15 +22,15 @@ pub struct Draft {
     place: Place,
 }
 
-/// The kind of a target.
+/// Kind of a target.
 enum Place {
-    /// A regular file, which may not exist yet, and its path without links.
+    /// A regular file, which may not exist yet, and its path without symbolic links.
     Regular(PathBuf),
     /// A stream of bytes.
     Stream,
 }
 
-/// The links that are followed from one path, at most.
+/// Maximum number of symbolic links that are followed from one path.
 const LINKS: usize = 40;
 
 impl Place {
@@ -47,7 +49,7 @@ impl Place {
             if !path.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
                 return Ok(Place::Regular(path));
             }
-            // Links in /proc are open descriptors; their text need not be a path.
+            // Links in /proc are open descriptors; their text may be something other than a path.
             if parent(&path).canonicalize()?.starts_with("/proc") {
                 return Ok(Place::Stream);
             }
@@ -77,7 +79,7 @@ impl Draft {
         Ok(Draft { file, usual, target: target.into(), place })
     }
 
-    /// Writes a draft.
+    /// Writes a draft with the function `write`.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -90,29 +92,30 @@ impl Draft {
         Ok(draft)
     }
 
-    /// The open file of the draft.
+    /// Open file of the draft.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
-    /// The draft's own path, until it is committed.
+    /// Path of the draft until it is committed.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Returns whether the target is a device, a FIFO or an open descriptor. Nothing can be put beside it.
+    /// Returns true if the target is a device, a FIFO or an open descriptor, which have no folder
+    /// for further files.
     pub fn is_stream(&self) -> bool {
         matches!(self.place, Place::Stream)
     }
 
-    /// Puts the draft in its place and returns its size in bytes.
+    /// Replaces the target with the draft and returns its size in bytes.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn commit(self) -> Result<u64, Error> {
         let Draft { file, usual, target, place } = self;
         let io = |e| Error::io(&target, e);
-        // By its path: a writer may have replaced the file that was opened.
+        // Opened again by its path: a writer may have replaced the file that was opened before.
         let mut draft = OpenOptions::new().read(true).write(true).open(file.path()).map_err(io)?;
         let bytes = draft.metadata().map_err(io)?.len();
         let path = match place {
@@ -134,7 +137,7 @@ impl Draft {
     }
 }
 
-/// Gives a file the permissions of an older one, and its owner where the system lets us.
+/// Gives a file the permissions of an older one, and its owner if the system permits it.
 fn keep(older: &Metadata, path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -144,7 +147,7 @@ fn keep(older: &Metadata, path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, older.permissions())
 }
 
-/// Writes a whole file as a [`Draft`] does.
+/// Writes a whole file like a [`Draft`].
 ///
 /// # Errors
 /// [`Error::Io`].

@@ -1,4 +1,4 @@
-//! The marker of a folder that this program wrote: the names of the files in it that are its own.
+//! Marker of a folder that this program wrote, with the names of its own files.
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
@@ -6,19 +6,19 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// The file that marks an output.
+/// Name of the marker file in an output.
 pub(super) const MARKER: &str = ".edge-distill";
 
-/// The folder, in an output, of complete files that replace those of the output.
+/// Name of the folder, in an output, with complete files that replace those of the output.
 const READY: &str = ".edge-distill.ready";
 
-/// The beginning of the name of a folder that is being filled.
+/// Prefix of the name of a folder that is being filled.
 pub(super) const NEW: &str = ".edge-distill.new-";
 
 const FORMAT: &str = "edge-distill output";
 
-/// The files that belong to a checkpoint in any output. A file of these names is replaced or removed with the
-/// checkpoint: read beside another one it would change it.
+/// Names of checkpoint files in any output. A file with one of these names is replaced or removed
+/// with the checkpoint, because beside another checkpoint it would change it.
 pub(super) const CHECKPOINT: [&str; 12] = [
     "added_tokens.json",
     "config.json",
@@ -34,12 +34,12 @@ pub(super) const CHECKPOINT: [&str; 12] = [
     "vocab.txt",
 ];
 
-/// The content of a marker.
+/// Content of a marker.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Marker {
     format: String,
     version: u32,
-    /// The files that were written together with the marker.
+    /// Files that were written together with the marker.
     pub files: BTreeSet<String>,
 }
 
@@ -48,11 +48,11 @@ impl Marker {
         Marker { format: FORMAT.into(), version: 1, files }
     }
 
-    /// The marker of a folder, if there is one.
+    /// Reads the marker of a folder, if there is one.
     pub fn read(folder: &Path) -> Option<Self> {
         let json = std::fs::read(folder.join(MARKER)).ok()?;
         let mut marker: Marker = serde_json::from_slice(&json).ok()?;
-        // A name, no way into another folder.
+        // Only plain names are kept; a path could lead into another folder.
         marker.files.retain(|name| Path::new(name).file_name().is_some_and(|n| n == &**name));
         (marker.format == FORMAT).then_some(marker)
     }
@@ -63,25 +63,25 @@ impl Marker {
     }
 }
 
-/// Returns whether an entry of a folder is part of how outputs are written.
+/// Returns true if an entry of a folder belongs to the mechanism that writes outputs.
 pub(super) fn is_internal(name: &str) -> bool {
     name == MARKER || name == READY || name.starts_with(NEW)
 }
 
-/// Returns whether a program ended while it replaced the files of this folder; some are older than others. The next
-/// command that writes to the folder puts the remaining files in their places.
+/// Returns true if a program ended while it replaced the files of this folder, so some are older
+/// than others. The next command that writes to the folder completes the replacement.
 pub fn unfinished(folder: &Path) -> bool {
     Marker::read(&folder.join(READY)).is_some()
 }
 
-/// Puts the files of `new`, a folder in `folder` with a marker, in the places of the older output's.
+/// Replaces the files of the older output with those of `new`, a folder in `folder` with a marker.
 pub(super) fn replace(folder: &Path, new: &Path) -> io::Result<()> {
     std::fs::rename(new, folder.join(READY))?;
     super::sync_folder(folder);
     finish(folder)
 }
 
-/// Finishes a replacement. Each step may have been done already.
+/// Completes a replacement. Each step may have been done already.
 pub(super) fn finish(folder: &Path) -> io::Result<()> {
     let ready = folder.join(READY);
     if let Some(new) = Marker::read(&ready) {
@@ -107,7 +107,7 @@ fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Removes the folders that a program was filling when it was killed.
+/// Removes the folders that a killed program was filling.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -120,7 +120,7 @@ pub fn remove_unfinished(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Copies the files of a checkpoint, except those that will be written anew.
+/// Copies the files of a checkpoint, except those named in `except`.
 ///
 /// # Errors
 /// [`Error::Io`].

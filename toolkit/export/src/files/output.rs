@@ -1,4 +1,4 @@
-//! A folder that a command writes.
+//! Output folder of a command.
 
 use super::marker::{
     self, CHECKPOINT, MARKER, Marker, NEW, finish, is_internal, remove_unfinished,
@@ -10,13 +10,13 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// A folder for results. It is new, empty, or an earlier output, which a marker in it shows; files of others
-/// in it stay where they are.
+/// A folder for results. It is new, empty, or an earlier output, which contains a marker. Files of
+/// other origin in it are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// The folder.
+    /// Path of the folder.
     pub folder: PathBuf,
-    /// True if the folder may be one without a marker. Its files that have the names of a checkpoint's are then
+    /// True if the folder may lack a marker. Its files with the names of checkpoint files are then
     /// replaced.
     pub force: bool,
 }
@@ -39,39 +39,39 @@ impl From<&Path> for Output {
     }
 }
 
-/// The content of an output's folder.
+/// Content of an output folder.
 enum Content {
     /// Nothing: the folder does not exist.
     Missing,
-    /// No file but the program's own, of these names.
+    /// Only files that the program wrote, with these names.
     Own(BTreeSet<String>),
-    /// Files of others, in a folder without a marker.
+    /// Files of other origin, in a folder without a marker.
     Others(Vec<String>),
 }
 
 impl Output {
-    /// A folder in this one, to be written in the same way.
+    /// A folder in this one with the same settings.
     pub fn join(&self, name: &str) -> Self {
         Output { folder: self.folder.join(name), force: self.force }
     }
 
-    /// Checks that the folder may be written, and that this leaves `inputs`, the files and folders that are read,
-    /// as they are. Call it before anything is computed.
+    /// Checks that the folder may be written, and that writing keeps `inputs`, the files and
+    /// folders that are read. It must be called before anything is computed.
     ///
     /// # Errors
-    /// [`Error::Output`] if it may not, [`Error::Io`] if it cannot be written.
+    /// [`Error::Output`] if the folder must not be written, [`Error::Io`] if it cannot be written.
     pub fn check(&self, inputs: &[&Path]) -> Result<(), Error> {
         let io = |e| Error::io(&self.folder, e);
         let existing = match self.own()? {
             None => self.folder.ancestors().skip(1).map(or_here).find(|folder| folder.exists()),
             Some(_) => Some(&*self.folder),
         };
-        // A folder that cannot be written is found now, not after the work.
+        // An unwritable folder is detected now instead of after the work.
         tempfile::tempfile_in(existing.unwrap_or(Path::new("."))).map_err(io)?;
         self.check_inputs(inputs)
     }
 
-    /// The names of the program's own files in the folder; `None` if the folder does not exist.
+    /// Names of the program's own files in the folder; `None` if the folder does not exist.
     fn own(&self) -> Result<Option<BTreeSet<String>>, Error> {
         let own = match self.content()? {
             Content::Missing => return Ok(None),
@@ -134,7 +134,7 @@ impl Output {
             own.remove("recipe.toml");
         }
         for input in inputs {
-            // Its reader reports an input that is missing.
+            // A missing input is reported by its reader.
             let Ok(full) = input.canonicalize() else { continue };
             if full == here {
                 return Err(self.wrong("is read by this command; choose another folder to write"));
@@ -154,10 +154,10 @@ impl Output {
         Error::Output { path: self.folder.clone(), problem: problem.into() }
     }
 
-    /// Makes the folder, to be filled step by step.
+    /// Creates the folder, to be filled step by step.
     ///
     /// # Errors
-    /// [`Error::Output`] if it may not be written, [`Error::Io`].
+    /// [`Error::Output`] if the folder must not be written, [`Error::Io`].
     pub fn open(&self) -> Result<(), Error> {
         let io = |e| Error::io(&self.folder, e);
         self.own()?;
@@ -168,11 +168,11 @@ impl Output {
         Ok(())
     }
 
-    /// Fills the folder. An earlier output's files are replaced when `fill`, which is given an empty folder, has
-    /// succeeded; all other files in it stay.
+    /// Fills the folder. `fill` receives an empty folder; after its success the files of an earlier
+    /// output are replaced. All other files are kept.
     ///
     /// # Errors
-    /// [`Error::Output`] if it may not be written, [`Error::Io`], and those of `fill`.
+    /// [`Error::Output`] if the folder must not be written, [`Error::Io`], and errors of `fill`.
     pub fn replace<E: From<Error>>(
         &self,
         fill: impl FnOnce(&Path) -> Result<(), E>,
@@ -183,7 +183,8 @@ impl Output {
                 Ok(mark(new).map(drop)?)
             });
         };
-        // In place: the folder may be a mount, or the one that the user is in.
+        // Files are replaced in place, because the folder may be a mount or the current folder of
+        // the user.
         let io = |e| Error::io(&self.folder, e);
         remove_unfinished(&self.folder)?;
         let new = usual(NEW, 0o777).tempdir_in(&self.folder).map_err(io)?;
@@ -199,7 +200,7 @@ impl Output {
     }
 }
 
-/// Marks a folder with the names of its files, and returns them.
+/// Writes the marker of a folder with the names of its files, and returns them.
 fn mark(folder: &Path) -> Result<BTreeSet<String>, Error> {
     let io = |e| Error::io(folder, e);
     let mut files = BTreeSet::new();
@@ -224,10 +225,10 @@ fn or_here(folder: &Path) -> &Path {
     if folder == Path::new("") { Path::new(".") } else { folder }
 }
 
-/// Fills a folder that does not exist beside its place, and renames it: it is never seen half filled.
+/// Fills a new folder beside its final place and renames it, so it is never visible half filled.
 ///
 /// # Errors
-/// [`Error::Io`], and those of `fill`.
+/// [`Error::Io`], and errors of `fill`.
 pub fn new_folder<E: From<Error>>(
     folder: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,
@@ -238,7 +239,7 @@ pub fn new_folder<E: From<Error>>(
     fill(new.path())?;
     sync_files(new.path())?;
     std::fs::rename(new.path(), folder).map_err(io)?;
-    // It is no longer where it would be removed.
+    // The folder has moved, so its old path must not be removed.
     _ = new.keep();
     sync_folder(parent(folder));
     Ok(())

@@ -1,32 +1,34 @@
-//! Weights of 4 bits that are computed with as signed bytes.
+//! Weights of 4 bits that are multiplied as signed bytes.
 //!
-//! Quantization on two levels (Dai et al. 2021, "VS-Quant: Per-Vector Scaled Quantization for Accurate
-//! Low-Precision Neural Network Inference"): an output has a scale, as in int8; of its inputs so many
-//! neighbours share an integer multiplier; and a weight is a code of −7…7. The product of code and
-//! multiplier is the int8 weight, so that whatever multiplies int8 multiplies these, to the bit.
+//! The method is two-level quantization (Dai et al. 2021, "VS-Quant: Per-Vector Scaled Quantization
+//! for Accurate Low-Precision Neural Network Inference"). An output has a scale, as in int8. Each
+//! [`group`] of its inputs shares an integer multiplier, and a weight is a code of −7…7. The
+//! product of code and multiplier is the int8 weight. Every int8 kernel therefore multiplies these
+//! weights exactly.
 
 use super::WeightBits;
 use super::rounding::{self, Quantized, largest, nearest, scale};
 use multiversion::multiversion;
 
-/// The inputs that share a multiplier, at most.
+/// Maximum number of inputs that share a multiplier.
 pub const GROUP: usize = 32;
-/// The largest code.
+/// Largest code.
 const CODE: u8 = 7;
 
-/// The largest multiplier: 9, so that products are weights of 7 bits, or the largest of 4 bits.
+/// Largest multiplier: 9, so that products are weights of 7 bits, or the largest of 4 bits.
 fn most(bits: WeightBits) -> u8 {
     (bits.largest() as u8 / CODE).min(15)
 }
 
-/// The inputs that share a multiplier, where there are so many, an even number.
+/// Number of inputs that share a multiplier, for an even number of inputs.
 pub fn group(inputs: usize) -> usize {
     rounding::group(inputs, GROUP)
 }
 
-/// Rounds the weights of an output to products of codes and multipliers, whose integers it gives as floats,
-/// with the multiplier of every [`group`]; returns the scale. It is that of the largest weight; multipliers
-/// and codes are those with the least squared error that there are for it.
+/// Rounds the weights of an output to products of codes and multipliers, and returns the scale. The
+/// products are stored in `integers` as floats, with the multiplier of every [`group`]. The scale
+/// is that of the largest weight. For this scale, multipliers and codes have the least squared
+/// error.
 ///
 /// # Panics
 /// If the lengths do not fit.
@@ -71,7 +73,7 @@ fn code(value: f32, inverse: f32) -> f32 {
     nearest(value * inverse).clamp(-f32::from(CODE), f32::from(CODE))
 }
 
-/// Summed up in eight parts, in the same order with whatever instructions.
+/// Squared error, summed in eight parts, in the same order for every instruction set.
 #[inline(always)]
 fn squared_error(values: &[f32], m: f32) -> f32 {
     let inverse = 1.0 / m;
@@ -87,17 +89,17 @@ fn squared_error(values: &[f32], m: f32) -> f32 {
     sums.iter().sum::<f32>() + rest.iter().map(|v| error(*v)).sum::<f32>()
 }
 
-/// A linear layer's weights, as the runtime's `Q4Linear` has them.
+/// Weights of a linear layer, in the layout of the runtime's `Q4Linear`.
 pub struct Halves {
-    /// `[inputs / 2, outputs]`.
+    /// Two codes per byte, `[inputs / 2, outputs]`.
     pub codes: Vec<u8>,
-    /// `[multipliers.len() / outputs, outputs]`.
+    /// Two multipliers per byte, `[multipliers.len() / outputs, outputs]`.
     pub multipliers: Vec<u8>,
-    /// The int8 weights that they stand for, `[inputs, outputs]`, and their scales.
+    /// Products as int8 weights, `[inputs, outputs]`, and their scales.
     pub expanded: Quantized,
 }
 
-/// Rounds `[inputs, outputs]`, whose inputs are an even number.
+/// Rounds `[inputs, outputs]` with an even number of inputs.
 pub fn halves(weight: &[f32], outputs: usize, bits: WeightBits) -> Halves {
     let inputs = weight.len() / outputs;
     let group = group(inputs);
@@ -129,7 +131,8 @@ mod tests {
     use super::*;
     use crate::testing::normals;
 
-    /// The least squared error of any multiplier and any codes, tried one by one, in units of the scale.
+    /// Least squared error over all multipliers and codes, by exhaustive search, in units of the
+    /// scale.
     fn least(values: &[f64], most: u8) -> f64 {
         let nearest = |v: f64, m: f64| {
             let off = |code: i32| (v - f64::from(code) * m).powi(2);

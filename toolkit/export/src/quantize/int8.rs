@@ -2,7 +2,7 @@
 
 use super::rounding::{Quantized, scale};
 
-/// One scale per row of `[rows, width]`, bytes in −127…127.
+/// Quantizes `[rows, width]` to −127…127 with one scale per row.
 pub fn per_row(values: &[f32], width: usize) -> Quantized {
     let scales: Vec<f32> = values
         .chunks_exact(width)
@@ -16,8 +16,8 @@ pub fn per_row(values: &[f32], width: usize) -> Quantized {
     Quantized { values, scales }
 }
 
-/// Two elements to a byte, −7…7 around 8, as the runtime's `Q4Embed` has them: of a row's `width`, an
-/// even number, those of the first half in the low bits. A scale is that of `group` columns.
+/// Quantizes two elements to a byte, −7…7 around 8, in the layout of the runtime's `Q4Embed`.
+/// `width` is even; the first half of a row is in the low bits. Each scale covers `group` columns.
 pub fn halves(values: &[f32], width: usize, group: usize) -> Quantized {
     let scales: Vec<f32> = values
         .chunks_exact(group)

@@ -1,28 +1,28 @@
-//! The linear layers of a network by name, and sets of them.
+//! Names of a network's linear layers, and sets of them.
 
 use crate::encoder::{EncoderConfig, LayerPart};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// Linear layers with one input, by layer or by exit, both counted from 0.
+/// Linear layers with the same input, by layer or by exit, both counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
-    /// The queries, keys and values of a layer.
+    /// Queries, keys and values of a layer.
     Qkv(usize),
-    /// What the heads of a layer give.
+    /// Linear layer after the concatenated heads of a layer.
     AttentionOutput(usize),
-    /// The first of a layer's feed-forward network.
+    /// First linear layer of a layer's feed-forward network.
     Intermediate(usize),
-    /// The second of a layer's feed-forward network.
+    /// Second linear layer of a layer's feed-forward network.
     Output(usize),
-    /// The dense layer of an exit.
+    /// Dense layer of an exit.
     Dense(usize),
-    /// The classifier of an exit.
+    /// Classifier of an exit.
     Classifier(usize),
 }
 
-/// What a name begins and ends with, in the order of [`Site::place`].
+/// Beginning and end of a name, in the order of [`Site::place`].
 const NAMES: [(&str, &str); 6] = [
     ("layers", "qkv"),
     ("layers", "attention_output"),
@@ -33,7 +33,7 @@ const NAMES: [(&str, &str); 6] = [
 ];
 
 impl Site {
-    /// Its kind, and the number of its layer or exit.
+    /// Kind of the linear layer, and the index of its layer or exit.
     fn place(self) -> (usize, usize) {
         match self {
             Site::Qkv(i) => (0, i),
@@ -57,7 +57,7 @@ impl Site {
         kinds[kind](index)
     }
 
-    /// Its name in files: `layers.0.qkv`, `exits.0.dense`.
+    /// Name in files: `layers.0.qkv`, `exits.0.dense`.
     ///
     /// ```
     /// use edge_export::quantize::Site;
@@ -107,8 +107,8 @@ impl FromStr for Site {
         });
         found.ok_or_else(|| {
             format!(
-                "`{text}` is no linear layer; these are layers.N.qkv, layers.N.attention_output, \
-                 layers.N.intermediate, layers.N.output and exits.N.dense, counted from 0"
+                "`{text}` is no linear layer; expected layers.N.qkv, layers.N.attention_output, \
+                 layers.N.intermediate, layers.N.output or exits.N.dense, counted from 0"
             )
         })
     }
@@ -131,30 +131,30 @@ impl fmt::Display for Site {
     }
 }
 
-/// Some of the linear layers of a network that can have 4 bits, of its first 64 layers and exits. In files it is
+/// A set of linear layers that can have 4 bits, of the first 64 layers and exits. In files it is
 /// `"all"` or a list of [names](Site::name).
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sites([u64; 5]);
 
 impl Sites {
-    /// None of them.
+    /// Empty set.
     pub const NONE: Sites = Sites([0; 5]);
-    /// All of them, in whatever network.
+    /// All linear layers, in any network.
     pub const ALL: Sites = Sites([u64::MAX; 5]);
 
-    /// Whether there are none.
+    /// True if the set is empty.
     pub fn is_empty(&self) -> bool {
         *self == Sites::NONE
     }
 
-    /// Whether this one is in it.
+    /// True if the set contains `site`.
     pub fn contains(&self, site: Site) -> bool {
         let (kind, index) = site.place();
         self.0.get(kind).is_some_and(|set| index < 64 && set >> index & 1 == 1)
     }
 
-    /// These and another one. `None` if it is a classifier, which stays in floats, or beyond the 64th layer
-    /// or exit.
+    /// Adds a linear layer. `None` for a classifier, which stays in floats, or beyond the 64th
+    /// layer or exit.
     #[must_use]
     pub fn with(mut self, site: Site) -> Option<Sites> {
         let (kind, index) = site.place();
@@ -163,8 +163,8 @@ impl Sites {
         Some(self)
     }
 
-    /// Those that a network with so many exits has, if it has all of them and 4 bits fit them. [`Sites::ALL`]
-    /// are all that there are.
+    /// Linear layers of the set in a network with `exits` exits; [`Sites::ALL`] gives all of them.
+    /// Each must exist and be compatible with 4 bits.
     ///
     /// # Errors
     /// A message that names the first that there is not, or that has an odd number of inputs.
@@ -209,7 +209,7 @@ impl fmt::Debug for Sites {
 }
 
 impl FromIterator<Site> for Sites {
-    /// What cannot have 4 bits is left out.
+    /// Builds a set; linear layers that cannot have 4 bits are left out.
     fn from_iter<T: IntoIterator<Item = Site>>(sites: T) -> Self {
         sites.into_iter().fold(Sites::NONE, |sum, site| sum.with(site).unwrap_or(sum))
     }
@@ -238,7 +238,7 @@ impl<'de> Deserialize<'de> for Sites {
         let names = match Written::deserialize(deserializer) {
             Ok(Written::Word(word)) if word == "all" => return Ok(Sites::ALL),
             Ok(Written::Names(names)) => names,
-            _ => return Err(D::Error::custom("it is \"all\" or a list of linear layers")),
+            _ => return Err(D::Error::custom("expected \"all\" or a list of linear layers")),
         };
         names.iter().try_fold(Sites::NONE, |sum, name| {
             let site = name.parse().map_err(D::Error::custom)?;

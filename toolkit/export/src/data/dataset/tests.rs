@@ -133,7 +133,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ("d.tsv", b"text\tlabel\na\t-1\n", "line 2: the label is -1"),
         ("d.tsv", b"text\tlabel\na\t1\nb\tgood\n", "line 2: the label is a number, other"),
         ("d.tsv", b"text\tlabel\na\t1\nb\t1\n", "every row has the label `1`"),
-        ("d.tsv", b"text\tlabel\na\t1\n\xe9\t1\n", "line 3: this is not UTF-8"),
+        ("d.tsv", b"text\tlabel\na\t1\n\xe9\t1\n", "line 3: the file is not UTF-8"),
         ("d.tsv", b"\xff\xfet\0", "UTF-16"),
         ("d.csv", POINTER, "is a Git LFS pointer"),
         ("d.jsonl", POINTER, "is a Git LFS pointer"),
@@ -143,7 +143,11 @@ fn what_is_wrong_is_said_with_its_line() {
         ("d.jsonl", b"{\"text\": \"a\\u0000\", \"label\": 1}", "line 1: the text has a NUL"),
         ("d.tsv", long.as_bytes(), "line 2: the text has 1200000 bytes"),
         ("d.tsv", b"sentence1\tsentence2\tlabel\na\tb\t1\n", "two texts"),
-        ("d.jsonl", b"{\"text\": \"a\", \"label\": 1}\n[1]\n", "line 2: an array, where an object"),
+        (
+            "d.jsonl",
+            b"{\"text\": \"a\", \"label\": 1}\n[1]\n",
+            "line 2: found an array; expected an object",
+        ),
         (
             "d.jsonl",
             b"{\"text\": \"a\", \"label\": 1}\n{\"text\": \"b\"}\n",
@@ -171,7 +175,11 @@ fn what_is_wrong_is_said_with_its_line() {
         ),
         ("d.jsonl", b"{\"text\": \"a\", \"label\": 1}\n{\"text\n", "line 2: not JSON, at column"),
         ("d.jsonl", b"{\"text\": \"a\", \"label\": 1}\n\n{}\n", "line 2: the line is empty"),
-        ("d.json", b"[\n{\"text\": \"a\", \"label\": 1}\n]\n", "line 1: this is JSON over several"),
+        (
+            "d.json",
+            b"[\n{\"text\": \"a\", \"label\": 1}\n]\n",
+            "line 1: the JSON spans several lines",
+        ),
     ];
     for (name, file, said) in cases {
         let error = read(name, file, &[]).unwrap_err();
@@ -188,7 +196,7 @@ fn a_column_of_something_else_is_no_label() {
     assert!(error.contains("line 4098: 4097 different labels up to here"), "{error}");
 }
 
-/// Two rows, the first of the label `yes`, in the three formats of text.
+/// Two rows in each of the three text formats; the first row has the label `yes`.
 fn in_all_formats(yes: &str, no: &str) -> [(&'static str, String); 3] {
     [
         ("d.csv", format!("text,label\na,{yes}\nb,{no}\n")),
@@ -211,7 +219,7 @@ fn booleans_of_every_format_are_the_same_labels() {
             let (set, _) = read(name, &file, &[]).unwrap();
             let names = if name == "d.jsonl" { ["0", "1"] } else { [no, yes] };
             assert_eq!(set.labels, names, "{name}");
-            // By the names that any format gives, in any order.
+            // Names of any format, in any order.
             for names in [["0", "1"], ["False", "True"], ["false", "true"], ["ham", "spam"]] {
                 let (set, _) = read(name, &file, &names).unwrap();
                 assert_eq!(rows(&set), [("a", 1), ("b", 0)], "{name} {names:?}");
@@ -224,7 +232,7 @@ fn booleans_of_every_format_are_the_same_labels() {
             assert!(error.to_lowercase().contains("the label `true` is not known"), "{error}");
         }
     }
-    // Numbers for words that are booleans.
+    // Numbers instead of words for booleans.
     let numbers = "text\tlabel\na\t1\nb\t0\n";
     let (set, _) = read("d.tsv", numbers, &["true", "false"]).unwrap();
     assert_eq!(rows(&set), [("a", 0), ("b", 1)]);
@@ -263,7 +271,7 @@ fn whole_numbers_with_a_point_are_numbers() {
             assert_eq!(rows(&set), [("a", 1), ("b", 0)], "{name} {names:?}");
         }
     }
-    // A number is not the place of a name that is another number.
+    // A number is no index if another name is a number.
     let error = read("d.tsv", "text\tlabel\na\t0\n", &["1.0", "2.0"]).unwrap_err();
     assert!(error.contains("the label `0` is not known"), "{error}");
     let (set, _) = read("d.tsv", "text\tlabel\na\t007\nb\tv1.0\n", &[]).unwrap();
@@ -282,7 +290,7 @@ fn labels_that_differ_by_case_or_space_are_one_and_noted() {
     {
         assert!(said.contains(note), "{said}");
     }
-    // By the same rule with names that are known.
+    // The same rule applies to given names.
     let (known, guess) = read("d.csv", file, &["ham", "spam"]).unwrap();
     assert_eq!(known, set);
     assert!(guess.to_string().contains("`Spam` (1 row) is read as"), "{guess}");
@@ -291,7 +299,7 @@ fn labels_that_differ_by_case_or_space_are_one_and_noted() {
     assert_eq!(numbers(&set), [2, 1, 1, 0, 3]);
     let error = read("d.csv", file, &["ham", "sPam", "spaM"]).unwrap_err();
     assert!(error.contains("line 2: the label `Spam` may be `sPam` or `spaM`"), "{error}");
-    // Space around all labels is a way of writing.
+    // Space around all labels is a matter of format.
     let (set, guess) = read("d.csv", "text, label\na, x\nb, y\n", &[]).unwrap();
     assert_eq!((set.labels, guess.notes), (vec!["x".into(), "y".into()], vec![]));
 }
@@ -307,7 +315,7 @@ fn scores_are_not_classes() {
         let error = read_with("d.csv", file, &columns("text", "score"), &[]).unwrap_err();
         assert!(error.contains("score (regression), which is not supported yet"), "{error}");
     }
-    // Named, they are classes.
+    // Named labels are classes.
     let (set, _) = read("d.csv", "text,label\na,0.5\nb,1.0\n", &["0.5", "1.0"]).unwrap();
     assert_eq!(rows(&set), [("a", 0), ("b", 1)]);
     let (set, _) = read("d.csv", "text,label\na,1.2.3\nb,inf\n", &[]).unwrap();
@@ -342,10 +350,7 @@ fn one_text_of_a_pair_is_noted() {
     let error = read("d.tsv", file, &[]).unwrap_err();
     assert!(error.contains("`sentence_A` and `sentence_B` make a task of two texts"), "{error}");
     let (_, guess) = read_with("d.tsv", file, &columns("sentence_A", "label"), &[]).unwrap();
-    assert!(
-        guess.to_string().contains("not supported yet; the model sees `sentence_A` only"),
-        "{guess}"
-    );
+    assert!(guess.to_string().contains("not supported yet; only `sentence_A` is read"), "{guess}");
     // A pair whose texts look like numbers in the first row.
     let file = "premise\thypothesis\tlabel\n1\t2\t1\na\tb\t0\n";
     assert!(read("d.tsv", file, &[]).unwrap_err().contains("two texts"));
@@ -361,7 +366,7 @@ fn label_first_needs_no_header() {
     assert_eq!(set.examples.len(), 5);
     let said = "TSV without a header, text from `2`, labels from `1`: ham, spam";
     assert_eq!(guess.to_string(), said);
-    // With three columns they are to be named, and the number of a comment is not its label.
+    // Three columns must be named, and the number of a comment is not its label.
     let file = "a good day\t27\tid0\nso very bad\t3\tid1\nwhat a day\t27\tid2\n";
     let error = read("d.tsv", file, &[]).unwrap_err();
     let said = "as `--text 1 --label 2` (in a recipe `data.text = 1, data.label = 2`)";

@@ -66,7 +66,7 @@ fn parquet_tells_the_names_of_its_labels() {
     assert_eq!(rows(&set), [("a", 1), ("b", 0)]);
     let said = "Parquet, text from `sentence`, labels from `label`: negative, positive";
     assert_eq!(guess.to_string(), said);
-    // A checkpoint with another order: by the names, not by the places.
+    // A checkpoint with another order: labels are found by name.
     let (set, _) = read("d.parquet", &file, &["POSITIVE", "NEGATIVE"]).unwrap();
     assert_eq!(rows(&set), [("a", 0), ("b", 1)]);
     let (set, _) = read("d.parquet", &file, &["LABEL_0", "LABEL_1"]).unwrap();
@@ -96,7 +96,7 @@ fn parquet_rows_are_counted_in_errors() {
     assert!(error.contains("row 2: `sentence` is missing; expected a string"), "{error}");
 }
 
-/// Files that pyarrow wrote, with labels of every kind.
+/// Files from pyarrow, with labels of every kind.
 #[test]
 fn parquet_of_every_compression_is_read() {
     let files: [&[u8]; 4] = [
@@ -110,7 +110,7 @@ fn parquet_of_every_compression_is_read() {
         assert_eq!(set.labels, ["0", "1"]);
         assert_eq!(rows(&set), [("a good film", 1), ("a dull film", 0), ("fine", 1)]);
     }
-    // The number of the compression of one column: LZO in place of gzip.
+    // Number of one column's compression: LZO instead of gzip.
     let mut file = files[0].to_vec();
     let column = b"\x18\x04text\x15\x04\x16";
     let at = file.windows(column.len()).position(|bytes| bytes == column).unwrap();

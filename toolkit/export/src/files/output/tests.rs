@@ -53,7 +53,7 @@ fn new_and_empty_folders_and_earlier_outputs_are_written() {
     assert!(!folder.exists(), "a check makes nothing");
     fill(&output, &["config.json", "exits.json", "words.txt"], "first").unwrap();
     fill(&output, &["config.json"], "second").unwrap();
-    // What only the first one had is gone, as is what was computed from it.
+    // Files that only the first output had are gone, and so is everything computed from them.
     assert_eq!(entries(&folder), [MARKER, "config.json"]);
     write(folder.join("curve.csv"), "of the second").unwrap();
     write(folder.join("train.csv"), MINE).unwrap();
@@ -62,7 +62,7 @@ fn new_and_empty_folders_and_earlier_outputs_are_written() {
     assert_eq!(entries(&folder), [MARKER, "config.json", "train.csv"]);
     assert_eq!(read_to_string(folder.join("config.json")).unwrap(), "third");
     assert_eq!(read_to_string(folder.join("train.csv")).unwrap(), MINE);
-    // A file that somebody put there since is not replaced.
+    // A file that somebody added since is kept.
     refused(fill(&output, &["config.json", "train.csv"], "fourth"), "train.csv");
     assert_eq!(read_to_string(folder.join("train.csv")).unwrap(), MINE);
     assert_eq!(read_to_string(folder.join("config.json")).unwrap(), "third");
@@ -100,7 +100,7 @@ fn a_failure_leaves_the_earlier_output() {
     assert_eq!(entries(place.path()), ["out"]);
 }
 
-/// Killed between any two of its steps, a replacement is completed by the next command.
+/// A replacement that was killed between any two steps is completed by the next command.
 #[test]
 fn a_replacement_that_was_cut_off_is_finished() {
     const NAMES: [&str; 3] = ["config.json", "exits.json", "model.safetensors"];
@@ -144,7 +144,7 @@ fn an_input_is_not_written() {
     let forced = output(place.path(), true);
     forced.check(&[&student, &data]).unwrap();
     refused(forced.check(&[&place.path().join("recipe.toml")]), "`recipe.toml` in it is read");
-    // A run's own recipe is written again as it was.
+    // A run's own recipe is written again unchanged.
     output(&student, false).check(&[&student.join("recipe.toml"), &data]).unwrap();
     refused(output(&student, false).check(&[&student.join("config.json")]), "`config.json`");
 }
