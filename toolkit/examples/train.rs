@@ -2,7 +2,8 @@
 //!
 //!     cargo run --release -p edge-toolkit --example train -- models/fixtures/bert-exits out
 //!
-//! The start here is a tiny BERT, so it takes seconds; `models/sst2-minilm` or a BERT of yours learns more.
+//! The start is a tiny BERT, which trains in seconds; `models/sst2-minilm` or a BERT of your own
+//! learns more.
 
 use anyhow::Context;
 use candle_core::{DType, Device};
@@ -41,7 +42,7 @@ fn main() -> anyhow::Result<()> {
     }
     std::fs::write(output.join("train.csv"), rows)?;
 
-    // A recipe is a file, so that a checkpoint can say how it was made.
+    // A recipe is a file, so that a checkpoint can include the settings of its training.
     let recipe = output.join("recipe.toml");
     let start = std::path::absolute(start)?;
     let text = format!(

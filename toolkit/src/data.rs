@@ -1,6 +1,6 @@
 //! Data sets: reading, splitting, batching.
 //!
-//! [`edge_export::data`] reads the files.
+//! Files are read by [`edge_export::data`].
 
 mod batches;
 mod split;

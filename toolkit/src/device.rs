@@ -1,13 +1,13 @@
-//! Where a network is computed.
+//! Selection of the device that computes a network.
 
 use crate::Error;
 use candle_core::Device;
 
-/// The device called `name`, `cpu`, `cuda`, `cuda:n` or `auto`, and in words what was chosen.
-/// `auto` takes the first GPU if this build has CUDA and there is one, else the CPU.
+/// Returns the device called `name`, `cpu`, `cuda`, `cuda:n` or `auto`, and a description of it.
+/// `auto` takes the first GPU if this build has CUDA and finds one, else the CPU.
 ///
 /// # Errors
-/// [`Error::Unfit`] if there is no such device, or this build cannot use it.
+/// [`Error::Unfit`] if the name is unknown, or the device is missing or unusable in this build.
 pub fn device(name: &str) -> Result<(Device, String), Error> {
     match name {
         "cpu" => Ok((Device::Cpu, cpu())),
@@ -23,7 +23,7 @@ pub fn device(name: &str) -> Result<(Device, String), Error> {
             };
             let Some(ordinal) = ordinal else {
                 return Err(Error::Unfit(format!(
-                    "`{name}` is no device; `auto`, `cpu`, `cuda` and `cuda:n` are"
+                    "`{name}` is no device; expected `auto`, `cpu`, `cuda` or `cuda:n`"
                 )));
             };
             let device = cuda(ordinal).map_err(|reason| {

@@ -1,115 +1,116 @@
-//! What can go wrong, in words for people.
+//! Errors of the toolkit, with messages for users.
 
 use std::path::PathBuf;
 
-/// An error of the toolkit. Each message says what was wrong, where, and what is accepted.
+/// Error of the toolkit. Each message contains the fault, its place, and the accepted values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file cannot be read or written.
+    /// A file could not be read or written.
     #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         cause: std::io::Error,
     },
-    /// A folder may not be written, see [`Output`](crate::files::Output).
+    /// A folder must not be written, see [`Output`](crate::files::Output).
     #[error("{path}: {problem}")]
     Output {
         /// The folder.
         path: PathBuf,
-        /// Why, and what is accepted.
+        /// Reason, and the accepted values.
         problem: String,
     },
-    /// A file of a checkpoint is not what it should be.
+    /// A file of a checkpoint is unusable.
     #[error("{path}: {problem}")]
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and what is accepted.
+        /// Fault, and the accepted values.
         problem: String,
     },
-    /// A tensor of a checkpoint is missing or of another shape.
+    /// A tensor of a checkpoint is missing or has another shape.
     #[error("{path}: tensor `{tensor}` {problem}")]
     Tensor {
-        /// The weights file.
+        /// File of the weights.
         path: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// What is wrong with it.
+        /// Fault.
         problem: String,
     },
-    /// A file of data is not what it should be.
+    /// A data file is unusable.
     #[error("{path}{}: {problem}", line.map_or_else(String::new, |l| format!(", line {l}")))]
     Data {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1, where the format has lines.
+        /// Line, counted from 1, if the format has lines.
         line: Option<usize>,
-        /// What is wrong with it, and what is accepted.
+        /// Fault, and the accepted values.
         problem: String,
     },
-    /// A tensor operation failed; out of memory, or a fault of ours.
+    /// A tensor operation failed: out of memory, or a fault of the toolkit.
     #[error("the computation failed: {0}")]
     Compute(#[from] candle_core::Error),
-    /// The tokenizer of a checkpoint cannot be used.
+    /// The tokenizer of a checkpoint is unusable.
     #[error("{0}")]
     Tokenizer(edge_runtime::Error),
-    /// The run was told to stop; what it has done is stored.
+    /// The run was interrupted; its completed steps are stored.
     #[error("stopped{}", step.map_or_else(String::new, |s| format!(" after step {s}")))]
     Interrupted {
-        /// The steps that were made and stored, where training had begun.
+        /// Number of completed and stored steps, if training had begun.
         step: Option<usize>,
     },
-    /// Training went wrong.
+    /// Training diverged.
     #[error("at step {step} {problem}")]
     Diverged {
-        /// The step, counted from 1.
+        /// Step, counted from 1.
         step: usize,
-        /// What was seen, and what to try.
+        /// Observation, and a remedy.
         problem: String,
     },
-    /// Two things do not go together.
+    /// Two inputs are incompatible.
     #[error("{0}")]
     Unfit(String),
-    /// There are not enough rows to hold out.
+    /// The data has too few rows to hold out.
     #[error(
         "cannot hold out {wanted} rows: only {whole} of the {rows} rows are whole ({min_words} \
-         words or more, and no part or repetition of another row). A word is what is between spaces; \
-         in Chinese, Japanese, Thai and the like it is a character. Lower data.hold_out, or \
+         words or more, and no part or repetition of another row). Spaces separate words; \
+         in Chinese, Japanese, Thai and similar scripts every character is a word. Lower \
+         data.hold_out, or \
          data.hold_out_words"
     )]
     HoldOut {
-        /// How many were asked for.
+        /// Requested number of rows.
         wanted: usize,
-        /// How many there are.
+        /// Number of whole rows.
         whole: usize,
-        /// How many rows there are in all.
+        /// Number of all rows.
         rows: usize,
-        /// How many words a row must have.
+        /// Minimum number of words of a whole row.
         min_words: usize,
     },
-    /// Something cannot be had from the Hugging Face hub.
+    /// A request to the Hugging Face hub failed.
     #[error("{name}: {problem}")]
     Hub {
-        /// The checkpoint or data set, and the file where it is about one.
+        /// Name of the checkpoint or data set, and of the file if the error concerns a file.
         name: String,
-        /// What is wrong, and what to do.
+        /// Fault, and the remedy.
         problem: String,
     },
     /// A bundle cannot be measured.
     #[error("{path}: {cause}")]
     Bundle {
-        /// The bundle.
+        /// Path of the bundle.
         path: PathBuf,
-        /// What the runtime says.
+        /// Error of the runtime.
         cause: edge_runtime::Error,
     },
-    /// Figures are asked for that cannot be computed.
+    /// Requested figures cannot be computed.
     #[error("cannot measure: {0}")]
     Measure(String),
-    /// What was exported does not run.
+    /// The exported bundle does not run.
     #[error("the exported bundle does not run, nothing was written: {0}")]
     Unusable(edge_runtime::Error),
 }

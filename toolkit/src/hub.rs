@@ -1,8 +1,8 @@
-//! Checkpoints and data sets from the Hugging Face hub, by name.
+//! Checkpoints and data sets of the Hugging Face hub, by name.
 //!
-//! What is fetched lies in the cache that Python's `huggingface_hub` uses, in its layout, so that
-//! both share their downloads. Every file is checked against the hash that the hub names for it,
-//! and appears under its name only when it is whole.
+//! Downloads are stored in the cache of Python's `huggingface_hub`, in its layout, so both share
+//! their downloads. Every file is checked against the hash from the hub, and gets its name only
+//! when it is complete.
 
 mod cache;
 mod download;
@@ -13,30 +13,30 @@ use crate::Error;
 use cache::{Kind, Repository};
 use std::path::{Path, PathBuf};
 
-/// Where the hub is, where the cache is, and who asks.
+/// Address of the hub, path of the cache, and credentials.
 #[derive(Clone)]
 pub struct Settings {
-    /// The address of the hub.
+    /// Address of the hub.
     pub endpoint: String,
-    /// The token of an account, for private and gated repositories. It is sent to the endpoint
-    /// only, never to where that redirects.
+    /// Token of an account, for private and gated repositories. It is sent only to the endpoint and
+    /// withheld from redirect targets.
     pub token: Option<String>,
-    /// The folder of the cache.
+    /// Folder of the cache.
     pub cache: PathBuf,
-    /// A file of certificates (PEM) to trust instead of the built-in ones, which a company's
-    /// proxy may need.
+    /// File of certificates (PEM) that replaces the built-in ones, which a company's proxy may
+    /// need.
     pub certificates: Option<PathBuf>,
-    /// Use what is in the cache, ask nobody.
+    /// True if only the cache is used, without the network.
     pub offline: bool,
-    /// Show a progress bar for large files.
+    /// True if large downloads show a progress bar.
     pub progress: bool,
 }
 
 impl Settings {
-    /// The settings that Python's `huggingface_hub` would have: of `HF_ENDPOINT`, `HF_TOKEN` (or
-    /// the file `HF_TOKEN_PATH`, which `hf auth login` writes), `HF_HOME`, `HF_HUB_CACHE`,
-    /// `HF_HUB_OFFLINE`, and `SSL_CERT_FILE` or `REQUESTS_CA_BUNDLE`. `HTTPS_PROXY` and its
-    /// kin are followed too.
+    /// Settings of the environment, like those of Python's `huggingface_hub`. The variables are
+    /// `HF_ENDPOINT`, `HF_TOKEN` (or the file `HF_TOKEN_PATH`, which `hf auth login` writes),
+    /// `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, and `SSL_CERT_FILE` or `REQUESTS_CA_BUNDLE`.
+    /// `HTTPS_PROXY` and related variables are applied too.
     pub fn from_env() -> Self {
         Self::from(|name| std::env::var(name).ok())
     }
@@ -70,37 +70,37 @@ impl Settings {
     }
 }
 
-/// The hub, or only its cache.
+/// Client of the hub, or only of its cache.
 pub struct Hub {
     settings: Settings,
     client: http::Client,
 }
 
 impl Hub {
-    /// The hub that the environment names: see [`Settings::from_env`].
+    /// Client with the settings of the environment, see [`Settings::from_env`].
     ///
     /// # Errors
-    /// As [`Hub::new`].
+    /// Errors of [`Hub::new`].
     pub fn from_env() -> Result<Self, Error> {
         Self::new(Settings::from_env())
     }
 
-    /// A hub of these settings.
+    /// Client with these settings.
     ///
     /// # Errors
-    /// [`Error::Hub`] if the endpoint is no address, or the certificates are none; [`Error::Io`]
-    /// if they cannot be read.
+    /// [`Error::Hub`] if the endpoint is an invalid address, or the certificate file lacks
+    /// certificates; [`Error::Io`] if that file cannot be read.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let client = http::Client::new(&settings)?;
         Ok(Hub { settings, client })
     }
 
-    /// The folder of a checkpoint: the local one of this path, or else the one of this name
-    /// (`organization/name`) on the hub.
+    /// Folder of a checkpoint: the local folder with this path, or else the downloaded checkpoint
+    /// with this name (`organization/name`).
     ///
     /// # Errors
-    /// [`Error::Hub`] if there is neither, or it cannot be fetched; [`Error::Io`] if the cache
-    /// cannot be written.
+    /// [`Error::Hub`] if the checkpoint is missing, or cannot be downloaded; [`Error::Io`] if the
+    /// cache cannot be written.
     pub fn resolve_checkpoint(&self, name_or_path: &str) -> Result<PathBuf, Error> {
         match Path::new(name_or_path).is_dir() {
             true => Ok(name_or_path.into()),
@@ -108,11 +108,11 @@ impl Hub {
         }
     }
 
-    /// The files of a data set: the local file of this path, those of the split in the local
-    /// folder of this path, or else those of the split of the data set of this name on the hub.
+    /// Files of a data set: the local file with this path, or the split's files in the local folder
+    /// with this path. Otherwise the split's files of the data set with this name on the hub.
     ///
     /// # Errors
-    /// As [`Hub::resolve_checkpoint`].
+    /// Errors of [`Hub::resolve_checkpoint`].
     pub fn resolve_dataset(&self, name_or_path: &str, split: &str) -> Result<Vec<PathBuf>, Error> {
         let path = Path::new(name_or_path);
         if path.is_file() {
@@ -127,11 +127,11 @@ impl Hub {
         self.dataset(name_or_path, split)
     }
 
-    /// Fetches a checkpoint, and returns its folder: config.json, model.safetensors, the tokenizer,
-    /// and exits.json if there is one.
+    /// Downloads a checkpoint and returns its folder: config.json, model.safetensors, the
+    /// tokenizer, and exits.json if it exists.
     ///
     /// # Errors
-    /// As [`Hub::resolve_checkpoint`].
+    /// Errors of [`Hub::resolve_checkpoint`].
     pub fn checkpoint(&self, name: &str) -> Result<PathBuf, Error> {
         let (organization, rest) = split_name(name, "checkpoint")?;
         if rest.contains('/') {
@@ -143,13 +143,13 @@ impl Hub {
         Ok(folder)
     }
 
-    /// Fetches a split of a data set, and returns its files: one, or all of its shards.
+    /// Downloads a split of a data set and returns its files: one file, or all of its shards.
     ///
-    /// The files are those whose name begins with the split. In a repository of several data sets,
-    /// each in a folder, the folder is a part of the name: `nyu-mll/glue/sst2`.
+    /// The names of the files begin with the split. In a repository of several data sets, each in a
+    /// folder, the folder is part of the name: `nyu-mll/glue/sst2`.
     ///
     /// # Errors
-    /// As [`Hub::resolve_checkpoint`].
+    /// Errors of [`Hub::resolve_checkpoint`].
     pub fn dataset(&self, name: &str, split: &str) -> Result<Vec<PathBuf>, Error> {
         let (organization, rest) = split_name(name, "data set")?;
         let (rest, folder) = match rest.split_once('/') {
@@ -163,8 +163,8 @@ impl Hub {
         Ok(files.iter().map(|file| snapshot.join(file)).collect())
     }
 
-    /// Brings the chosen files of a repository into the cache. Returns the folder of this state of
-    /// the repository, and the files.
+    /// Downloads the selected files of a repository into the cache. Returns the folder of this
+    /// commit, and the names of the files.
     fn fetch(
         &self,
         repository: &Repository,
@@ -173,7 +173,7 @@ impl Hub {
         let name = repository.name();
         if self.settings.offline {
             let how = format!(
-                "in the cache ({}). HF_HUB_OFFLINE is set, so the hub was not asked; run once \
+                "in the cache ({}). HF_HUB_OFFLINE is set, so only the cache was searched; run once \
                  without it, or copy the cache of a machine that has it",
                 repository.folder().display()
             );
@@ -204,7 +204,7 @@ impl Hub {
     }
 }
 
-/// The organization, and the rest of the name.
+/// Organization, and the rest of the name.
 fn split_name<'a>(name: &'a str, what: &str) -> Result<(&'a str, &'a str), Error> {
     let is_part = |part: &str| {
         !part.is_empty()
@@ -219,7 +219,7 @@ fn split_name<'a>(name: &'a str, what: &str) -> Result<(&'a str, &'a str), Error
         _ => Err(Error::hub(
             name,
             format!(
-                "no such file or folder, and not a name of a {what} on the hub, which would be \
+                "no such file or folder, and no name of a {what} on the hub; expected \
                      organization/name"
             ),
         )),

@@ -4,7 +4,8 @@
 //! a checkpoint with exit heads → [`measure`] (figures, calibrated exits) → [`export`]
 //! (int8, ONNX stage graphs, the bundle). [`network`] is what is trained; [`report`] compares models; [`pipeline`] goes the whole way.
 //!
-//! [`edge_export`] reads checkpoints and tables, quantizes, exports and writes files; this crate is above it.
+//! [`edge_export`] reads checkpoints and tables, quantizes, exports and writes files; this crate
+//! depends on it.
 
 #![deny(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]

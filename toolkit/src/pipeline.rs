@@ -1,5 +1,5 @@
-//! From a data set to a bundle in one go: teacher, student, calibration, export, and the table
-//! that compares them.
+//! All steps from a data set to a bundle: teacher, student, calibration, export, and a table that
+//! compares the models.
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
@@ -20,46 +20,46 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// What is to be made.
+/// Inputs and settings of the pipeline.
 pub struct Pipeline {
-    /// How the teacher is trained; `None` if the student's recipe names one.
+    /// Recipe of the teacher; `None` if the student's recipe names a teacher.
     pub teacher: Option<Recipe>,
-    /// How the student is trained. With a recipe for the teacher, that one is its teacher, and it
-    /// starts from it.
+    /// Recipe of the student. With a recipe for the teacher, that teacher is used, and the student
+    /// starts from its weights.
     pub student: Recipe,
-    /// Labelled texts that nothing but the table sees.
+    /// Labelled texts that only the table uses.
     pub test: PathBuf,
-    /// The percentage points of accuracy that early exits may cost.
+    /// Percentage points of accuracy that early exits may cost.
     pub budget_points: f64,
-    /// The folder of all results.
+    /// Folder of all results.
     pub output: Output,
-    /// How it is trained; `output` is ours to set.
+    /// Options of training; `output` is set by the pipeline.
     pub options: Options,
 }
 
-/// The texts of the table: by the columns of the student's recipe, or else guessed.
+/// Texts of the table, read by the columns of the student's recipe, or else by guessed columns.
 fn read_test(path: &Path, recipe: &Recipe, labels: &[String]) -> Result<Examples, Error> {
     Examples::read(path, &recipe.data.columns(), labels)
         .or_else(|e| Examples::read(path, &Columns::default(), labels).map_err(|_| e))
 }
 
-/// Makes everything and returns the rows of the table. What is there already, from a run with the
-/// same recipes, is not made again.
+/// Runs all steps and returns the rows of the table. Results of an earlier run with the same
+/// recipes are reused.
 ///
 /// # Errors
-/// Those of the steps.
+/// Errors of the steps.
 pub fn run(
     mut pipeline: Pipeline,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Vec<Row>, Error> {
-    // Found before training, not after it.
+    // Faults are reported before training instead of after it.
     check_budget(pipeline.budget_points)?;
     std::fs::File::open(&pipeline.test).map_err(|e| Error::io(&pipeline.test, e))?;
     if pipeline.student.data.hold_out == HoldOut::Rows(0) {
         return Err(Error::Unfit(
-            "the student's recipe holds nothing out (data.hold_out is 0): exits are calibrated on rows that \
-             are not trained on"
+            "the student's recipe has no held-out rows (data.hold_out is 0); set data.hold_out, because \
+             exits are calibrated on held-out rows"
                 .into(),
         ));
     }
@@ -133,7 +133,7 @@ impl Bundle {
         Ok(Bundle { path, parameters, bytes })
     }
 
-    /// Measured one sentence after the other.
+    /// Row of the table, measured one text after the other.
     fn row(
         &self,
         name: &str,

@@ -1,32 +1,32 @@
-//! Random numbers that are the same on every machine and in every version of our dependencies.
+//! Random numbers that are the same on every machine and for every version of the dependencies.
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA
-/// 2014). A run can only be repeated if its numbers can; so the generator is ours, and small.
+/// SplitMix64 generator (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators",
+/// OOPSLA 2014). A run is reproducible only if its random numbers are, so the generator is part of
+/// this crate, and small.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: u64,
 }
 
-/// The odd integer nearest to 2⁶⁴/φ.
+/// Odd integer nearest to 2⁶⁴/φ.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Rng {
-    /// A generator fixed by its key, for example a seed, an epoch and what the numbers are for.
-    /// Keys that differ in a part, in the order of the parts or in their number give unrelated
-    /// numbers.
+    /// Generator with a key, for example a seed, an epoch and the purpose of the numbers. Keys that
+    /// differ in a part, in the order of the parts or in their number give unrelated numbers.
     pub fn new(key: &[u64]) -> Self {
         let state =
             key.iter().fold(key.len() as u64, |state, part| mix(state.wrapping_add(GAMMA)) ^ part);
         Rng { state: mix(state) }
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GAMMA);
         mix(self.state)
     }
 
-    /// A number in `0..n`, each with the same probability.
+    /// Returns a number in `0..n`, each with the same probability.
     ///
     /// # Panics
     /// If `n` is 0.
@@ -43,18 +43,19 @@ impl Rng {
         }
     }
 
-    /// A number in `[0, 1)`, a multiple of 2⁻²⁴ (all that an f32 can hold evenly).
+    /// Returns a number in `[0, 1)`, a multiple of 2⁻²⁴ (the finest even spacing of an f32).
     pub fn uniform(&mut self) -> f32 {
         (self.next_u64() >> 40) as f32 / (1u32 << 24) as f32
     }
 
-    /// A normally distributed number, mean 0 and deviation 1 (Box and Muller 1958).
+    /// Returns a normally distributed number, mean 0 and standard deviation 1 (Box and Muller
+    /// 1958).
     pub fn normal(&mut self) -> f32 {
         let radius = (-2.0 * f64::from(1.0 - self.uniform()).ln()).sqrt();
         (radius * (std::f64::consts::TAU * f64::from(self.uniform())).cos()) as f32
     }
 
-    /// Puts the items in a random order (Fisher and Yates).
+    /// Shuffles the items (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let j = self.below(i + 1);
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn it_is_splitmix64() {
-        // The published sequence of the seed 1234567.
+        // Published sequence of the seed 1234567.
         let mut rng = Rng { state: 1_234_567 };
         assert_eq!(rng.next_u64(), 6_457_827_717_110_365_317);
         assert_eq!(rng.next_u64(), 3_203_168_211_198_807_973);

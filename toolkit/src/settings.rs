@@ -1,4 +1,5 @@
-//! Settings in TOML files: errors name the setting, its line, its value, and what is expected.
+//! Reader of settings in TOML files. Errors name the setting, its line, its value, and the expected
+//! values.
 
 use crate::Error;
 use edge_export::text_file::text_file;
@@ -6,20 +7,20 @@ use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
-/// Reads a file of settings.
+/// Reads a settings file.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::Data`] with the line that is wrong.
+/// [`Error::Io`], and [`Error::Data`] with the line of the fault.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     parse(&text_file(path)?).map_err(|(line, problem)| Error::data(path, line, problem))
 }
 
-/// Reads settings; an error is a line and a message.
+/// Parses settings; an error is a line and a message.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, (Option<usize>, String)> {
     toml::from_str(text).map_err(|e| {
         let at = e.span().map(|span| span.start.min(text.len()));
         let line = at.map(|at| 1 + text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count());
-        // Settings that are missing at the top are missing in the whole file.
+        // A setting that is missing at the top level has no line.
         let document = DeTable::parse(text).ok();
         let is_whole = document.as_ref().is_some_and(|all| e.span() == Some(all.span()));
         let place = at.filter(|_| !is_whole);
@@ -28,7 +29,7 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, (Option<usize>
     })
 }
 
-/// The setting that is written at this byte, as `data.train` or `data.labels[0]`.
+/// Name of the setting at this byte, such as `data.train` or `data.labels[0]`.
 fn setting_at(table: &DeTable, at: usize) -> Option<String> {
     table.iter().find_map(|(key, value)| {
         let name = key.get_ref();
@@ -49,14 +50,14 @@ fn setting_at(table: &DeTable, at: usize) -> Option<String> {
     })
 }
 
-/// An error of serde or TOML, with the setting in place of Rust's types.
+/// Error of serde or TOML, with the setting's name instead of Rust's types.
 fn in_words(message: &str, setting: Option<&str>) -> String {
     let name = setting.unwrap_or("the file");
     let quoted = |text: &str| text.split('`').nth(1).unwrap_or_default().to_string();
     if let Some(rest) = message.strip_prefix("unknown field ") {
         let (_, known) = rest.split_once(", ").unwrap_or_default();
         let known = known.trim_start_matches("expected ").trim_start_matches("one of ");
-        return format!("there is no setting `{name}`; there are {known}");
+        return format!("there is no setting `{name}`; expected {known}");
     }
     if let Some(field) = message.strip_prefix("missing field ") {
         let missing = setting.map_or(String::new(), |table| format!("{table}."));
@@ -79,7 +80,7 @@ fn in_words(message: &str, setting: Option<&str>) -> String {
     }
 }
 
-/// A value as serde shows it, as TOML has it.
+/// TOML form of a value in a message of serde.
 fn value(found: &str) -> String {
     let kinds = ["integer ", "floating point ", "boolean "];
     match kinds.iter().find_map(|kind| found.strip_prefix(kind)) {
@@ -93,7 +94,7 @@ fn value(found: &str) -> String {
     }
 }
 
-/// A type that serde expects, in words.
+/// Description of a type that serde expects.
 fn kind(expected: &str) -> String {
     match expected {
         "u8" => "a whole number from 0 to 255".into(),
@@ -132,9 +133,9 @@ mod tests {
             (
                 "[train]\nbatch = 1\nbacth = 1",
                 8,
-                "there is no setting `train.bacth`; there are `epochs`, ",
+                "there is no setting `train.bacth`; expected `epochs`, ",
             ),
-            ("[trian]\nbatch = 1", 6, "there is no setting `trian`; there are `data`, "),
+            ("[trian]\nbatch = 1", 6, "there is no setting `trian`; expected `data`, "),
             ("exits = 3", 6, "`model.exits` is 3; expected \"all\", \"last\", \"own\" or a list"),
             ("exits = 'some'", 6, "`model.exits` is \"some\"; expected \"all\", "),
             ("exits = [0, -1]", 6, "`model.exits[1]` is -1; expected a whole number, 0 or more"),

@@ -83,7 +83,7 @@ fn weights_of_64_bits_and_with_prefixes_are_read_as_without() {
             |_, _, _| {},
         );
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("is missing; there is `module."), "{error}");
+        assert!(error.contains("is missing; `module."), "{error}");
     }
 }
 

@@ -253,7 +253,7 @@ fn what_has_another_hash_is_thrown_away() {
         server.answer(&path, Answer::ok("something else"));
         let hub = server.hub(cache.path());
         let error = hub.checkpoint("org/bert").unwrap_err().to_string();
-        assert!(error.contains(&format!("org/bert, {file}: what arrived has the hash")), "{error}");
+        assert!(error.contains(&format!("org/bert, {file}: the download has the hash")), "{error}");
         assert!(!snapshot(cache.path()).join(file).exists());
         assert!(server.offline(cache.path()).checkpoint("org/bert").is_err());
 

@@ -5,7 +5,7 @@
 //! | `config.json` | `model_type` of one of the [families](crate::families) |
 //! | `model.safetensors` | f64, f32, f16 or bf16, with the current or the legacy names |
 //! | `tokenizer.json` | or `vocab.txt`, with the [settings beside them](edge_runtime::pretrained::tokenizer) |
-//! | `exits.json` | only if the checkpoint has exit heads of ours |
+//! | `exits.json` | only if the checkpoint has exit heads of this toolkit |
 
 mod config;
 mod exits;
@@ -75,7 +75,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be read, [`Error::Checkpoint`] if both files are missing or a
-    /// setting is not supported.
+    /// setting is unsupported.
     pub fn tokenizer(&self) -> Result<Vec<u8>, Error> {
         tokenizer::read(&self.folder)
     }

@@ -46,7 +46,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// [`Error::Checkpoint`] or [`Error::Tensor`] if the checkpoint is unusable, [`Error::Io`] if the
-/// target cannot be written, [`Error::Unfit`] if the target is a file of the checkpoint,
+/// target cannot be written. [`Error::Unfit`] if the target is a file of the checkpoint,
 /// [`Error::Unusable`] if the bundle does not run.
 pub fn export(
     checkpoint: &Checkpoint,

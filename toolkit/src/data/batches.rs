@@ -1,19 +1,20 @@
-//! Batches of texts of about the same length.
+//! Batches of texts of similar length.
 //!
-//! A batch is padded to its longest text, so a batch of like lengths wastes little. The batches
-//! hold row numbers; what is padded, and to what, is up to who makes tensors of them.
+//! A batch is padded to its longest text, so similar lengths need little padding. Batches contain
+//! row numbers; their reader pads the rows to tensors.
 
 use crate::rng::Rng;
 
-/// Only within so many batches rows are sorted by length: enough for little padding, and few
-/// enough that rows keep meeting others from epoch to epoch.
+/// Number of batches within which rows are sorted by length. It is high enough for little padding,
+/// and low enough to mix rows differently in each epoch.
 const SORTED: usize = 50;
 
-/// The batches of an epoch: every row of `rows` once, in batches of `batch` (one may be smaller).
+/// Batches of an epoch: every row of `rows` once, in batches of `batch` (the last may be smaller).
 ///
-/// The rows are shuffled, cut into pieces of 50 batches, sorted by length within a piece, cut into
-/// batches, and the batches shuffled, so that an epoch does not go from short to long. `lengths`
-/// has a length for every row of the data set. The same key (seed, epoch) gives the same batches.
+/// The rows are shuffled and cut into pieces of 50 batches. Each piece is sorted by length and cut
+/// into batches. Finally the batches are shuffled, so an epoch does not go from short to long.
+/// `lengths` has a length for every row of the data set. The same key (seed, epoch) gives the same
+/// batches.
 ///
 /// # Panics
 /// If `batch` is 0 or a row has no length.

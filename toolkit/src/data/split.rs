@@ -1,4 +1,4 @@
-//! The hold-out split.
+//! Split into training rows and held-out rows.
 
 use crate::Error;
 use edge_export::data::words;
@@ -6,33 +6,34 @@ use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-/// Rows to train on and rows to calibrate on, each ascending.
+/// Rows for training and rows for calibration, each ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// The rows to train on.
+    /// Rows for training.
     pub train: Vec<usize>,
-    /// The rows that were held out.
+    /// Held-out rows.
     pub held_out: Vec<usize>,
 }
 
 /// Holds out `n` rows for calibration.
 ///
-/// Most training rows of SST-2 are phrases of its sentences. If phrases were held out, calibration
-/// would see other texts than a user sends; if phrases of a held-out sentence were trained on, the
-/// model would be surer of that sentence than of a new one, and the thresholds too hopeful. So:
+/// Most training rows of SST-2 are phrases of its sentences. With phrases held out, calibration
+/// would see other texts than those of users. With phrases of a held-out sentence in training, the
+/// model would be surer of that sentence than of a new one. Thresholds would be too optimistic.
+/// The rules are therefore:
 ///
-/// * A row is *whole* if it has `min_words` words or more, and neither lies within another row, word
-///   by word, nor repeats an earlier one. Words are what is between white space; in scripts without
+/// * A row is *whole* if it has `min_words` words or more. Pieces of other rows, word by word, and
+///   repetitions of earlier rows are excluded. White space separates words; in scripts without
 ///   spaces (Chinese, Japanese, Thai) every character is a word.
-/// * Held out are the `n` whole rows whose SHA-256 of `"{seed}\t{text}"`, the text trimmed, comes
-///   first.
-/// * Left out of training are the rows that make up half of a held-out row's words or more, in one
-///   piece. The held-out rows and their repetitions are among them. Shorter phrases stay: they are
-///   most of the data, and common to many sentences.
+/// * The held-out rows are the first `n` whole rows in the order of the SHA-256 of
+///   `"{seed}\t{text}"`, with the text trimmed.
+/// * Excluded from training are rows that are a contiguous piece of at least half of a held-out
+///   row's words. They include the held-out rows and their repetitions. Shorter phrases stay: they
+///   are most of the data, and common to many sentences.
 ///
-/// The split depends on the texts and the seed only: not on the order of the rows, except which of
-/// two equal rows is the held-out one, and not on a random generator, so that a teacher trained
-/// elsewhere can keep the same rows out.
+/// The split depends only on the texts and the seed, without a random generator. A teacher that was
+/// trained elsewhere can therefore hold out the same rows. The order of the rows only decides which
+/// of two equal rows is held out.
 ///
 /// # Errors
 /// [`Error::HoldOut`] if fewer than `n` rows are whole.
@@ -52,11 +53,11 @@ pub fn hold_out(texts: &[&str], n: usize, seed: u64, min_words: usize) -> Result
     Ok(Split { train, held_out: whole })
 }
 
-/// The texts as sequences of word numbers. Comparing those is exact, and needs no memory for
-/// spans, of which a text has as many as the square of its words.
+/// Texts as sequences of word numbers. Their comparison is exact, and needs no memory for spans,
+/// whose number is quadratic in the number of words.
 struct Rows {
     words: Vec<Vec<u32>>,
-    /// For each row the first one with the same words.
+    /// First row with the same words, for each row.
     first: Vec<usize>,
 }
 
@@ -87,14 +88,14 @@ impl Rows {
                 index.rows_within(words, |other| within[other] |= other != row);
             }
         }
-        // A row without words would be no text.
+        // A row without words would be an empty text.
         let min_words = min_words.max(1);
         (0..self.words.len())
             .filter(|&i| self.first[i] == i && !within[i] && self.words[i].len() >= min_words)
             .collect()
     }
 
-    /// For each first row whether it is half of a held-out one or more.
+    /// Flags of the first rows that are at least half of a held-out row.
     fn near(&self, held_out: &[usize]) -> Vec<bool> {
         let index = Index::new(self);
         let mut near = vec![false; self.words.len()];
@@ -108,14 +109,14 @@ impl Rows {
     }
 }
 
-/// Finds rows by how they begin.
+/// Index of rows by their first words.
 struct Index<'a> {
     rows: &'a Rows,
-    /// The first rows by their first `PREFIX` words, or all words of shorter ones.
+    /// First rows, by their first `PREFIX` words, or all words of shorter rows.
     by_prefix: HashMap<&'a [u32], Vec<usize>>,
 }
 
-/// So many words, and few rows begin alike.
+/// Number of words in a prefix; few rows share a prefix of this length.
 const PREFIX: usize = 6;
 
 impl<'a> Index<'a> {
@@ -132,8 +133,8 @@ impl<'a> Index<'a> {
         Index { rows, by_prefix }
     }
 
-    /// Calls `found` with each first row that is a contiguous piece of `words`, `words` itself
-    /// among them.
+    /// Calls `found` with each first row that is a contiguous piece of `words`, including `words`
+    /// itself.
     fn rows_within(&self, words: &[u32], mut found: impl FnMut(usize)) {
         for start in 0..words.len() {
             let rest = &words[start..];
@@ -164,7 +165,7 @@ mod tests {
         "beauty",
     ];
 
-    /// The rule as it is told: every span of every row, longest row first.
+    /// Reference form of the rule: every span of every row, longest row first.
     fn slowly(texts: &[&str], n: usize, seed: u64, min_words: usize) -> Split {
         use std::collections::HashSet;
         fn spans<'a>(words: &[&'a str]) -> Vec<Vec<&'a str>> {
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(hold_out(&[&texts[..], &["，服务也热情"]].concat(), 3, 1, 6).unwrap(), split);
         let error = hold_out(&texts, 4, 1, 6).unwrap_err().to_string();
         assert!(
-            error.contains("3 of the 5 rows") && error.contains("it is a character"),
+            error.contains("3 of the 5 rows") && error.contains("every character is a word"),
             "{error}"
         );
     }
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn it_is_the_rule() {
-        // Few words, so that rows lie within each other in every way.
+        // Few different words, so that rows contain each other in many ways.
         let mut rng = crate::rng::Rng::new(&[3]);
         let texts: Vec<String> = (0..300)
             .map(|_| {

@@ -1,9 +1,9 @@
-//! The cache, in the layout of `huggingface_hub`:
+//! Cache in the layout of `huggingface_hub`:
 //!
 //! ```text
 //! models--organization--name/
-//!     refs/main                      the commit that was `main` when it was last asked for
-//!     blobs/<hash>                   the files, by the hash that the hub names for them
+//!     refs/main                      commit of `main` at the last request
+//!     blobs/<hash>                   files, by their hash from the hub
 //!     snapshots/<commit>/<file>      links to the blobs
 //! ```
 
@@ -16,7 +16,7 @@ pub(super) enum Kind {
     Dataset,
 }
 
-/// The place of a repository in the cache.
+/// Location of a repository in the cache.
 pub(super) struct Repository {
     kind: Kind,
     name: String,
@@ -24,7 +24,7 @@ pub(super) struct Repository {
 }
 
 impl Repository {
-    /// `name` is `organization/name`.
+    /// Creates the location; `name` is `organization/name`.
     pub(super) fn new(cache: &Path, kind: Kind, name: &str) -> Self {
         let kinds = match kind {
             Kind::Model => "models",
@@ -50,7 +50,7 @@ impl Repository {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// The folder of the state that was last asked for, if there is one.
+    /// Folder of the commit that was last requested, if there is one.
     pub(super) fn snapshot(&self) -> Result<Option<PathBuf>, Error> {
         let path = self.folder.join("refs/main");
         match std::fs::read_to_string(&path) {
@@ -62,24 +62,24 @@ impl Repository {
         }
     }
 
-    /// Notes the commit that `main` is.
+    /// Stores the commit of `main`.
     pub(super) fn set_head(&self, commit: &str) -> Result<(), Error> {
         Ok(crate::files::write(&self.folder.join("refs/main"), commit)?)
     }
 
-    /// Where the blob of this hash lies. Its folder is made.
+    /// Path of the blob with this hash. Its folder is created.
     pub(super) fn blob(&self, hash: &str) -> Result<PathBuf, Error> {
         let folder = self.folder.join("blobs");
         create(&folder)?;
         Ok(folder.join(hash))
     }
 
-    /// Puts a blob into the folder of a commit.
+    /// Adds a blob to the folder of a commit.
     pub(super) fn link(&self, commit: &str, file: &str, blob: &Path) -> Result<(), Error> {
         let path = self.snapshot_of(commit).join(file);
         let parent = path.parent().expect("a file in a folder");
         create(parent)?;
-        // A link to a blob that somebody has removed.
+        // The existing link may point to a deleted blob.
         if path.symlink_metadata().is_ok() {
             std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
         }
@@ -92,7 +92,7 @@ impl Repository {
     }
 }
 
-/// Relative, so that the cache may be moved.
+/// Creates a relative link, so that the cache may be moved.
 #[cfg(unix)]
 fn link(blob: &Path, path: &Path, up: usize) -> std::io::Result<()> {
     let mut target = PathBuf::from("../".repeat(up));
@@ -101,7 +101,7 @@ fn link(blob: &Path, path: &Path, up: usize) -> std::io::Result<()> {
     std::os::unix::fs::symlink(target, path)
 }
 
-/// Symbolic links are a privilege elsewhere.
+/// Creates a hard link, because symbolic links need a privilege on other systems.
 #[cfg(not(unix))]
 fn link(blob: &Path, path: &Path, _up: usize) -> std::io::Result<()> {
     std::fs::hard_link(blob, path)
@@ -111,13 +111,13 @@ fn create(folder: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))
 }
 
-/// The files in a folder and the folders in it, with `/` between.
+/// Files in a folder and its subfolders, with `/` between.
 pub(super) fn files_in(folder: &Path) -> Result<Vec<String>, Error> {
     fn visit(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<(), Error> {
         for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
             let entry = entry.map_err(|e| Error::io(folder, e))?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            // Not `exists` alone: a link to a folder could lead back here.
+            // A check with `exists` alone could follow a link in a circle.
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 visit(&entry.path(), &format!("{name}/"), files)?;
             } else if entry.path().is_file() {

@@ -1,4 +1,4 @@
-//! One file, whole or not at all.
+//! Download of a file, complete or not at all.
 
 use super::cache::Repository;
 use super::http::{Client, Hash, Listed};
@@ -10,13 +10,14 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use ureq::http::{Response, StatusCode, header};
 
-/// So many broken connections in a row without a byte of progress are enough.
+/// Maximum number of consecutive broken connections without progress.
 const ATTEMPTS: usize = 3;
 
-/// Fetches a file into the blobs of its repository, unless it is there.
+/// Downloads a file into the blobs of its repository, unless it is there.
 ///
-/// The bytes go to a file of another name, which stays if the connection breaks: the next attempt,
-/// or the next run, goes on where it ended. Only what has the right hash gets the blob's name.
+/// The bytes are written to a partial file, which is kept if the connection breaks. The next
+/// attempt, or the next run, continues it. A file gets the blob's name only after its hash was
+/// checked.
 pub(super) fn blob(
     client: &Client,
     repository: &Repository,
@@ -43,7 +44,7 @@ pub(super) fn blob(
         .write(true)
         .open(&path)
         .map_err(failed)?;
-    // Another process may be fetching the same file: wait for it, and use what it got.
+    // Another process may be downloading the same file, so this one waits and uses its result.
     partial.lock().map_err(failed)?;
     if blob.exists() {
         return Ok(blob);
@@ -55,7 +56,7 @@ pub(super) fn blob(
         found = digest(&mut partial, &hash).map_err(failed)?;
     }
     if found != hash && kept > 0 {
-        // What was kept of an earlier run was not the beginning of this file.
+        // The bytes of an earlier run were no beginning of this file.
         partial.set_len(0).map_err(failed)?;
         fetch(client, &what, &url, &mut partial, &path, progress)?;
         found = digest(&mut partial, &hash).map_err(failed)?;
@@ -65,8 +66,8 @@ pub(super) fn blob(
         return Err(Error::hub(
             what,
             format!(
-                "what arrived has the hash {}, by the hub it is {}; it was damaged or changed on \
-                 the way and has been thrown away, try again",
+                "the download has the hash {}; the hub expects {}. It was damaged or changed on \
+                 the way and has been deleted; try again",
                 found.hex(),
                 hash.hex()
             ),
@@ -96,13 +97,13 @@ fn fetch(
         let from = partial.seek(SeekFrom::End(0)).map_err(failed)?;
         let response = client.get(what, url, from)?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            // The file ends before `from`: what we have is of another one.
+            // The file is shorter than `from`, so the stored bytes belong to another file.
             partial.set_len(0).map_err(failed)?;
             continue;
         }
         let (start, total) = range(&response);
         if start != from {
-            // The server sends all of it.
+            // The server sends the whole file.
             partial.set_len(0).map_err(failed)?;
             partial.rewind().map_err(failed)?;
         }
@@ -121,7 +122,7 @@ fn fetch(
                 what,
                 format!(
                     "the download broke off after {end} bytes, several times: {reason}; run \
-                     again, it goes on from there"
+                     again to continue from there"
                 ),
             ));
         }
@@ -130,7 +131,7 @@ fn fetch(
     Ok(())
 }
 
-/// Where the body of an answer begins in the file, and how long the file is.
+/// Offset of an answer's body in the file, and the length of the file.
 fn range(response: &Response<ureq::Body>) -> (u64, Option<u64>) {
     let head = |name| response.headers().get(name)?.to_str().ok();
     if response.status() == StatusCode::PARTIAL_CONTENT
@@ -143,8 +144,8 @@ fn range(response: &Response<ureq::Body>) -> (u64, Option<u64>) {
     (0, head(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()))
 }
 
-/// Appends a body. Returns how long the file is then, and why the body broke off if it did. Only
-/// what goes wrong with the file is an error.
+/// Appends a body. Returns the new length of the file, and the error that broke the body off, if
+/// any. Only errors of the file are returned as errors.
 fn copy(
     response: Response<ureq::Body>,
     file: &mut File,
@@ -168,7 +169,7 @@ fn copy(
     }
 }
 
-/// The hash of a file, of the same kind as another.
+/// Hash of a file, of the same kind as `like`.
 fn digest(file: &mut File, like: &Hash) -> std::io::Result<Hash> {
     file.rewind()?;
     match like {

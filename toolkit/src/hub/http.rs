@@ -1,4 +1,4 @@
-//! Asking the hub.
+//! HTTP requests to the hub.
 
 use super::Settings;
 use super::cache::Kind;
@@ -16,7 +16,7 @@ pub(super) struct Client {
     token: Option<String>,
 }
 
-/// A state of a repository.
+/// Commit of a repository, with its files.
 pub(super) struct Listing {
     pub commit: String,
     pub files: Vec<Listed>,
@@ -24,21 +24,21 @@ pub(super) struct Listing {
 
 pub(super) struct Listed {
     pub name: String,
-    /// The hash, if the listing names one.
+    /// Hash of the file, if the listing contains one.
     pub hash: Option<Hash>,
 }
 
-/// The hash that the hub knows a file by.
+/// Hash by which the hub identifies a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hash {
-    /// Of large files: of the file.
+    /// SHA-256 of the content, for large files.
     Sha256(String),
-    /// Of small files: of the file as an object of git.
+    /// Hash of the git object, for small files.
     Git(String),
 }
 
 impl Hash {
-    /// Tells the hash by its length.
+    /// Parses a hash; its length gives the kind.
     fn parse(hex: &str) -> Option<Self> {
         let hex = hex.to_ascii_lowercase();
         match (hex.bytes().all(|b| b.is_ascii_hexdigit()), hex.len()) {
@@ -75,7 +75,7 @@ struct Lfs {
     sha256: String,
 }
 
-/// More redirects are a circle.
+/// Maximum number of redirects; more indicate a circle.
 const REDIRECTS: usize = 8;
 
 impl Client {
@@ -88,7 +88,7 @@ impl Client {
             .ok_or_else(|| {
                 Error::hub(address, "HF_ENDPOINT is not an address such as https://huggingface.co")
             })?;
-        // Redirects are followed here, where the token can be kept from other hosts.
+        // Redirects are followed by this client, which withholds the token from other hosts.
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -96,7 +96,7 @@ impl Client {
             .user_agent(concat!("edge-toolkit/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_per_read(Some(Duration::from_secs(60)));
-        // A proxy has no way to this machine's own servers.
+        // Servers on this machine are unreachable through a proxy.
         let config = match endpoint.host() {
             Some("localhost" | "127.0.0.1" | "[::1]") => config.proxy(None),
             _ => config,
@@ -111,7 +111,7 @@ impl Client {
         Ok(Client { agent, endpoint, token: settings.token.clone() })
     }
 
-    /// What is in a repository.
+    /// Lists the files of a repository.
     pub(super) fn listing(&self, kind: Kind, name: &str) -> Result<Listing, Error> {
         let kinds = match kind {
             Kind::Model => "models",
@@ -120,7 +120,7 @@ impl Client {
         let url = format!("{}/api/{kinds}/{name}/revision/main?blobs=true", self.base());
         let (_, mut response) = self.ask(name, &Method::GET, &url, 0)?;
         let odd = |why: String| {
-            Error::hub(name, format!("{} answers what is not a list of files: {why}", self.base()))
+            Error::hub(name, format!("the answer of {} is not a list of files: {why}", self.base()))
         };
         let text = response
             .body_mut()
@@ -147,7 +147,7 @@ impl Client {
         Ok(Listing { commit: answer.sha, files })
     }
 
-    /// The address of a file.
+    /// Address of a file.
     pub(super) fn address(&self, kind: Kind, name: &str, commit: &str, file: &str) -> String {
         let kinds = match kind {
             Kind::Model => "",
@@ -156,22 +156,22 @@ impl Client {
         format!("{}/{kinds}{name}/resolve/{commit}/{}", self.base(), encoded(file))
     }
 
-    /// The hash of a file, from the head of an answer, for servers that do not list hashes.
+    /// Hash of a file from the header of a response, for servers that list no hashes.
     pub(super) fn hash(&self, what: &str, url: &str) -> Result<Hash, Error> {
         let (etag, _) = self.ask(what, &Method::HEAD, url, 0)?;
-        etag.as_deref().and_then(Hash::parse).ok_or_else(|| {
-            Error::hub(what, "the hub does not name its hash, so that it could not be checked")
-        })
+        etag.as_deref()
+            .and_then(Hash::parse)
+            .ok_or_else(|| Error::hub(what, "the hub sent no hash, so the file cannot be checked"))
     }
 
-    /// A file from a byte on. The server may ignore that and send all (status 200, not 206), or
-    /// say that there is no such byte (416).
+    /// Requests a file from a byte on. The server may send the whole file (status 200 instead of
+    /// 206), or report that the byte is beyond the end (416).
     pub(super) fn get(&self, what: &str, url: &str, from: u64) -> Result<Response<Body>, Error> {
         Ok(self.ask(what, &Method::GET, url, from)?.1)
     }
 
-    /// Asks, following redirects. Returns the file's tag by the endpoint too: where it redirects
-    /// to, files have other tags.
+    /// Sends a request and follows redirects. Also returns the tag of the file from the endpoint,
+    /// because redirect targets have other tags.
     fn ask(
         &self,
         what: &str,
@@ -215,7 +215,7 @@ impl Client {
                     _ => Err(Error::hub(what, self.refusal(status, &host))),
                 };
             }
-            // The first redirect to elsewhere has the tag already.
+            // The response before the first redirect to another host already has the tag.
             if method == Method::HEAD && tag.as_deref().and_then(Hash::parse).is_some() {
                 return Ok((tag, response));
             }
@@ -225,7 +225,7 @@ impl Client {
                 Error::hub(what, format!("{host} redirects to {next}, which is not followed"))
             })?;
         }
-        Err(Error::hub(what, format!("redirected {REDIRECTS} times, that is no way to a file")))
+        Err(Error::hub(what, format!("redirected {REDIRECTS} times without reaching a file")))
     }
 
     fn refusal(&self, status: StatusCode, host: &str) -> String {
@@ -273,7 +273,7 @@ fn certificates(path: &Path) -> Result<RootCerts, Error> {
     if found.is_empty() {
         return Err(Error::hub(
             path.to_string_lossy(),
-            "there is no certificate in PEM in it; SSL_CERT_FILE or REQUESTS_CA_BUNDLE names it",
+            "contains no certificate in PEM; correct SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
         ));
     }
     Ok(found.into())
@@ -287,7 +287,7 @@ fn port(url: &Uri) -> Option<u16> {
     })
 }
 
-/// Where a redirect leads, unless to a worse protection.
+/// Target of a redirect; `None` if it has less protection.
 fn redirected(from: &Uri, to: &str) -> Option<Uri> {
     let to: Uri = if to.starts_with("//") {
         format!("{}:{to}", from.scheme_str()?).parse().ok()?
@@ -302,7 +302,7 @@ fn redirected(from: &Uri, to: &str) -> Option<Uri> {
     }
 }
 
-/// A path with what cannot stand in an address in percents.
+/// Percent-encoded path.
 fn encoded(path: &str) -> String {
     path.bytes().fold(String::new(), |mut text, byte| {
         if byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte) {

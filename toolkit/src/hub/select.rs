@@ -1,22 +1,22 @@
-//! Which files of a repository are wanted.
+//! Selection of the files of a repository.
 
 use edge_runtime::pretrained::tokenizer::SETTINGS;
 
-/// The files of a data set that can be read, the best first.
+/// Extensions of readable data files, the best first.
 const FORMATS: [&str; 6] = ["parquet", "jsonl", "ndjson", "json", "tsv", "csv"];
 
-/// Whether a file has a name as data that can be read.
+/// True if a file has the name of a readable data file.
 pub(super) fn is_data(file: &str) -> bool {
     extension(file).is_some()
 }
 
-/// The place of the file's format in the list.
+/// Rank of the file's format.
 fn extension(file: &str) -> Option<usize> {
     let (_, extension) = file.rsplit_once('.')?;
     FORMATS.iter().position(|f| f.eq_ignore_ascii_case(extension))
 }
 
-/// The files of a checkpoint.
+/// Files of a checkpoint.
 pub(super) fn checkpoint(files: &[String]) -> Result<Vec<String>, String> {
     let has = |name: &str| files.iter().any(|file| file == name);
     let mut chosen = vec!["config.json", "model.safetensors"];
@@ -38,7 +38,7 @@ pub(super) fn checkpoint(files: &[String]) -> Result<Vec<String>, String> {
     Ok(chosen.into_iter().map(str::to_string).collect())
 }
 
-/// The files of a split: those whose name begins with it, of one folder and of one format.
+/// Files of a split: their names begin with it, and they have the same folder and format.
 pub(super) fn split(
     files: &[String],
     within: Option<&str>,
@@ -70,7 +70,7 @@ pub(super) fn split(
             list(&folders)
         ));
     }
-    // A part of a data set must not pass for all of it.
+    // An incomplete data set must be detected.
     if let Some(shards) = chosen.iter().find_map(|file| shards(file))
         && shards != chosen.len()
     {
@@ -87,13 +87,14 @@ fn is_within(file: &str, folder: &str) -> bool {
     file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether a file's name is the split, or the split and something that is no letter or digit.
+/// Returns true if a file's name is the split, alone or followed by a character other than a letter
+/// or digit.
 fn begins(file: &str, split: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.strip_prefix(split).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
 }
 
-/// The 3 of `train-00000-of-00003.parquet`.
+/// Number of shards, for example 3 for `train-00000-of-00003.parquet`.
 fn shards(file: &str) -> Option<usize> {
     let (_, count) = file.rsplit_once("-of-")?;
     let digits = count.len() - count.trim_start_matches(|c: char| c.is_ascii_digit()).len();

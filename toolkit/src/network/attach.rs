@@ -1,4 +1,4 @@
-//! A result with a backward pass of its own.
+//! Results with their own backward pass.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::sync::Mutex;
@@ -11,13 +11,14 @@ struct Known {
     backward: Box<Backward>,
 }
 
-/// `output` as a function of `input`, as candle's backward pass sees it: `backward` takes the
-/// gradient of the output, hands the parameters theirs, and returns the input's.
+/// Creates a tensor of `output` as a function of `input`, for candle's backward pass. `backward`
+/// takes the gradient of the output, adds the gradients of the parameters, and returns that of the
+/// input.
 ///
-/// It makes one node of what would be dozens: each node costs candle a tensor of zeros and a sum.
+/// One node replaces dozens, each of which would cost candle a tensor of zeros and a sum.
 ///
 /// # Errors
-/// candle's.
+/// Errors of candle.
 pub fn attach(
     name: &'static str,
     input: &Tensor,
@@ -38,7 +39,7 @@ impl CustomOp1 for Known {
         let output = self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         match output {
             Some((values, shape)) => Ok((CpuStorage::F32(values), shape)),
-            None => candle_core::bail!("{} was asked twice for its result", self.name),
+            None => candle_core::bail!("the result of {} was requested twice", self.name),
         }
     }
 

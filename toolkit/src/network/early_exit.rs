@@ -1,4 +1,4 @@
-//! The whole network: embeddings, encoder layers, exit heads.
+//! Whole network: embeddings, encoder layers, exit heads.
 
 use super::attach::attach;
 use super::layers::{Block, Linear, Norm};
@@ -12,64 +12,66 @@ use edge_runtime::kernels::isa::Isa;
 use edge_runtime::kernels::pool::{first_pool, mean_pool};
 use std::sync::Arc;
 
-/// The parameters of the embeddings.
+/// Parameters of the embeddings.
 #[derive(Clone)]
 pub struct Embeddings {
-    /// `[vocabulary, hidden]`.
+    /// Word embeddings, `[vocabulary, hidden]`.
     pub words: Arc<Parameter>,
-    /// `[max_tokens, hidden]`.
+    /// Position embeddings, `[max_tokens, hidden]`.
     pub positions: Arc<Parameter>,
-    /// `[token_types, hidden]`, BERT only. Single texts have type 0.
+    /// Token type embeddings, `[token_types, hidden]`, BERT only. Single texts have type 0.
     pub types: Option<Arc<Parameter>>,
-    /// Applied to the sum.
+    /// Layer norm of the sum.
     pub norm: Norm,
 }
 
 /// An exit head.
 #[derive(Clone)]
 pub struct Head {
-    /// The number of encoder layers before it.
+    /// Number of encoder layers before the head.
     pub layers: usize,
-    /// How the rows of a sentence become one.
+    /// Reduction of the rows of a sentence to one row.
     pub pooling: Pooling,
-    /// `[dense, hidden]`.
+    /// Dense layer, `[dense, hidden]`.
     pub dense: Linear,
-    /// After the dense layer: `Tanh` or `Relu`.
+    /// Activation of the dense layer: `Tanh` or `Relu`.
     pub activation: Activation,
-    /// `[labels, dense]`.
+    /// Classifier, `[labels, dense]`.
     pub classifier: Linear,
 }
 
 /// A BERT or DistilBERT with exit heads.
 pub struct Network {
-    /// Its shape.
+    /// Shape of the network.
     pub config: Config,
-    /// Whether the one head is the one that transformers' own classifiers have; otherwise the
-    /// heads are listed in `exits.json`.
+    /// True if the only head is that of transformers' own classifiers; otherwise the heads are
+    /// listed in `exits.json`.
     pub own_head: bool,
-    /// The embeddings.
+    /// Embeddings.
     pub embeddings: Embeddings,
-    /// The encoder layers.
+    /// Encoder layers.
     pub blocks: Vec<Block>,
-    /// The exit heads, in the order of their layers.
+    /// Exit heads, in the order of their layers.
     pub heads: Vec<Head>,
-    /// Where the parameters are.
+    /// Device of the parameters.
     pub device: Device,
-    /// What makes candle call the backward pass of the embeddings, which have no other input.
+    /// Input of the embeddings, which have no other tensor input; candle needs one to call their
+    /// backward pass.
     anchor: Var,
 }
 
-/// What a forward pass gives.
+/// Results of a forward pass.
 pub struct Output {
-    /// Of every exit, `[sentences, labels]`.
+    /// Logits of every exit, `[sentences, labels]`.
     pub logits: Vec<Tensor>,
-    /// After the embeddings and after every layer, `[rows, hidden]`.
+    /// Hidden states after the embeddings and after every layer, `[rows, hidden]`.
     pub hidden: Vec<Tensor>,
-    /// Of every layer, `[sentences, heads, tokens, tokens]`; empty unless asked for.
+    /// Attention probabilities of every layer, `[sentences, heads, tokens, tokens]`; empty unless
+    /// requested.
     pub attention: Vec<Tensor>,
 }
 
-/// Places of dropout between one layer's first and the next one's.
+/// Number of dropout places from the first one of a layer to that of the next layer.
 const SITES: u64 = 4;
 
 impl Network {
@@ -84,7 +86,7 @@ impl Network {
         Ok(Network { config, own_head, embeddings, blocks, heads, device, anchor })
     }
 
-    /// Every parameter, in a fixed order.
+    /// All parameters, in a fixed order.
     pub fn parameters(&self) -> Vec<Arc<Parameter>> {
         let e = &self.embeddings;
         let mut all = vec![e.words.clone(), e.positions.clone()];
@@ -108,14 +110,14 @@ impl Network {
         all
     }
 
-    /// The forward pass. With `mode.training`, candle's backward pass over the result hands every
-    /// parameter its gradient; follow it with [`absorb`](Self::absorb).
+    /// Runs the forward pass. With `mode.training`, candle's backward pass over the result gives
+    /// every parameter its gradient; call [`absorb`](Self::absorb) afterwards.
     ///
     /// # Errors
-    /// candle's.
+    /// Errors of candle.
     ///
     /// # Panics
-    /// If the batch holds an id outside of the vocabulary or a sentence that is too long.
+    /// If the batch contains an id outside of the vocabulary or a sentence that is too long.
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Result<Output> {
         let mut out = Output { logits: Vec::new(), hidden: Vec::new(), attention: Vec::new() };
         let mut hidden = self.embed(batch, mode)?;
@@ -140,10 +142,10 @@ impl Network {
         Ok(out)
     }
 
-    /// Takes over the gradients that candle's backward pass left for parameters of composed layers.
+    /// Takes the gradients that candle's backward pass computed for parameters of composed layers.
     ///
     /// # Errors
-    /// candle's.
+    /// Errors of candle.
     pub fn absorb(&self, gradients: &mut GradStore) -> Result<()> {
         self.parameters().iter().try_for_each(|p| p.absorb(gradients))
     }
@@ -230,12 +232,12 @@ impl Head {
     fn forward(&self, hidden: &Tensor, batch: &Batch, mode: &Mode, site: u64) -> Result<Tensor> {
         let pooled = pool(hidden, batch, self.pooling, mode)?;
         let dense = self.dense(&pooled, mode)?;
-        // The exporter leaves the classifier in floats.
+        // The exporter keeps the classifier in floats.
         let mode32 = Mode { precision: candle_core::DType::F32, quantized: None, ..*mode };
         self.classifier.forward(&composed::dropout(&dense, mode, site)?, &mode32)
     }
 
-    /// The dense layer with its activation.
+    /// Dense layer with its activation.
     pub(super) fn dense(&self, pooled: &Tensor, mode: &Mode) -> Result<Tensor> {
         let mode = Mode { precision: candle_core::DType::F32, ..*mode };
         let dense = self.dense.forward(pooled, &mode)?;
@@ -243,7 +245,7 @@ impl Head {
     }
 }
 
-/// One row per sentence, `[sentences, hidden]`.
+/// Reduces each sentence to one row, `[sentences, hidden]`.
 pub(super) fn pool(
     hidden: &Tensor,
     batch: &Batch,
@@ -251,7 +253,7 @@ pub(super) fn pool(
     mode: &Mode,
 ) -> Result<Tensor> {
     let rows = batch.rows();
-    // What row `row` of a sentence counts.
+    // Weight of row `row` of a sentence.
     let share = move |span: &[usize], row: usize| match pooling {
         Pooling::Mean => 1.0 / (span[1] - span[0]) as f32,
         Pooling::Cls => f32::from(row == span[0]),

@@ -1,7 +1,7 @@
-//! The elementwise work of training on the CPU, each pass over the memory once, over all cores.
+//! Elementwise kernels of training on the CPU, each with one pass over the memory, on all cores.
 //!
-//! Everything is `f32`, row major. Sums over rows go by blocks of [`BLOCK`] rows whatever the
-//! number of threads, so that a run gives the same bits on one core and on many.
+//! All values are `f32`, row major. Sums over rows use blocks of [`BLOCK`] rows for any number of
+//! threads. A run therefore gives the same bits on one core and on many.
 
 pub mod adamw;
 pub mod attention;
@@ -12,10 +12,10 @@ pub mod norm;
 
 use rayon::prelude::*;
 
-/// Rows whose sums are made in one go.
+/// Number of rows that are summed as one block.
 pub const BLOCK: usize = 32;
 
-/// The sum of the rows of `x`, `[rows, width]`.
+/// Sum of the rows of `x`, `[rows, width]`.
 pub fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
     let blocks = x.par_chunks(BLOCK * width).map(|block| {
         let mut sum = vec![0.0; width];
@@ -27,7 +27,7 @@ pub fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
     total(blocks.collect(), width)
 }
 
-/// The sum of the vectors, in their order.
+/// Sum of the vectors, in their order.
 fn total(parts: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
     let mut parts = parts.into_iter();
     let mut sum = parts.next().unwrap_or_else(|| vec![0.0; width]);
@@ -37,13 +37,14 @@ fn total(parts: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
     sum
 }
 
-/// `sum += x`.
+/// Computes `sum += x`.
 pub fn add(sum: &mut [f32], x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(s, x)| *s += x);
 }
 
-/// e to the x, within 2 ulp for −87 ≤ x ≤ 88 and clamped outside: Cody and Waite's reduction and
-/// the polynomial of Cephes' `expf`, free of branches so that the compiler vectorizes it.
+/// Exponential of x, within 2 ulp for −87 ≤ x ≤ 88 and clamped outside. It uses Cody and Waite's
+/// reduction and the polynomial of Cephes' `expf`, without branches so that the compiler vectorizes
+/// it.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     // Adding and subtracting 1.5 · 2^23 rounds to the nearest integer.
@@ -59,7 +60,7 @@ fn exp(x: f32) -> f32 {
     p * f32::from_bits((((n as i32) + 127) << 23) as u32)
 }
 
-/// The sum of the products, in 16 lanes so that the compiler vectorizes it.
+/// Dot product, in 16 lanes so that the compiler vectorizes it.
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     const LANES: usize = 16;
@@ -82,13 +83,13 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes[0] + rest
 }
 
-/// `sum += factor · x`.
+/// Computes `sum += factor · x`.
 #[inline(always)]
 fn axpy(sum: &mut [f32], factor: f32, x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(s, x)| *s += factor * x);
 }
 
-/// What PyTorch says of single operations; see `tests/goldens/make_training.py`.
+/// PyTorch's results for single operations; see `tests/goldens/make_training.py`.
 #[cfg(test)]
 fn golden() -> std::collections::HashMap<String, candle_core::Tensor> {
     let path = "../tests/goldens/training/operations.safetensors";

@@ -1,4 +1,4 @@
-//! What the linear layers of a network take in.
+//! Inputs of the linear layers of a network.
 
 use super::early_exit::{Network, pool};
 use super::{Batch, Mode, trace};
@@ -6,14 +6,14 @@ use crate::quantize::Site;
 use candle_core::{Result, Tensor};
 
 impl Network {
-    /// The forward pass, which shows `see` what every linear layer takes in, `[rows, inputs]`; for the
-    /// exits a row is a sentence. It is made of composed layers whatever `mode` says.
+    /// Runs the forward pass and passes the input of every linear layer, `[rows, inputs]`, to
+    /// `see`; for the exits a row is a sentence. The layers are composed for every `mode`.
     ///
     /// # Errors
-    /// candle's, and those of `see`.
+    /// Errors of candle, and of `see`.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// See [`forward`](Self::forward).
     pub fn linear_inputs(
         &self,
         batch: &Batch,

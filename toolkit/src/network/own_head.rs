@@ -1,9 +1,9 @@
 //! The last exit under the names that transformers reads.
 //!
-//! transformers knows no exits. A checkpoint with `exits.json` gets a copy of its last exit as the head of
-//! transformers' own classifier, where that computes the same: BERT's is a dense layer of the hidden width and
-//! tanh on the first row. Elsewhere `config.json` names the encoder, so that nothing promises a classifier.
-//! This program reads the exits and ignores the copy.
+//! transformers does not support exits. A checkpoint with `exits.json` therefore gets a copy of its
+//! last exit as the head of transformers' own classifier, if both compute the same. BERT's head is
+//! a dense layer of the hidden size and tanh on the first row. Otherwise `config.json` names the
+//! encoder class, so no classifier is promised. This program reads the exits and ignores the copy.
 
 use crate::checkpoint::{Exits, Pooling};
 use candle_core::Tensor;
@@ -12,13 +12,14 @@ use edge_runtime::graph::Activation;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// Returns whether a tensor is part of the head of transformers' own classifiers.
+/// Returns true if a tensor is part of the head of transformers' own classifiers.
 pub(crate) fn is_part(name: &str) -> bool {
     let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
     families::ALL.iter().any(|family| family.is_own_head(module))
 }
 
-/// Makes `architectures` in `config.json`, and the head of transformers' own classifier, agree with the exits.
+/// Makes `architectures` in `config.json` and the head of transformers' own classifier consistent
+/// with the exits.
 pub(crate) fn agree(
     tensors: &mut HashMap<String, Tensor>,
     config: &mut Value,
@@ -86,7 +87,7 @@ mod tests {
             "exits.1.dense.bias",
             "exits.1.classifier.weight",
             "exits.1.classifier.bias",
-            // Of an older head.
+            // Tensors of an older head.
             "bert.pooler.dense.weight",
             "classifier.bias",
             "pre_classifier.weight",

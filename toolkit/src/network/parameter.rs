@@ -5,34 +5,34 @@ use candle_core::{CpuStorage, Device, Result, Storage, StorageRef, Tensor, Var};
 use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// A trained tensor, f32, under its name in `model.safetensors`.
+/// A trained tensor, f32, with its name in `model.safetensors`.
 pub struct Parameter {
     name: String,
     value: Var,
-    /// What the network sees in place of the value.
+    /// Value that the network uses instead of `value`, if masked.
     masked: OnceLock<Var>,
     gradient: Mutex<Option<Gradient>>,
 }
 
-/// What the backward pass left for a parameter.
+/// Gradient from the backward pass.
 #[derive(Clone, Debug)]
 pub enum Gradient {
-    /// Of the whole tensor.
+    /// Gradient of the whole tensor.
     Dense(Tensor),
-    /// Of some rows of a `[rows, width]` tensor; the others are zero.
+    /// Gradient of some rows of a `[rows, width]` tensor; that of the other rows is zero.
     Rows {
-        /// The rows, ascending.
+        /// Row numbers, ascending.
         rows: Vec<u32>,
-        /// `[rows.len(), width]`.
+        /// Gradients, `[rows.len(), width]`.
         values: Vec<f32>,
     },
 }
 
 impl Parameter {
-    /// A parameter with this value.
+    /// Creates a parameter.
     ///
     /// # Errors
-    /// candle's, if there is no memory for it.
+    /// Errors of candle, if memory is insufficient.
     pub fn new(
         name: impl Into<String>,
         values: Vec<f32>,
@@ -44,26 +44,27 @@ impl Parameter {
         Ok(Arc::new(Parameter { name, value, masked: OnceLock::new(), gradient: Mutex::new(None) }))
     }
 
-    /// Its name in `model.safetensors`.
+    /// Name in `model.safetensors`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its value, as a variable of candle's.
+    /// Value, as a variable of candle.
     pub fn var(&self) -> &Var {
         &self.value
     }
 
-    /// What the network sees in place of the value, if that is another: its unmasked elements, and zeros.
+    /// Value that the network uses instead of the stored one, if masked: the kept elements, and
+    /// zeros.
     pub fn masked(&self) -> Option<&Var> {
         self.masked.get()
     }
 
-    /// Makes the network see `values` in place of the value. What the backward pass leaves is the gradient
-    /// of what is seen.
+    /// Makes the network use `values` instead of the stored value. The backward pass then gives the
+    /// gradient of `values`.
     ///
     /// # Errors
-    /// candle's, if their number differs.
+    /// Errors of candle, if the number of values differs.
     pub fn set_masked(&self, values: Vec<f32>) -> Result<()> {
         let values = Tensor::from_vec(values, self.value.shape(), self.value.device())?;
         match self.masked.get() {
@@ -76,10 +77,10 @@ impl Parameter {
         }
     }
 
-    /// What the network sees, with the gradient of the value.
+    /// Value that the network uses, with the gradient of the stored value.
     ///
     /// # Errors
-    /// candle's.
+    /// Errors of candle.
     pub(super) fn seen(&self) -> Result<Tensor> {
         let value = self.value.as_tensor();
         match self.masked.get() {
@@ -88,17 +89,17 @@ impl Parameter {
         }
     }
 
-    /// Whether weight decay applies: to matrices, not to biases and norms.
+    /// True if weight decay applies: for matrices only; biases and norms are excluded.
     pub fn decays(&self) -> bool {
         self.value.rank() > 1
     }
 
-    /// Whether it is a table of embeddings, whose rows without a gradient are left alone.
+    /// True for a table of embeddings, whose rows without a gradient are left unchanged.
     pub fn is_table(&self) -> bool {
         self.name.ends_with("_embeddings.weight")
     }
 
-    /// Takes the gradient away.
+    /// Takes the gradient and leaves none.
     pub fn take_gradient(&self) -> Option<Gradient> {
         self.lock().take()
     }
@@ -110,7 +111,7 @@ impl Parameter {
     /// Adds to the gradient.
     ///
     /// # Errors
-    /// candle's, if the shapes differ.
+    /// Errors of candle, if the shapes differ.
     pub fn add_gradient(&self, values: Vec<f32>) -> Result<()> {
         self.add_tensor(Tensor::from_vec(values, self.value.shape(), self.value.device())?)
     }
@@ -130,7 +131,7 @@ impl Parameter {
     /// Adds to the gradient of the rows `ids`, which may repeat; `values` is `[ids.len(), width]`.
     ///
     /// # Errors
-    /// If the parameter already has a gradient of all rows.
+    /// An error, if the parameter already has a gradient of all rows.
     pub fn add_rows(&self, ids: &[u32], values: &[f32]) -> Result<()> {
         let width = values.len() / ids.len().max(1);
         let mut sum = self.lock();
@@ -146,7 +147,7 @@ impl Parameter {
             }
         }
         all.extend(ids.iter().copied().zip(values.chunks_exact(width)));
-        // A stable sort: equal rows are summed in the order in which they stand in the batch.
+        // A stable sort: equal rows are summed in their order in the batch.
         all.sort_by_key(|(id, _)| *id);
         let (mut rows, mut values): (Vec<u32>, Vec<f32>) = Default::default();
         for (id, row) in all {
@@ -162,10 +163,10 @@ impl Parameter {
         Ok(())
     }
 
-    /// Takes over the gradient that candle's own backward pass left.
+    /// Takes the gradient that candle's own backward pass computed.
     ///
     /// # Errors
-    /// candle's.
+    /// Errors of candle.
     pub fn absorb(&self, gradients: &mut GradStore) -> Result<()> {
         match gradients.remove(self.value.as_tensor()) {
             Some(gradient) => self.add_tensor(gradient.detach()),
@@ -173,26 +174,26 @@ impl Parameter {
         }
     }
 
-    /// What the network sees, to be read on the CPU.
+    /// Values that the network uses, readable on the CPU.
     ///
     /// # Errors
-    /// If it is on another device.
+    /// An error, if the tensor is on another device.
     pub fn read(&self) -> Result<Values<'_>> {
         Values::of(self.masked.get().unwrap_or(&self.value))
     }
 }
 
-/// The values of a contiguous f32 tensor on the CPU.
+/// Values of a contiguous f32 tensor on the CPU.
 pub struct Values<'a> {
     storage: StorageRef<'a>,
     range: Range<usize>,
 }
 
 impl<'a> Values<'a> {
-    /// Those of `tensor`.
+    /// Borrows the values of `tensor`.
     ///
     /// # Errors
-    /// If it is not contiguous, not f32 or not on the CPU.
+    /// An error, unless the tensor is contiguous, f32 and on the CPU.
     pub fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         let range = layout.contiguous_offsets().map(|(from, to)| from..to);

@@ -1,10 +1,10 @@
-//! The runtime's int8 arithmetic in a network that is trained (Jacob et al. 2018, "Quantization and
-//! Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"): weights and rows of
-//! activations are rounded in the forward pass, and the backward pass takes rounding for the identity
-//! (the straight-through estimator, Bengio et al. 2013).
+//! The runtime's int8 arithmetic in a network under training (Jacob et al. 2018, "Quantization and
+//! Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"). Weights and rows
+//! of activations are rounded in the forward pass. The backward pass treats rounding as the
+//! identity (the straight-through estimator, Bengio et al. 2013).
 //!
-//! Integers are kept as floats. Their products are sums of integers, exact in any order as long as they
-//! stay below 2²⁴, and so are the very integers that the runtime has.
+//! Integers are stored as floats. Their products are sums of integers, exact in any order below
+//! 2²⁴, so they equal the integers of the runtime.
 
 use super::Mode;
 use super::kernels::BLOCK;
@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::ops::Deref;
 
-/// Rows of integers with a scale each: `value ≈ integer · scale`.
+/// Rows of integers with a scale per row: `value ≈ integer · scale`.
 pub(super) struct Rows {
     pub integers: Vec<f32>,
     pub scales: Vec<f32>,
@@ -29,15 +29,16 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Activations, `[rows, width]`, as the runtime rounds them: to −127…127 by the largest of the row.
+    /// Rounds activations, `[rows, width]`, like the runtime: to −127…127 by the largest value of
+    /// the row.
     pub fn of_activations(x: &[f32], width: usize) -> Self {
         Self::of(x, width, activation_row)
     }
 
-    /// Weights, `[outputs, inputs]`, as the exporter rounds them.
+    /// Rounds weights, `[outputs, inputs]`, like the exporter.
     ///
     /// # Panics
-    /// If products are asked for of an odd number of inputs.
+    /// If `grid` is products and the number of inputs is odd.
     pub fn of_weights(weight: &[f32], inputs: usize, grid: Grid) -> Self {
         Self::of(weight, inputs, |row, integers| match grid {
             Grid::Integers(bits) => weight_row(row, integers, bits.largest()),
@@ -55,7 +56,7 @@ impl Rows {
         Rows { integers, scales, width }
     }
 
-    /// The numbers that they stand for.
+    /// Products of integers and scales.
     pub fn values(mut self) -> Vec<f32> {
         let rows = self.integers.par_chunks_exact_mut(self.width).zip(&self.scales);
         rows.for_each(|(row, scale)| row.iter_mut().for_each(|v| *v *= scale));
@@ -63,7 +64,7 @@ impl Rows {
     }
 }
 
-/// A weight as the forward pass sees it.
+/// Weight of the forward pass.
 pub(super) enum Seen<'a> {
     Stored(Values<'a>),
     Rounded(Vec<f32>),
@@ -80,7 +81,7 @@ impl Deref for Seen<'_> {
     }
 }
 
-/// Activations, `[rows, inputs]`, as a linear layer sees them.
+/// Activations, `[rows, inputs]`, as the input of a linear layer: unchanged or rounded.
 pub(super) fn rows_seen<'a>(x: &'a [f32], inputs: usize, mode: &Mode) -> Cow<'a, [f32]> {
     match mode.quantized {
         None => Cow::Borrowed(x),
@@ -88,7 +89,7 @@ pub(super) fn rows_seen<'a>(x: &'a [f32], inputs: usize, mode: &Mode) -> Cow<'a,
     }
 }
 
-/// Rounds a row and gives its scale.
+/// Rounds a row and returns its scale.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn activation_row(row: &[f32], integers: &mut [f32]) -> f32 {
     let largest = largest(row);
@@ -97,7 +98,7 @@ fn activation_row(row: &[f32], integers: &mut [f32]) -> f32 {
     largest * (1.0 / 127.0)
 }
 
-/// Rounds a row to −`most`…`most` and gives its scale.
+/// Rounds a row to −`most`…`most` and returns its scale.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn weight_row(row: &[f32], integers: &mut [f32], most: i8) -> f32 {
     let scale = scale(largest(row), most);
@@ -105,8 +106,8 @@ fn weight_row(row: &[f32], integers: &mut [f32], most: i8) -> f32 {
     scale
 }
 
-/// `x · weightᵀ + bias` with the rounded rows of both: `x` is `[rows, inputs]`, `weight`
-/// `[outputs, inputs]`. Steps are those of the runtime, one after the other, and so are the results.
+/// Computes `x · weightᵀ + bias` with the rounded rows of both: `x` is `[rows, inputs]`, `weight`
+/// `[outputs, inputs]`. Each step is the same as in the runtime, and so are the results.
 pub(super) fn linear(x: &[f32], weight: &[f32], bias: &[f32], grid: Grid) -> Vec<f32> {
     let inputs = weight.len() / bias.len();
     let x = Rows::of_activations(x, inputs);
@@ -121,8 +122,9 @@ pub(super) fn linear(x: &[f32], weight: &[f32], bias: &[f32], grid: Grid) -> Vec
     out
 }
 
-/// The runtime's self-attention: the same sums in the same order as where the model will run, for a last bit
-/// more or less is a step more or less once it is rounded. `[rows, width]` like `query`, `key` and `value`.
+/// The runtime's self-attention, with the same sums in the same order, because a difference in the
+/// last bit can become a whole step after rounding. The result is `[rows, width]`, the shape of
+/// `query`, `key` and `value`.
 pub(super) fn attention(
     starts: &[usize],
     heads: usize,
@@ -161,7 +163,7 @@ pub(super) fn add_norm(x: &[f32], residual: &[f32], norm: &graph::Norm) -> Vec<f
     out
 }
 
-/// Rounds a word's embedding in place.
+/// Rounds a word embedding in place.
 pub(super) fn word(row: &mut [f32], bits: EmbeddingBits) {
     match bits {
         EmbeddingBits::Eight => byte_row(row),
@@ -172,7 +174,7 @@ pub(super) fn word(row: &mut [f32], bits: EmbeddingBits) {
     }
 }
 
-/// Rounds a position's embedding in place.
+/// Rounds a position embedding in place.
 pub(super) fn byte_row(row: &mut [f32]) {
     rounded(row, 127);
 }

@@ -1,4 +1,4 @@
-//! Writing a network as a checkpoint.
+//! Writing of a network as a checkpoint.
 
 use super::early_exit::Network;
 use super::own_head;
@@ -11,10 +11,10 @@ use edge_runtime::ExitPolicy;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Writes a checkpoint in Hugging Face layout, with `more` files by name.
+/// Writes a checkpoint in Hugging Face layout, with additional files `more` by name.
 ///
 /// # Errors
-/// [`Error::Output`] if the folder may not be written, [`Error::Io`].
+/// [`Error::Output`] if the folder must not be written, [`Error::Io`].
 pub fn save(
     network: &Network,
     policy: Option<ExitPolicy>,
@@ -64,10 +64,10 @@ fn tensors(network: &Network, precision: DType) -> Result<HashMap<String, Tensor
     tensors.collect::<candle_core::Result<_>>().map_err(Error::Compute)
 }
 
-/// Reads all tensors of a checkpoint as they are stored, by their current names.
+/// Reads all tensors of a checkpoint in their stored form, by their current names.
 ///
 /// # Errors
-/// [`Error::Tensor`] if one cannot be read.
+/// [`Error::Tensor`] if a tensor cannot be read.
 pub(crate) fn read_tensors(checkpoint: &Checkpoint) -> Result<HashMap<String, Tensor>, Error> {
     let read = |name: &str| {
         let tensor = checkpoint.stored(name)?.load(&Device::Cpu).map_err(|e| Error::Tensor {
@@ -88,7 +88,7 @@ pub(crate) fn write_tensors(tensors: &HashMap<String, Tensor>, path: &Path) -> R
     let io = |e| Error::io(path, e);
     let usual = std::fs::File::create(path).and_then(|file| file.metadata()).map_err(io)?;
     candle_core::safetensors::save(tensors, path).map_err(|e| io(std::io::Error::other(e)))?;
-    // It was replaced by a file that only its owner may read.
+    // candle replaces the file by one that only its owner may read.
     std::fs::set_permissions(path, usual.permissions()).map_err(io)
 }
 

@@ -42,25 +42,25 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["weight_bits", "embedding_bits", "linear_bits"])]
     fp16: bool,
     /// Bits of the int8 weights: 7 is exact and fast on every processor, 8 is finer; by default
-    /// those that the checkpoint was trained for, else 8 for tensorrt and 7 otherwise
+    /// those of the checkpoint's training, else 8 for tensorrt and 7 otherwise
     #[arg(long, value_parser = one_of::<7, 8>)]
     weight_bits: Option<u8>,
     /// Bits of the int8 word embeddings: 4 halves their size and costs some accuracy; by default
-    /// those that the checkpoint was trained for, else 8
+    /// those of the checkpoint's training, else 8
     #[arg(long, value_parser = one_of::<4, 8>)]
     embedding_bits: Option<u8>,
     /// Bits of the stored weights of all linear layers in model.edge: 4 halves their size and costs
-    /// some accuracy; `edge-distill sensitivity` selects layers that can be stored in 4 bits; by
-    /// default those that the checkpoint was trained for, else 8
+    /// some accuracy (`edge-distill sensitivity` selects layers for 4 bits); by default those of the
+    /// checkpoint's training, else 8
     #[arg(long, value_parser = one_of::<4, 8>)]
     linear_bits: Option<u8>,
-    /// Layout of int8 weights for the instructions of a processor, which computes with a mapped or
-    /// linked model.edge without copying its weights; other processors still run the file
+    /// Processor for whose instructions the int8 weights are packed: it computes with a mapped or
+    /// linked model.edge without copying weights; other processors still run the file
     #[arg(long, value_name = "PROCESSOR", conflicts_with_all = ["fp32", "fp16"],
           value_parser = PossibleValuesParser::new(PACKED))]
     pack: Option<String>,
-    /// Texts like those that the model will classify (.tsv, .csv, .jsonl, .parquet if built with
-    /// it), for --format tensorrt; the first 512 fix the ranges of the int8 activations
+    /// Typical texts for --format tensorrt (.tsv, .csv, .jsonl, .parquet if built with it); the
+    /// first 512 fix the ranges of the int8 activations
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
     /// Column of --calibrate that contains the text; by default guessed

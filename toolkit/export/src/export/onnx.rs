@@ -28,8 +28,8 @@
 //! for all activations of a batch, but `model.edge` has one for each token. Logits therefore
 //! depend, in the second decimal, on the other texts of the batch and on its padding. On SST-2 dev
 //! their mean distance from fp32 is 0.038, that of `model.edge` is 0.025, and the accuracy is the
-//! same. The arithmetic of `model.edge` would make ONNX Runtime 1.6 to 2 times slower (AVX-512
-//! VNNI, 16 to 128 tokens).
+//! same. With the arithmetic of `model.edge`, ONNX Runtime takes 1.6 to 2 times as long
+//! (AVX-512 VNNI, 16 to 128 tokens).
 
 use super::graph::Float;
 use super::whole::{Products, Whole, whole};

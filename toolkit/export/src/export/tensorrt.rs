@@ -6,7 +6,6 @@
 //! zero point 0. Weights have a scale per output; activations have a single scale, which the texts
 //! of [`calibrate`] fix. Embeddings, norms, attention and exits are in 32-bit floats. TensorRT 11
 //! and TensorRT-RTX compute in the types of the file; TensorRT 10 does with `--stronglyTyped`.
-//! types that the file says, TensorRT 10 does with `--stronglyTyped`.
 
 use super::fits;
 use super::onnx::{Written, write};

@@ -1,7 +1,7 @@
 //! The whole network as one graph of standard operators, with every exit as an output.
 //!
-//! The graph has the forms that ONNX Runtime and TensorRT fuse: one product for queries, keys and
-//! values, and matching forms of GELU and the mask. Layer norms, the softmax of the attention and
+//! The graph has the forms that ONNX Runtime and TensorRT fuse: a single product for queries, keys
+//! and values, and their forms of GELU and mask. Layer norms, the softmax of the attention and
 //! the exits are always floats.
 
 use super::functions::{float, int, string};

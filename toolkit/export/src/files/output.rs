@@ -41,7 +41,7 @@ impl From<&Path> for Output {
 
 /// Content of an output folder.
 enum Content {
-    /// Nothing: the folder does not exist.
+    /// The folder does not exist.
     Missing,
     /// Only files that the program wrote, with these names.
     Own(BTreeSet<String>),
@@ -59,7 +59,7 @@ impl Output {
     /// folders that are read. It must be called before anything is computed.
     ///
     /// # Errors
-    /// [`Error::Output`] if the folder must not be written, [`Error::Io`] if it cannot be written.
+    /// [`Error::Output`] if writing is forbidden, [`Error::Io`] if it fails.
     pub fn check(&self, inputs: &[&Path]) -> Result<(), Error> {
         let io = |e| Error::io(&self.folder, e);
         let existing = match self.own()? {

@@ -5,28 +5,28 @@ use rayon::prelude::*;
 
 const PIECE: usize = 16 * 1024;
 
-/// The numbers of one step.
+/// Parameters of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// What the gradients are multiplied by first (clipping).
+    /// Factor of the gradients (clipping).
     pub scale: f32,
-    /// The learning rate.
+    /// Learning rate.
     pub rate: f32,
-    /// The decay of the first moments.
+    /// Decay of the first moments.
     pub beta1: f32,
-    /// The decay of the second moments.
+    /// Decay of the second moments.
     pub beta2: f32,
-    /// 1 − beta1^t.
+    /// Bias correction 1 − beta1^t.
     pub correction1: f32,
-    /// 1 − beta2^t.
+    /// Bias correction 1 − beta2^t.
     pub correction2: f32,
-    /// Added to the root of the second moment.
+    /// Constant that is added to the root of the second moment.
     pub epsilon: f32,
-    /// The weight decay.
+    /// Weight decay.
     pub decay: f32,
 }
 
-/// One step for a whole tensor, in place.
+/// Updates a whole tensor, in place.
 pub fn dense(step: &Step, value: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32]) {
     value
         .par_chunks_mut(PIECE)
@@ -35,8 +35,8 @@ pub fn dense(step: &Step, value: &mut [f32], gradient: &[f32], m: &mut [f32], v:
         .for_each(|((value, gradient), (m, v))| piece(step, value, gradient, m, v));
 }
 
-/// One step for the rows `rows`, ascending, of a `[_, width]` tensor; the others stay as they are,
-/// their moments too (as in `torch.optim.SparseAdam`). `gradient` is `[rows.len(), width]`.
+/// Updates the rows `rows`, ascending, of a `[_, width]` tensor. The other rows and their moments
+/// are left unchanged (as in `torch.optim.SparseAdam`). `gradient` is `[rows.len(), width]`.
 pub fn rows(
     step: &Step,
     value: &mut [f32],
@@ -64,7 +64,7 @@ fn piece(step: &Step, value: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mu
     }
 }
 
-/// The sum of the squares, in the same order whatever the number of threads.
+/// Sum of the squares, in the same order for any number of threads.
 pub fn squares(x: &[f32]) -> f64 {
     let parts: Vec<f64> = x.par_chunks(PIECE).map(|x| f64::from(squares_piece(x))).collect();
     parts.into_iter().sum()

@@ -1,29 +1,29 @@
-//! Self-attention (Vaswani et al. 2017) over sentences that lie side by side without padding.
+//! Self-attention (Vaswani et al. 2017) over concatenated sentences without padding.
 
 use super::dropout::Dropout;
 use super::{axpy, dot, exp};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-/// Where the sentences are, and how they are attended to.
+/// Positions of the sentences, and settings of the attention.
 pub struct Sentences<'a> {
-    /// The first row of every sentence, and the number of all rows.
+    /// First row of every sentence, followed by the number of all rows.
     pub starts: &'a [usize],
     /// Number of attention heads.
     pub heads: usize,
-    /// Dropout of the probabilities.
+    /// Dropout of the attention probabilities.
     pub dropout: Option<Dropout>,
 }
 
 impl Sentences<'_> {
-    /// The position, for dropout, of the probability that row `query` gives to the first of its
-    /// sentence in `head`. Sentences of up to 512 tokens do not share positions.
+    /// Position, for dropout, of the probability from row `query` to the first row of its sentence
+    /// in `head`. Positions are distinct for sentences of up to 512 tokens.
     pub fn position(heads: usize, query: usize, head: usize) -> u32 {
         ((query * heads + head) as u32).wrapping_mul(512)
     }
 }
 
-/// One sentence: `[tokens, width]` each.
+/// One sentence; each slice is `[tokens, width]`.
 struct Part<'a> {
     first: usize,
     width: usize,
@@ -32,7 +32,8 @@ struct Part<'a> {
     value: &'a [f32],
 }
 
-/// The weighted sums of the values, `[rows, width]` like `query`, `key` and `value`.
+/// Computes the weighted sums of the values, `[rows, width]`, the shape of `query`, `key` and
+/// `value`.
 pub fn forward(
     sentences: &Sentences,
     query: &[f32],
@@ -71,7 +72,7 @@ fn part<'a>(
     }
 }
 
-/// The probabilities that row `i` of head `head` gives to the rows of its sentence.
+/// Computes the probabilities from row `i` to the rows of its sentence, in head `head`.
 #[inline(always)]
 fn probabilities(part: &Part, size: usize, head: usize, i: usize, out: &mut [f32]) {
     let scale = 1.0 / (size as f32).sqrt();
@@ -120,7 +121,8 @@ fn forward_part(
     }
 }
 
-/// The gradients of queries, keys and values, `[rows, width]` each, from that of the result.
+/// Computes the gradients of queries, keys and values, `[rows, width]` each, from that of the
+/// result.
 pub fn backward(
     sentences: &Sentences,
     query: &[f32],
@@ -169,7 +171,7 @@ fn backward_part(
             probabilities(part, size, head, i, p);
             let gradient = &gradient[at(i)];
             let first = Sentences::position(heads, part.first + i, head);
-            // d becomes the gradient of the probabilities.
+            // `d` becomes the gradient of the probabilities.
             let mut weighted = 0.0;
             for j in 0..tokens {
                 let factor = dropout.map_or(1.0, |d| d.factor(first.wrapping_add(j as u32)));

@@ -1,29 +1,29 @@
-//! Dropout (Srivastava et al. 2014) whose mask is a function of a key and a position.
+//! Dropout (Srivastava et al. 2014) with a mask that is a function of a key and a position.
 //!
-//! Nothing is stored: the backward pass asks again. A key is made from the run's seed, the step
-//! and the place in the network, so that a seed fixes a run and a resumed run drops the same.
+//! No mask is stored: the backward pass computes it again. A key combines the run's seed, the step
+//! and the place in the network. A seed thus determines a run, and a resumed run has the same masks.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 const PIECE: usize = 16 * 1024;
 
-/// What is dropped: `probability` of all values, by the mask that `key` fixes.
+/// Dropout with a `probability`, and the mask that `key` determines.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     low: u32,
     high: u32,
-    /// A value is dropped when its hash is below.
+    /// Threshold: a value is dropped if its hash is lower.
     below: u32,
-    /// What the others are multiplied by.
+    /// Factor of the kept values.
     scale: f32,
 }
 
 impl Dropout {
-    /// Drops with a probability of at least 0 and less than 1.
+    /// Creates a dropout; the probability is at least 0 and less than 1.
     ///
     /// # Panics
-    /// If it is another.
+    /// If the probability is outside of that range.
     pub fn new(probability: f32, key: u64) -> Self {
         assert!((0.0..1.0).contains(&probability), "a dropout of {probability}");
         Dropout {
@@ -34,14 +34,14 @@ impl Dropout {
         }
     }
 
-    /// 0 for a dropped value, 1/(1 − probability) for another.
+    /// Factor of a position: 0 for a dropped value, 1/(1 − probability) for a kept one.
     #[inline(always)]
     pub fn factor(&self, position: u32) -> f32 {
         let hash = mix(mix(position ^ self.low) ^ self.high);
         if hash < self.below { 0.0 } else { self.scale }
     }
 
-    /// Multiplies every value with its factor, positions counted from 0.
+    /// Multiplies every value by its factor, positions counted from 0.
     pub fn apply(&self, x: &mut [f32]) {
         if self.below > 0 {
             x.par_chunks_mut(PIECE)
@@ -50,7 +50,7 @@ impl Dropout {
         }
     }
 
-    /// The factors of `n` positions.
+    /// Factors of `n` positions.
     pub fn mask(&self, n: usize) -> Vec<f32> {
         let mut mask = vec![1.0; n];
         self.apply(&mut mask);
@@ -65,7 +65,7 @@ fn apply_piece(dropout: &Dropout, first: u32, x: &mut [f32]) {
     }
 }
 
-/// A permutation of the 32-bit integers with little bias: `lowbias32` of Wellons' hash prospector.
+/// Permutation of the 32-bit integers with little bias: `lowbias32` of Wellons' hash prospector.
 #[inline(always)]
 fn mix(mut x: u32) -> u32 {
     x ^= x >> 16;

@@ -1,4 +1,4 @@
-//! GELU with the error function (Hendrycks and Gimpel 2016), forwards and backwards.
+//! GELU with the error function (Hendrycks and Gimpel 2016), forward and backward.
 
 use super::exp;
 use edge_runtime::kernels::activation::erf;
@@ -6,17 +6,17 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 use std::f32::consts::FRAC_1_SQRT_2;
 
-/// Values that a thread takes in one go.
+/// Number of values that a thread computes as one piece.
 const PIECE: usize = 16 * 1024;
 
-/// `gelu(x)`.
+/// Computes `gelu(x)`.
 pub fn forward(x: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| forward_piece(out, x));
     out
 }
 
-/// `gradient ·= gelu'(x)`.
+/// Computes `gradient ·= gelu'(x)`.
 pub fn backward(gradient: &mut [f32], x: &[f32]) {
     gradient
         .par_chunks_mut(PIECE)

@@ -1,4 +1,4 @@
-//! Matrix products, by the `gemm` crate (which candle uses too), into memory that is there.
+//! Matrix products by the `gemm` crate (which candle uses too), into existing memory.
 
 /// A matrix, row major: `rows × columns`, or its transpose.
 #[derive(Clone, Copy)]
@@ -10,40 +10,40 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// `values` as rows of `columns`.
+    /// Creates a matrix with rows of `columns` values.
     ///
     /// # Panics
-    /// If they do not fill the last row.
+    /// If the values do not fill the last row.
     pub fn new(values: &'a [f32], columns: usize) -> Self {
         assert_eq!(values.len() % columns, 0, "values do not fill rows of {columns}");
         Matrix { values, rows: values.len() / columns, columns, transposed: false }
     }
 
-    /// The transpose.
+    /// Transpose of the matrix.
     pub fn t(self) -> Self {
         Matrix { transposed: !self.transposed, ..self }
     }
 
-    /// Rows and columns as seen.
+    /// Numbers of rows and columns, after transposition.
     fn shape(&self) -> (usize, usize) {
         if self.transposed { (self.columns, self.rows) } else { (self.rows, self.columns) }
     }
 
-    /// Column stride and row stride as seen.
+    /// Column stride and row stride, after transposition.
     fn strides(&self) -> (isize, isize) {
         let row = self.columns as isize;
         if self.transposed { (row, 1) } else { (1, row) }
     }
 }
 
-/// `out = a · b`.
+/// Computes `out = a · b`.
 pub fn product(a: Matrix, b: Matrix) -> Vec<f32> {
     let mut out = vec![0.0; a.shape().0 * b.shape().1];
     multiply(&mut out, a, b, false);
     out
 }
 
-/// `out += a · b`.
+/// Computes `out += a · b`.
 pub fn add_product(out: &mut [f32], a: Matrix, b: Matrix) {
     multiply(out, a, b, true);
 }
@@ -57,7 +57,7 @@ fn multiply(out: &mut [f32], a: Matrix, b: Matrix, add: bool) {
         if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
     let ((a_cs, a_rs), (b_cs, b_rs)) = (a.strides(), b.strides());
     // SAFETY: the shapes were checked against each other and `out`, and by `Matrix::new` against
-    // their values; the strides address exactly those.
+    // their values; the strides address exactly these values.
     unsafe {
         gemm::gemm(
             m,
@@ -83,7 +83,7 @@ fn multiply(out: &mut [f32], a: Matrix, b: Matrix, add: bool) {
     }
 }
 
-/// `x · weightᵀ + bias`: `x` is `[rows, inputs]`, `weight` `[outputs, inputs]`.
+/// Computes `x · weightᵀ + bias`: `x` is `[rows, inputs]`, `weight` `[outputs, inputs]`.
 pub fn linear(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let inputs = weight.len() / bias.len();
     let mut out = Vec::with_capacity(x.len() / inputs * bias.len());

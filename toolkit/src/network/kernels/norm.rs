@@ -5,17 +5,18 @@ use super::{BLOCK, add, total};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-/// What the backward pass needs.
+/// Values of the forward pass that the backward pass needs.
 pub struct Saved {
-    /// The rows with mean 0 and variance 1, `[rows, width]`.
+    /// Rows with mean 0 and variance 1, `[rows, width]`.
     normal: Vec<f32>,
-    /// 1/σ of every row.
+    /// Inverse standard deviation 1/σ of every row.
     inverse: Vec<f32>,
 }
 
-/// `norm(residual + dropout(x)) · gamma + beta`, and what the backward pass needs.
+/// Computes `norm(residual + dropout(x)) · gamma + beta`, and the values that the backward pass
+/// needs.
 ///
-/// `x` and `residual` are `[rows, width]`, `gamma` and `beta` `[width]`.
+/// The shapes of `x` and `residual` are `[rows, width]`, those of `gamma` and `beta` `[width]`.
 pub fn forward(
     mut x: Vec<f32>,
     residual: &[f32],
@@ -93,17 +94,17 @@ fn lanes_sum(x: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
-/// The gradients of the sum before the norm (which is that of the residual), of gamma and of beta.
+/// Gradients of the sum before the norm (which is that of the residual), of gamma and of beta.
 pub struct Gradients {
-    /// `[rows, width]`.
+    /// Gradient of the sum, `[rows, width]`.
     pub x: Vec<f32>,
-    /// `[width]`.
+    /// Gradient of gamma, `[width]`.
     pub gamma: Vec<f32>,
-    /// `[width]`.
+    /// Gradient of beta, `[width]`.
     pub beta: Vec<f32>,
 }
 
-/// Backwards: `gradient` is that of the result, and becomes that of the sum before the norm.
+/// Backward pass: `gradient` is that of the result, and becomes that of the sum before the norm.
 pub fn backward(mut gradient: Vec<f32>, saved: &Saved, gamma: &[f32]) -> Gradients {
     let width = gamma.len();
     let (gammas, betas) = gradient
