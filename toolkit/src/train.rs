@@ -1,6 +1,6 @@
 //! Training: recipes, losses, the optimizer, the loop and its checkpoints.
 //!
-//! [`recipe`] holds every setting; [`train`](train()) makes a checkpoint from it.
+//! [`recipe`] contains every setting; [`train`](train()) produces a checkpoint from a recipe.
 
 mod average;
 mod bench;

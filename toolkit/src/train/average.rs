@@ -1,7 +1,7 @@
-//! The mean of the weights of several runs (Wortsman et al. 2022, "Model soups").
+//! Mean of the weights of several runs (Wortsman et al. 2022, "Model soups").
 //!
-//! Runs that start from the same weights and differ in the order of their batches end in one valley of
-//! the loss; the middle of it lies lower than the points on its sides.
+//! Runs with the same start and different orders of batches end in one valley of the loss. Their
+//! mean is lower in the valley than the runs themselves.
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
@@ -12,15 +12,15 @@ use edge_export::text_file::read_file;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// Writes a checkpoint whose weights are the means of those of `checkpoints`; the precision they are stored
-/// in and all other files are those of the first.
+/// Writes a checkpoint with the means of the weights of `checkpoints`. Number formats of the
+/// weights and all other files come from the first checkpoint.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if the checkpoints differ in more than the values of their weights, [`Error::Output`] if
-/// `output` may not be written, [`Error::Io`].
+/// [`Error::Checkpoint`] if the checkpoints differ in more than the values of their weights,
+/// [`Error::Output`] if `output` must not be written, [`Error::Io`].
 ///
 /// # Panics
-/// If there is no checkpoint.
+/// If `checkpoints` is empty.
 pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(), Error> {
     let output = output.into();
     output.check(&checkpoints.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
@@ -76,7 +76,8 @@ pub fn average(checkpoints: &[PathBuf], output: impl Into<Output>) -> Result<(),
     })
 }
 
-/// The tensors that are averaged. Where there are exits, a copy of the last one is made anew.
+/// Tensors to average. With exits, the copy of the last exit is excluded, because it is created
+/// again.
 fn tensors(checkpoint: &Checkpoint) -> Result<HashMap<String, Tensor>, Error> {
     let mut tensors = read_tensors(checkpoint)?;
     tensors.retain(|name, _| checkpoint.exits.is_none() || !own_head::is_part(name));

@@ -1,4 +1,4 @@
-//! One training step, for benchmarks.
+//! A training step for benchmarks.
 
 use super::loss::{Losses, Targets};
 use super::optimizer::AdamW;
@@ -12,7 +12,7 @@ use edge_export::families::DISTILBERT;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A DistilBERT with an exit after every layer that is trained on made-up batches.
+/// A DistilBERT with an exit after every layer, trained on random batches.
 pub struct StepBench {
     network: Network,
     optimizer: AdamW,
@@ -23,7 +23,7 @@ impl StepBench {
     /// Starts from a checkpoint.
     ///
     /// # Errors
-    /// See [`start`].
+    /// Errors of [`start`].
     pub fn new(checkpoint: &Path) -> Result<Self, Error> {
         let from = Checkpoint::open(checkpoint)?;
         let mut config = from.config.clone();
@@ -40,7 +40,8 @@ impl StepBench {
         Ok(StepBench { network, optimizer, steps: 0 })
     }
 
-    /// Forward, backward, clipping and AdamW for sentences of these lengths, with dropout.
+    /// Runs forward pass, backward pass, clipping and AdamW for sentences of these lengths, with
+    /// dropout.
     ///
     /// # Errors
     /// [`Error::Compute`].

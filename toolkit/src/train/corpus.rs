@@ -1,4 +1,4 @@
-//! The texts of a run: read, split, and turned into token ids.
+//! Texts of a run: reading, splitting, and tokenizing.
 
 use super::recipe::Recipe;
 use crate::Error;
@@ -10,27 +10,27 @@ use edge_runtime::tokenizer::Tokenizer;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-/// The texts of a run.
+/// Texts of a run.
 pub struct Corpus {
-    /// The names of the labels.
+    /// Names of the labels.
     pub labels: Vec<String>,
-    /// The rows of the training data, then the unlabelled ones.
+    /// Rows of the training data, followed by the unlabelled ones.
     pub examples: Vec<Example>,
-    /// The token ids of every row.
+    /// Token ids of every row.
     pub ids: Vec<Vec<u32>>,
-    /// The number of tokens of every row.
+    /// Number of tokens of every row.
     pub lengths: Vec<usize>,
-    /// Which rows are trained on, and which are held out.
+    /// Training rows and held-out rows.
     pub split: Split,
-    /// The SHA-256 of the trimmed texts, joined by newlines.
+    /// SHA-256 of the trimmed texts, joined by newlines.
     pub digest: [u8; 32],
 }
 
 impl Corpus {
-    /// Reads what the recipe names; `note` is told what was guessed.
+    /// Reads the data of the recipe; `note` receives the guesses.
     ///
     /// # Errors
-    /// Those of reading, splitting and tokenizing.
+    /// Errors of reading, splitting and tokenizing.
     pub fn read(
         recipe: &Recipe,
         tokenizer: &Tokenizer,
@@ -66,13 +66,13 @@ impl Corpus {
         })
     }
 
-    /// These rows side by side.
+    /// Batch of these rows.
     pub fn batch(&self, rows: &[usize]) -> Batch {
         Batch::new(rows.iter().map(|r| &self.ids[*r]))
     }
 }
 
-/// The labelled data set, and all rows.
+/// Labelled data set, and all rows.
 fn read(recipe: &Recipe, note: &mut dyn FnMut(String)) -> Result<(Dataset, Vec<Example>), Error> {
     let data = &recipe.data;
     let columns = data.columns();
@@ -90,10 +90,11 @@ fn read(recipe: &Recipe, note: &mut dyn FnMut(String)) -> Result<(Dataset, Vec<E
     Ok((dataset, examples))
 }
 
-/// The tokenizer of a checkpoint, cutting texts to `max_tokens` or to what the network takes.
+/// Tokenizer of a checkpoint, which truncates texts to `max_tokens` or to the maximum of the
+/// network.
 ///
 /// # Errors
-/// Those of reading it.
+/// Errors of reading the tokenizer.
 pub fn tokenizer(checkpoint: &Checkpoint, max_tokens: usize) -> Result<Tokenizer, Error> {
     Ok(checkpoint.text_tokenizer(max_tokens)?)
 }

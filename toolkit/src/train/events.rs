@@ -1,6 +1,7 @@
-//! TensorBoard's event files: TFRecords of protobuf messages, with the field numbers of
+//! Writer of TensorBoard's event files: TFRecords of protobuf messages, with the field numbers of
 //! [event.proto](https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/util/event.proto)
-//! and [summary.proto](https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/framework/summary.proto).
+//! and
+//! [summary.proto](https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/framework/summary.proto).
 
 use prost::Message;
 use std::fs::File;
@@ -33,7 +34,7 @@ struct Summary {
 struct Value {
     #[prost(string, tag = "1")]
     tag: String,
-    /// Optional, for 0 is a value too.
+    /// Value of the tag; optional because 0 is a value.
     #[prost(float, optional, tag = "2")]
     simple_value: Option<f32>,
 }
@@ -44,21 +45,22 @@ struct SessionLog {
     status: i32,
 }
 
-/// `SessionLog.SessionStatus.START`: what TensorBoard has from this step on is void.
+/// Value `SessionLog.SessionStatus.START`, by which TensorBoard discards its data from this step
+/// on.
 const START: i32 = 1;
 
-/// An event file that is being written.
+/// An open event file.
 pub(super) struct Events {
     file: File,
 }
 
 impl Events {
-    /// Starts a new file in the folder. TensorBoard reads the files of a folder in the order of
-    /// their names, and forgets what earlier ones say of `first_step` and later.
+    /// Creates a new file in the folder. TensorBoard reads the files of a folder in the order of
+    /// their names, and discards the values of earlier files from `first_step` on.
     pub(super) fn create(folder: &Path, first_step: Option<u64>) -> io::Result<Self> {
         let now = wall_time();
         let seconds = now as u64;
-        // Two files of the same second.
+        // Two files may have the same second, so their names have a number.
         let mut number = 0;
         let file = loop {
             let name = format!("events.out.tfevents.{seconds:010}.edge-distil.{number:03}");
@@ -98,18 +100,18 @@ impl Events {
         })
     }
 
-    /// In one piece, so that a reader never sees half of what was complete here.
+    /// Appends an event in one write, so that a reader never sees half of a complete event.
     fn write(&mut self, event: Event) -> io::Result<()> {
         self.file.write_all(&record(&event.encode_to_vec()))
     }
 }
 
 fn wall_time() -> f64 {
-    // A clock before 1970 is no reason to stop a training.
+    // A clock before 1970 must not stop a training.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
-/// A TFRecord: the length, its checksum, the data, their checksum.
+/// Encodes a TFRecord: the length, its checksum, the data, their checksum.
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     let mut record = Vec::with_capacity(data.len() + 16);
@@ -120,12 +122,12 @@ fn record(data: &[u8]) -> Vec<u8> {
     record
 }
 
-/// TFRecords mask their checksums, so that data that hold checksums can be checked too.
+/// Masks a checksum; TFRecords do so because their data may contain checksums.
 fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32C (Castagnoli), as in RFC 3720.
+/// CRC-32C (Castagnoli) of RFC 3720.
 fn crc32c(data: &[u8]) -> u32 {
     !data.iter().fold(!0, |crc, byte| CRC[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
 }
@@ -146,7 +148,7 @@ const CRC: [u32; 256] = {
     table
 };
 
-/// Reads a file of records back, checking every checksum; an error says what is wrong.
+/// Reads the records of a file and checks every checksum; an error describes the fault.
 #[cfg(test)]
 fn records(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut records = Vec::new();
@@ -168,7 +170,7 @@ fn records(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     Ok(records)
 }
 
-/// The scalars of an event file: step, tag and value.
+/// Scalars of an event file: step, tag and value.
 #[cfg(test)]
 pub(super) fn scalars(path: &Path) -> Vec<(i64, String, f32)> {
     let records = records(&std::fs::read(path).unwrap()).unwrap();

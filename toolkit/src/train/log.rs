@@ -1,35 +1,35 @@
-//! What is known of a step.
+//! Measurements of a training step.
 
 use super::metrics::Record;
 use crate::Error;
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 
-/// What is known of a step.
+/// Measurements of a training step.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
-    /// The step, counted from 1.
+    /// Step, counted from 1.
     pub step: usize,
-    /// The pass over the data, counted from 0.
+    /// Epoch, counted from 0.
     pub epoch: usize,
-    /// The loss.
+    /// Loss.
     pub loss: f64,
-    /// Its parts before their weights.
+    /// Parts of the loss, before weighting.
     pub parts: BTreeMap<&'static str, f64>,
-    /// The learning rate.
+    /// Learning rate.
     pub rate: f64,
-    /// The norm of the gradients before clipping.
+    /// Norm of the gradients before clipping.
     pub gradient_norm: f64,
-    /// The accuracy of the last exit on this batch, 0 to 1, where it has labels.
+    /// Accuracy of the last exit on this batch, 0 to 1, if it has labels.
     pub accuracy: Option<f64>,
-    /// Tokens of this step.
+    /// Number of tokens of this step.
     pub tokens: usize,
     /// Tokens per second since the last logged step.
     pub tokens_per_second: f64,
 }
 
 impl Step {
-    /// Adds a batch of `of` to the means.
+    /// Adds a batch to the means over `of` batches.
     pub(super) fn add(
         &mut self,
         loss: f64,
@@ -43,7 +43,7 @@ impl Step {
         Ok(())
     }
 
-    /// As it is logged.
+    /// Record of the step for the log.
     pub(super) fn record(&self, steps_per_epoch: usize) -> Record {
         let mut more = BTreeMap::from([("gradient_norm".to_owned(), self.gradient_norm)]);
         more.extend(self.accuracy.map(|a| ("batch_accuracy".to_owned(), a)));

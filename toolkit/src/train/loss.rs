@@ -1,13 +1,13 @@
-//! What a student is trained to.
+//! Losses of a student.
 //!
 //! * *hard*: cross-entropy with the labels.
-//! * *soft*: the Kullback–Leibler divergence from the teacher's probabilities at a temperature,
-//!   times its square (Hinton et al. 2015).
-//! * *self*: the same from the student's own last exit to the earlier ones, whose target is not
-//!   trained by it (Phuong and Lampert 2019, "Distillation-based training for multi-exit
-//!   architectures").
-//! * *hidden*: the mean square, or one less the cosine (Sanh et al. 2019), between hidden states
-//!   of mapped layers, through a trained projection where the widths differ (Romero et al. 2015).
+//! * *soft*: the KL divergence from the teacher's probabilities at a temperature, times the square
+//!   of the temperature (Hinton et al. 2015).
+//! * *self*: the same divergence from the student's own last exit to the earlier exits. The last
+//!   exit gets no gradient from it (Phuong and Lampert 2019, "Distillation-based training for
+//!   multi-exit architectures").
+//! * *hidden*: the mean square, or one minus the cosine (Sanh et al. 2019), between hidden states
+//!   of mapped layers. A trained projection adapts different widths (Romero et al. 2015).
 //! * *attention*: the mean square between attention probabilities of mapped layers (Jiao et al.
 //!   2020, "TinyBERT").
 
@@ -17,29 +17,29 @@ use crate::network::{Batch, log_softmax, softmax};
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// The parts of the loss; a part of weight 0 is not computed.
+/// Weights and settings of the losses; a loss of weight 0 is not computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Losses {
     /// Weight of the cross-entropy with the labels.
     pub hard: f64,
-    /// Weight of the divergence from the teacher.
+    /// Weight of the KL divergence from the teacher.
     pub soft: f64,
-    /// Weight of the divergence of the earlier exits from the last one; `self` in a recipe.
+    /// Weight of the KL divergence of the earlier exits from the last one; `self` in a recipe.
     #[serde(rename = "self")]
     pub itself: f64,
     /// Weight of the distance between hidden states.
     pub hidden: f64,
-    /// How that distance is measured.
+    /// Distance between hidden states.
     pub hidden_distance: Distance,
     /// Weight of the distance between attention probabilities.
     pub attention: f64,
-    /// The temperature of both divergences.
+    /// Temperature of both divergences.
     pub temperature: f64,
-    /// The weight of every exit in the first three parts; all the same if it is empty.
+    /// Weight of every exit in the first three losses; equal weights if empty.
     pub exit_weights: Vec<f64>,
-    /// The teacher's layer, counted from 1, that student's layer 1, 2, … is held to; the layers
-    /// that the student started from if it is empty.
+    /// Layer of the teacher, counted from 1, for each layer of the student. If empty, the layers
+    /// that the student was copied from.
     pub layer_map: Vec<usize>,
 }
 
@@ -59,55 +59,55 @@ impl Default for Losses {
     }
 }
 
-/// A distance between hidden states.
+/// Distance between hidden states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Distance {
-    /// The mean square of the differences.
+    /// Mean square of the differences.
     Mse,
-    /// One less the cosine, the mean over the tokens.
+    /// One minus the cosine, as a mean over the tokens.
     Cosine,
 }
 
-/// What a batch is trained to.
+/// Targets of a batch.
 pub struct Targets<'a> {
-    /// The label of every sentence; `None` for text without one.
+    /// Label of every sentence; `None` without a label.
     pub labels: &'a [Option<u32>],
     /// The teacher's logits, `[sentences, labels]`.
     pub teacher_logits: Option<Tensor>,
-    /// The teacher's hidden states and attention probabilities, where a loss asks for them.
+    /// The teacher's hidden states and attention probabilities, if a loss needs them.
     pub teacher: Option<&'a Output>,
-    /// From the student's width to the teacher's, `[teacher, student]` without a bias; one for
-    /// every mapped layer, or none.
+    /// Projections from the student's width to the teacher's, `[teacher, student]` without a bias:
+    /// one for every mapped layer, or none.
     pub projections: &'a [Linear],
 }
 
-/// The loss of a batch and its parts.
+/// Loss of a batch and its parts.
 pub struct Loss {
-    /// A scalar, to be followed backwards.
+    /// Scalar for the backward pass.
     pub total: Tensor,
-    /// The parts by name, before their weights.
+    /// Parts by name, before weighting.
     pub parts: Vec<(&'static str, Tensor)>,
 }
 
 impl Losses {
-    /// Whether the teacher's hidden states or attention probabilities are needed.
+    /// True if the teacher's hidden states or attention probabilities are needed.
     pub fn needs_layers(&self) -> bool {
         self.hidden > 0.0 || self.attention > 0.0
     }
 
-    /// The weights of `n` exits.
+    /// Weights of `n` exits.
     fn weights(&self, n: usize) -> Vec<f64> {
         if self.exit_weights.is_empty() { vec![1.0; n] } else { self.exit_weights.clone() }
     }
 
-    /// The loss of a batch.
+    /// Loss of a batch.
     ///
     /// # Errors
-    /// candle's.
+    /// Errors of candle.
     ///
     /// # Panics
-    /// If a part is asked for whose target is missing.
+    /// If the target of a loss is missing.
     pub fn of(&self, student: &Output, batch: &Batch, targets: &Targets) -> Result<Loss> {
         let mut parts = Vec::new();
         let mut add = |name, weight: f64, part: &dyn Fn() -> Result<Tensor>| -> Result<()> {
@@ -149,7 +149,7 @@ impl Losses {
                 let (s, t) = (&student.attention[s - 1], &teacher().attention[t - 1]);
                 let squares: usize = batch.starts.windows(2).map(|w| (w[1] - w[0]).pow(2)).sum();
                 let n = squares * s.dim(1)?;
-                // Padded keys have probability 0 in both; padded queries do not count.
+                // Padded keys have probability 0 in both; padded queries are excluded.
                 let rows = query_mask(batch, s)?;
                 (s - t)?.sqr()?.broadcast_mul(&rows)?.sum_all()? / n as f64
             }))
@@ -188,7 +188,7 @@ impl Distance {
     }
 }
 
-/// 1 for a row of queries that stands for a token, `[sentences, 1, tokens, 1]`.
+/// Mask of the queries, `[sentences, 1, tokens, 1]`: 1 for a token, 0 for padding.
 fn query_mask(batch: &Batch, like: &Tensor) -> Result<Tensor> {
     let longest = batch.longest();
     let mut mask = vec![0.0f32; batch.sentences() * longest];
@@ -220,7 +220,7 @@ fn mean(parts: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
     Tensor::stack(&parts, 0)?.mean_all()
 }
 
-/// The mean over the sentences that have a label.
+/// Mean cross-entropy of the sentences with a label.
 fn cross_entropy(logits: &Tensor, labels: &[Option<u32>]) -> Result<Tensor> {
     let classes = logits.dim(1)?;
     let mut chosen = vec![0.0f32; labels.len() * classes];
@@ -234,7 +234,7 @@ fn cross_entropy(logits: &Tensor, labels: &[Option<u32>]) -> Result<Tensor> {
     log_softmax(logits)?.mul(&chosen)?.sum_all()? / -(n as f64)
 }
 
-/// T² · KL(teacher at T ‖ student at T), the mean over the sentences.
+/// T² · KL(teacher at T ‖ student at T), as a mean over the sentences.
 fn divergence(teacher: &Tensor, student: &Tensor, temperature: f64) -> Result<Tensor> {
     let teacher = (teacher.detach() / temperature)?;
     let student = log_softmax(&(student / temperature)?)?;

@@ -1,4 +1,4 @@
-//! The metrics of a training run: JSON lines for programs, event files for TensorBoard.
+//! Metrics of a training run: JSON lines for programs, event files for TensorBoard.
 
 use super::events::Events;
 use crate::Error;
@@ -8,38 +8,38 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The file of JSON lines in the folder of a run.
+/// Name of the file of JSON lines in the folder of a run.
 pub const FILE: &str = "metrics.jsonl";
 
-/// What is known of a step. What was not measured is left out.
+/// Measurements of a step; missing measurements are omitted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Record {
-    /// Optimizer steps done, this one included.
+    /// Number of completed optimizer steps, including this one.
     pub step: u64,
-    /// Passes over the data done, with fractions.
+    /// Number of passes over the data, with fractions.
     pub epoch: f64,
-    /// The loss.
+    /// Loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
-    /// The parts of the loss by name, before they are weighted.
+    /// Parts of the loss by name, before weighting.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, f64>,
-    /// The learning rate.
+    /// Learning rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// Tokens trained on in a second.
+    /// Training tokens per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
     /// Accuracy on the validation data, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
-    /// Anything else, by name.
+    /// Other measurements, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub more: BTreeMap<String, f64>,
 }
 
 impl Record {
-    /// The values with their names in TensorBoard.
+    /// Values with their names in TensorBoard.
     fn scalars(&self) -> Vec<(String, f64)> {
         let named = [
             ("epoch", Some(self.epoch)),
@@ -55,8 +55,7 @@ impl Record {
     }
 }
 
-/// Writes the metrics of a run as they come. Every record is in the files when
-/// [`log`](Self::log) returns.
+/// Writer of the metrics of a run. Every record is in the files when [`log`](Self::log) returns.
 pub struct Metrics {
     path: PathBuf,
     lines: File,
@@ -64,8 +63,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Starts the metrics of a new run in a folder; those of an older run there are dropped from
-    /// the JSON lines and void in TensorBoard.
+    /// Starts the metrics of a new run in a folder. Records of an older run are removed from the
+    /// JSON lines and discarded by TensorBoard.
     ///
     /// # Errors
     /// [`Error::Io`] if the files cannot be written.
@@ -73,9 +72,9 @@ impl Metrics {
         Self::open(folder, "", 0)
     }
 
-    /// Goes on with the metrics of a run that was resumed after `step` steps. Later records are
-    /// dropped, as are lines that a kill cut in half. TensorBoard gets a new file, which voids the
-    /// later steps of the earlier ones.
+    /// Continues the metrics of a run that was resumed after `step` steps. Later records and
+    /// incomplete lines of a killed run are removed. TensorBoard gets a new file, which discards
+    /// the later steps of the earlier files.
     ///
     /// # Errors
     /// [`Error::Io`] if the files cannot be read or written.
@@ -83,7 +82,7 @@ impl Metrics {
         let path = folder.join(FILE);
         let text = match std::fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            // A run that was killed before its first record.
+            // The run was killed before its first record.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(e) => return Err(Error::io(path, e)),
         };
@@ -101,14 +100,14 @@ impl Metrics {
     fn open(folder: &Path, kept: &str, first_step: u64) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let path = folder.join(FILE);
-        // Renamed into place: a kill in between leaves the older file.
+        // The file is renamed into place, so a killed program leaves the older file.
         crate::files::write(&path, kept)?;
         let lines = OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))?;
         let events = Events::create(folder, Some(first_step)).map_err(|e| Error::io(folder, e))?;
         Ok(Metrics { path, lines, events })
     }
 
-    /// Appends a record. A value that is not finite is `null` in the JSON lines.
+    /// Appends a record. NaN and infinity are `null` in the JSON lines.
     ///
     /// # Errors
     /// [`Error::Io`] if the files cannot be written.
@@ -195,7 +194,7 @@ mod tests {
             let mut metrics = Metrics::resume(folder.path(), 9).unwrap();
             metrics.log(&record(10)).unwrap();
             let steps = steps(folder.path());
-            // A record that lacks only its line end is whole.
+            // A record that lacks only its line end is complete.
             let expected = [22, whole.len() - 1].iter().filter(|end| cut >= **end).count();
             assert_eq!(steps.len(), expected + 1, "cut at {cut}: {steps:?}");
         }

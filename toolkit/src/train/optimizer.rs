@@ -1,4 +1,4 @@
-//! AdamW, the learning rate's schedule, and clipping.
+//! AdamW, the schedule of the learning rate, and gradient clipping.
 
 use crate::Error;
 use crate::network::{Gradient, Parameter, adamw};
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// How the learning rate falls after the warm-up.
+/// Schedule of the learning rate after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// To 0 in a straight line.
+    /// Linear decay to 0.
     Linear,
-    /// To 0 along half a cosine (Loshchilov and Hutter 2017).
+    /// Decay to 0 along half a cosine (Loshchilov and Hutter 2017).
     Cosine,
-    /// Not at all.
+    /// Constant rate.
     Constant,
 }
 
 impl Schedule {
-    /// What the learning rate is multiplied by at `step`, counted from 1, of `total`.
+    /// Factor of the learning rate at `step`, counted from 1, of `total`.
     pub fn factor(self, step: usize, warmup: usize, total: usize) -> f64 {
         if step < warmup {
             return step as f64 / warmup as f64;
@@ -35,9 +35,9 @@ impl Schedule {
     }
 }
 
-/// AdamW (Loshchilov and Hutter 2019). Decay is decoupled and spares biases and norms. Embedding
-/// rows that got no gradient in a step are left alone, moments and decay included, as in
-/// `torch.optim.SparseAdam`.
+/// AdamW (Loshchilov and Hutter 2019). Weight decay is decoupled and excludes biases and norms.
+/// Embedding rows without a gradient in a step are left unchanged, including moments and decay (as
+/// in `torch.optim.SparseAdam`).
 pub struct AdamW {
     parameters: Vec<Arc<Parameter>>,
     moments: Vec<Moments>,
@@ -48,24 +48,24 @@ pub struct AdamW {
     steps: usize,
 }
 
-/// The running means of the gradients and of their squares.
+/// Running means of the gradients and of their squares.
 enum Moments {
     Cpu { m: Vec<f32>, v: Vec<f32> },
     Device { m: Tensor, v: Tensor },
 }
 
-/// What one step did.
+/// Result of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct Stepped {
-    /// The norm of all gradients together, before clipping.
+    /// Norm of all gradients together, before clipping.
     pub norm: f64,
 }
 
 impl AdamW {
-    /// An optimizer of these parameters, at its start.
+    /// Creates an optimizer of these parameters.
     ///
     /// # Errors
-    /// [`Error::Compute`] if there is no memory for the moments.
+    /// [`Error::Compute`] if memory is insufficient for the moments.
     pub fn new(
         parameters: Vec<Arc<Parameter>>,
         (beta1, beta2): (f64, f64),
@@ -83,11 +83,11 @@ impl AdamW {
         Ok(AdamW { parameters, moments, beta1, beta2, epsilon, decay, steps: 0 })
     }
 
-    /// One step with the gradients that the parameters hold, which are taken. They are first
-    /// divided by `divisor` (the number of batches that were summed), then scaled so that
-    /// their norm is at most `clip`, where one is given.
+    /// Makes one step with the gradients of the parameters, and takes these. They are first divided
+    /// by `divisor` (the number of summed batches), then scaled so that their norm is at most
+    /// `clip`, if given.
     ///
-    /// If the norm is not finite, nothing is changed: that is for the caller to report.
+    /// If the norm is NaN or infinite, nothing is changed and the caller reports it.
     ///
     /// # Errors
     /// [`Error::Compute`].
@@ -128,8 +128,8 @@ impl AdamW {
         Ok(Stepped { norm })
     }
 
-    /// The moments by name, to be stored; with the values of the parameters they are the whole
-    /// state, but for the number of steps.
+    /// Tensors of the state by name: moments and values of the parameters. With the number of steps
+    /// they are the whole state.
     ///
     /// # Errors
     /// [`Error::Compute`].
@@ -159,10 +159,10 @@ impl AdamW {
         Ok(state)
     }
 
-    /// Puts back what [`state`](Self::state) gave after `steps` steps.
+    /// Restores the result of [`state`](Self::state) after `steps` steps.
     ///
     /// # Errors
-    /// [`Error::Compute`] if a tensor is missing or of another shape.
+    /// [`Error::Compute`] if a tensor is missing or has another shape.
     pub fn restore(&mut self, state: &HashMap<String, Tensor>, steps: usize) -> Result<(), Error> {
         for (p, moments) in self.parameters.iter().zip(&mut self.moments) {
             let stored = |kind: &str| -> Result<Tensor, Error> {
@@ -211,7 +211,7 @@ fn update(
             };
             let f = f64::from;
             let g = (g * f(step.scale))?;
-            // candle's gradient of a table is of all rows, 0 where a row was not looked up.
+            // candle's gradient of a table has all rows, with 0 for those without a lookup.
             let seen =
                 p.is_table().then(|| g.abs()?.max_keepdim(1)?.gt(0.0)?.broadcast_as(g.shape()));
             let seen = seen.transpose()?;
@@ -230,7 +230,7 @@ fn update(
     }
 }
 
-/// The gradient of a table on the CPU as the rows that are not 0.
+/// Gradient of a table on the CPU, as the rows other than 0.
 fn rows_of(p: &Parameter, gradient: Gradient) -> Result<Gradient, Error> {
     let Gradient::Dense(g) = &gradient else { return Ok(gradient) };
     if !p.is_table() {
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(factor(Schedule::Constant, 110), 1.0);
     }
 
-    /// On a device the same is computed in candle's operators.
+    /// The form for a device computes the same with candle's operators.
     #[test]
     fn both_forms_leave_unseen_rows_alone() {
         let run = |on_device: bool| -> Vec<f32> {

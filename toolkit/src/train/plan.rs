@@ -1,4 +1,4 @@
-//! What a run needs, made ready: texts, networks, the teacher's answers.
+//! Inputs of a run: texts, networks, the teacher's logits.
 
 use super::corpus::{Corpus, tokenizer};
 use super::loss::Losses;
@@ -19,31 +19,31 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Name of the teacher's work in [`Event::Progress`].
+/// Label of the teacher's progress in [`Event::Progress`].
 const TEACHER: &str = "texts, the teacher answers";
 
-/// What a run needs.
+/// Inputs of a run.
 pub(super) struct Plan {
     pub corpus: Corpus,
-    /// The bytes of `tokenizer.json`.
+    /// Bytes of `tokenizer.json`.
     pub tokenizer: Vec<u8>,
     pub network: Network,
     pub teacher: Option<TeacherAnswers>,
-    /// From the student's hidden states to the teacher's, where their widths differ.
+    /// Projections from the student's hidden states to the teacher's, if their widths differ.
     pub projections: Vec<Linear>,
-    /// Of the weights that become zero.
+    /// Masks of the weights that become zero.
     pub masks: Option<Masks>,
-    /// How it is rounded.
+    /// Rounding of the network during training, if any.
     pub quantized: Option<Int8>,
-    /// Those of the recipe, with the layer map filled in.
+    /// Losses of the recipe, with the layer map filled in.
     pub losses: Losses,
     pub steps_per_epoch: usize,
     pub steps: usize,
 }
 
-/// What the teacher says.
+/// Results of the teacher.
 pub(super) struct TeacherAnswers {
-    /// For every row of the corpus, row major.
+    /// Logits for every row of the corpus, row major.
     pub logits: Vec<f32>,
     /// Its layers, where a loss asks for them.
     layers: Option<TeacherLayers>,
@@ -125,17 +125,17 @@ impl Plan {
         })
     }
 
-    /// Everything that is trained.
+    /// All parameters that are trained.
     pub fn parameters(&self) -> Vec<Arc<Parameter>> {
         let mut all = self.network.parameters();
-        // They have no bias: that of the pair is not trained.
+        // Projections have no bias, so only their weights are trained.
         all.extend(self.projections.iter().map(|p| p.weight.clone()));
         all.extend(self.masks.iter().flat_map(Masks::parameters));
         all
     }
 
-    /// The teacher's hidden states and attention probabilities for these rows, where a loss asks
-    /// for them.
+    /// The teacher's hidden states and attention probabilities for these rows, if a loss needs
+    /// them.
     pub fn teacher_layers(
         &mut self,
         rows: &[usize],
@@ -147,12 +147,12 @@ impl Plan {
     }
 }
 
-/// The checkpoint of a path or of a name on the hub.
+/// Opens the checkpoint with this path or with this name on the hub.
 fn open(name: &Path) -> Result<Checkpoint, Error> {
     Ok(Checkpoint::open(Hub::from_env()?.resolve_checkpoint(&name.to_string_lossy())?)?)
 }
 
-/// The layers of `from` that the student starts from.
+/// Layers of `from` that the student copies.
 fn chosen_layers(recipe: &Recipe, from: &Checkpoint) -> Vec<usize> {
     if recipe.model.layers.is_empty() {
         (0..from.config.encoder.layers).collect()
@@ -209,8 +209,8 @@ fn student(
     start(&Start { from, config, layers, heads, seed: recipe.train.seed, device })
 }
 
-/// How a student is rounded: the layers of 4 bits that were chosen for the checkpoint hold for what goes on from
-/// all of it, unless the recipe chooses.
+/// Rounding of a student. If the recipe selects no layers of 4 bits, those of the checkpoint apply
+/// to a student that continues with all of its layers and exits.
 fn rounded(recipe: Quantize, from: &Checkpoint, layers: &[usize], heads: &Heads) -> Quantize {
     let same_layers = layers.iter().copied().eq(0..from.config.encoder.layers);
     let same_exits = match (heads, &from.exits) {
@@ -226,16 +226,17 @@ fn rounded(recipe: Quantize, from: &Checkpoint, layers: &[usize], heads: &Heads)
     }
 }
 
-/// A teacher whose layers are asked for, and the digest of it and the texts.
+/// A teacher whose layers are needed, and the digest of teacher and texts.
 struct Asked {
     network: Network,
     key: [u8; 32],
 }
 
-/// The logits for every row, and the teacher if its layers are asked for too.
+/// Logits for every row, and the teacher if its layers are needed too.
 type Answers = (Vec<f32>, Option<Asked>);
 
-/// What the teacher says of every row, and the teacher if its layers are asked for too.
+/// Computes or reads the teacher's logits for every row; also returns the teacher if its layers are
+/// needed.
 fn ask(
     recipe: &Recipe,
     from: &Checkpoint,
@@ -260,7 +261,10 @@ fn ask(
     if checkpoint.tokenizer()? != from.tokenizer()?
         && checkpoint.config.encoder.vocabulary != from.config.encoder.vocabulary
     {
-        return Err(Error::Unfit("the teacher has another vocabulary than the student".into()));
+        return Err(Error::Unfit(
+            "the teacher and the student have different vocabularies; expected the same tokenizer"
+                .into(),
+        ));
     }
     let network = load(&checkpoint, options.device.clone())?;
     let key = teacher::digest(&checkpoint, corpus)?;
@@ -283,7 +287,7 @@ fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Err
     let map = &losses.layer_map;
     if map.len() != layers || map.iter().any(|l| !(1..=teacher_layers).contains(l)) {
         return Err(Error::Unfit(format!(
-            "losses.layer_map is {map:?}; it has one of the teacher's layers, 1 to {teacher_layers}, \
+            "losses.layer_map is {map:?}; expected one of the teacher's layers, 1 to {teacher_layers}, \
              for each of the student's {layers}"
         )));
     }
@@ -293,14 +297,14 @@ fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Err
         && of_student.iter().chain(&of_teacher).any(|h| *h != student.config.encoder.heads)
     {
         return Err(Error::Unfit(format!(
-            "losses.attention needs as many attention heads in every layer of both; the student \
+            "losses.attention needs the same number of attention heads in every layer of both; the student \
              has {of_student:?}, the teacher {of_teacher:?}"
         )));
     }
     Ok(())
 }
 
-/// How the network is rounded while it is trained.
+/// Rounding of the network during training, if any.
 fn quantized(network: &Network) -> Result<Option<Int8>, String> {
     let Some(quantize) = network.config.quantize else { return Ok(None) };
     quantize.four_bits.of_network(&network.config.encoder, network.heads.len())?;

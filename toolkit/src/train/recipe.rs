@@ -1,4 +1,4 @@
-//! Every setting of a run, in one TOML file.
+//! All settings of a run, in one TOML file.
 
 mod data;
 
@@ -18,60 +18,60 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A recipe. Relative paths in the file are relative to the file.
+/// Settings of a run. Relative paths in the file are relative to the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What it is trained on.
+    /// Training data.
     pub data: Data,
-    /// What is trained.
+    /// Model that is trained.
     pub model: Model,
-    /// What it learns from, besides the labels.
+    /// Teacher, in addition to the labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<Teacher>,
-    /// What it is trained to.
+    /// Losses and their weights.
     #[serde(default)]
     pub losses: Losses,
-    /// Which weights become zero while it is trained.
+    /// Sparsity of the weights, introduced during training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparsity: Option<Sparsity>,
-    /// Quantization-aware training: the network computes as the exported one will, so that its weights
-    /// learn to be rounded.
+    /// Quantization-aware training: the network computes with the rounding of the export, so that
+    /// its weights adapt to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantize: Option<Quantize>,
-    /// How.
+    /// Settings of the training loop.
     #[serde(default)]
     pub train: Train,
 }
 
-/// What is trained.
+/// Model that is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Where it starts: a checkpoint, or the name of one on the Hugging Face hub.
+    /// Start of the weights: a checkpoint, or the name of one on the Hugging Face hub.
     pub start: PathBuf,
-    /// Its architecture; by default that of `start`.
+    /// Architecture; by default that of `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<&'static Family>,
     /// The encoder layers of `start` that it takes, counted from 0; by default all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<usize>,
-    /// Its exits.
+    /// Exits of the model.
     #[serde(default)]
     pub exits: Exits,
-    /// How the rows of a sentence become one, in the exit heads.
+    /// Reduction of the rows of a sentence to one row, in the exit heads.
     #[serde(default = "mean")]
     pub pooling: Pooling,
-    /// The width of the exit heads' dense layers; by default that of the network.
+    /// Width of the exit heads' dense layers; by default the hidden size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_width: Option<usize>,
-    /// Its width, if it is not that of `start`; then every value is new.
+    /// Hidden size, if it differs from that of `start`; then every value is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<usize>,
-    /// Its attention heads, where `hidden` is given.
+    /// Number of attention heads, if `hidden` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heads: Option<usize>,
-    /// The width inside its feed-forward network, where `hidden` is given.
+    /// Feed-forward width, if `hidden` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intermediate: Option<usize>,
 }
@@ -84,9 +84,9 @@ fn mean() -> Pooling {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Exits {
-    /// By a word.
+    /// Exits by a word.
     Named(NamedExits),
-    /// After these; 0 is the embeddings, and the last must be the last layer.
+    /// Exits after these layers; 0 is the embeddings, and the last value must be the last layer.
     After(Vec<usize>),
 }
 
@@ -127,63 +127,63 @@ impl<'de> Deserialize<'de> for Exits {
     }
 }
 
-/// After which layers there are exits, by a word.
+/// Layers with an exit after them, by a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NamedExits {
-    /// After every layer.
+    /// Exits after every layer.
     All,
-    /// After the last layer only.
+    /// Exit after the last layer only.
     Last,
-    /// The head that transformers' own classifiers have; no `exits.json`.
+    /// Head of transformers' own classifiers; no `exits.json`.
     Own,
 }
 
-/// What a student learns from: a checkpoint, or what a teacher said.
+/// Teacher of a student: a checkpoint, or stored logits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Teacher {
-    /// A checkpoint, or the name of one on the Hugging Face hub.
+    /// Checkpoint, or the name of one on the Hugging Face hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
-    /// A safetensors file with `logits`, f32 `[rows, labels]`, one row for every row of the
-    /// training data and then of the unlabelled text, in their order, and `texts`, the 32 bytes of
-    /// the SHA-256 of the trimmed texts, joined by newlines.
+    /// A safetensors file with `logits` and `texts`. `logits` is f32 `[rows, labels]`, with a row
+    /// for every row of the training data and then of the unlabelled text, in their order. `texts`
+    /// contains the 32 bytes of the SHA-256 of the trimmed texts, joined by newlines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<PathBuf>,
 }
 
-/// How a model is trained.
+/// Settings of the training loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Train {
-    /// Passes over the data.
+    /// Number of passes over the data.
     pub epochs: usize,
-    /// Sentences of a batch.
+    /// Number of sentences in a batch.
     pub batch: usize,
-    /// Batches whose gradients make one step.
+    /// Number of batches whose gradients are summed for a step.
     pub accumulate: usize,
-    /// The largest learning rate.
+    /// Maximum learning rate.
     pub learning_rate: f64,
-    /// How it falls.
+    /// Schedule of the learning rate after the warm-up.
     pub schedule: Schedule,
-    /// The share of all steps in which it rises.
+    /// Share of all steps in which the learning rate rises (warm-up).
     pub warmup: f64,
-    /// The weight decay of AdamW.
+    /// Weight decay of AdamW.
     pub weight_decay: f64,
-    /// The decays of AdamW's moments.
+    /// Decays of AdamW's moments.
     pub betas: (f64, f64),
-    /// AdamW's epsilon.
+    /// Epsilon of AdamW.
     pub epsilon: f64,
-    /// The largest norm of the gradients; 0 for no limit.
+    /// Maximum norm of the gradients; 0 for no limit.
     pub clip: f64,
-    /// The probability of dropout.
+    /// Probability of dropout.
     pub dropout: f32,
-    /// Fixes the run.
+    /// Seed of the run.
     pub seed: u64,
-    /// Steps from one stored state to the next.
+    /// Number of steps between stored states.
     pub save_every: usize,
-    /// Steps from one logged line to the next.
+    /// Number of steps between logged lines.
     pub log_every: usize,
 }
 
@@ -209,16 +209,16 @@ impl Default for Train {
 }
 
 impl Recipe {
-    /// Reads a recipe and makes the paths of files absolute, so that the recipe that is stored with a
-    /// checkpoint finds them from everywhere.
+    /// Reads a recipe and makes the paths of files absolute, because the recipe is stored with the
+    /// checkpoint.
     ///
     /// # Errors
-    /// [`Error::Data`] with the line that is wrong.
+    /// [`Error::Data`] with the line of the fault.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let mut recipe: Recipe = settings::read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let from_file = |p: &mut PathBuf| {
-            // A name of the hub looks like a relative path, and is none.
+            // A name on the hub looks like a relative path.
             let beside = folder.join(&*p);
             if beside.exists() || p.starts_with(".") || p.starts_with("..") {
                 *p = std::path::absolute(&beside).unwrap_or(beside);
@@ -235,7 +235,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The files and folders that a run by this recipe reads.
+    /// Files and folders that a run with this recipe reads.
     pub(crate) fn inputs(&self) -> Vec<&Path> {
         let mut inputs = vec![self.data.train.as_path(), &self.model.start];
         inputs.extend(self.data.unlabelled.as_deref());
@@ -245,7 +245,7 @@ impl Recipe {
         inputs
     }
 
-    /// As TOML.
+    /// Recipe in TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe is plain TOML")
     }
@@ -269,20 +269,17 @@ impl Recipe {
             ));
         }
         if self.data.max_tokens < 3 {
-            return Err(format!(
-                "data.max_tokens is {}; a text has 3 tokens or more",
-                self.data.max_tokens
-            ));
+            return Err(format!("data.max_tokens is {}; expected 3 or more", self.data.max_tokens));
         }
         if !(0.0..1.0).contains(&t.dropout) {
             return Err(format!(
-                "train.dropout is {}; it is at least 0 and less than 1",
+                "train.dropout is {}; expected at least 0 and less than 1",
                 t.dropout
             ));
         }
         if !(0.0..=1.0).contains(&t.warmup) {
             return Err(format!(
-                "train.warmup is {}; it is a share of all steps, 0 to 1",
+                "train.warmup is {}; expected a share of all steps, 0 to 1",
                 t.warmup
             ));
         }
@@ -295,7 +292,7 @@ impl Recipe {
         }
         match &self.teacher {
             None if l.soft > 0.0 || l.needs_layers() => {
-                Err("[losses] asks for a teacher: add [teacher] with `model` or `outputs`, or set \
+                Err("[losses] requires a teacher: add [teacher] with `model` or `outputs`, or set \
                      soft, hidden and attention to 0"
                     .into())
             }
@@ -303,10 +300,10 @@ impl Recipe {
                 Err("data.unlabelled needs a teacher to label it: add [teacher]".into())
             }
             Some(Teacher { model: None, outputs: None }) => {
-                Err("[teacher] has neither `model` nor `outputs`".into())
+                Err("[teacher] is empty; expected `model` or `outputs`".into())
             }
             Some(Teacher { model: None, .. }) if l.needs_layers() => Err(
-                "the losses `hidden` and `attention` need teacher.model: outputs hold logits only"
+                "the losses `hidden` and `attention` need teacher.model: outputs contain only logits"
                     .into(),
             ),
             _ => Ok(()),

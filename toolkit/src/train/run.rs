@@ -1,4 +1,4 @@
-//! The loop.
+//! Training loop.
 
 use super::log::Step;
 use super::loss::Targets;
@@ -26,12 +26,12 @@ use std::time::Instant;
 /// The smoothing of the loss by which divergence is seen.
 const SMOOTHING: f64 = 0.98;
 
-/// Trains by a recipe and writes the checkpoint.
+/// Trains a model by a recipe and writes the checkpoint.
 ///
 /// # Errors
-/// [`Error::Interrupted`] if `stop` was set, [`Error::Diverged`] if the loss is not finite or
-/// grows, [`Error::Output`] if the output or its work folder may not be written; and those of
-/// reading and writing.
+/// [`Error::Interrupted`] if `stop` was set, [`Error::Diverged`] if the loss is NaN, infinite or
+/// grows. [`Error::Output`] if the output or its work folder must not be written. Errors of reading
+/// and writing.
 pub fn train(
     recipe: &Recipe,
     options: &Options,
@@ -130,9 +130,9 @@ pub fn train(
     Ok(Trained { steps: plan.steps, held_out })
 }
 
-/// Where a run keeps its state, its metrics and the teacher's answers.
+/// Folder of a run's state, its metrics and the teacher's logits.
 pub fn work_folder(output: &Path) -> PathBuf {
-    // `.` and `..` are no names.
+    // The paths `.` and `..` have no name.
     let named = match output.file_name() {
         Some(_) => output.to_owned(),
         None => output.canonicalize().unwrap_or_else(|_| output.to_owned()),
@@ -142,15 +142,15 @@ pub fn work_folder(output: &Path) -> PathBuf {
     named.with_file_name(name)
 }
 
-/// The [`work_folder`] of an output.
+/// Output settings of the [`work_folder`].
 pub(crate) fn work(output: &files::Output) -> files::Output {
     files::Output { folder: work_folder(&output.folder), force: output.force }
 }
 
-/// What the weights of a run depend on.
+/// Digest of the inputs that determine the weights of a run.
 fn run_digest(recipe: &Recipe, precision: DType, plan: &Plan) -> String {
     let mut digest = Sha256::new();
-    // Where and how often a run is stored and logged changes nothing of it.
+    // Intervals of storing and logging do not change the weights.
     let mut recipe = recipe.clone();
     (recipe.train.save_every, recipe.train.log_every) = (1, 1);
     digest.update(recipe.to_toml());
@@ -165,7 +165,7 @@ fn run_digest(recipe: &Recipe, precision: DType, plan: &Plan) -> String {
     digest.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Stops a run whose loss is not finite or has grown far above its least.
+/// Returns an error if the loss is NaN or infinite, or has grown far above its minimum.
 fn watch(position: &mut Position, record: &Step) -> Result<(), Error> {
     let step = record.step;
     if !record.loss.is_finite() || !record.gradient_norm.is_finite() {
@@ -173,7 +173,7 @@ fn watch(position: &mut Position, record: &Step) -> Result<(), Error> {
             step,
             problem: format!(
                 "the loss is {} and the gradients' norm {}; try a lower train.learning_rate, a \
-                 longer train.warmup or a smaller train.clip, and look whether the data holds \
+                 longer train.warmup or a smaller train.clip, and check the data for \
                  empty or broken texts",
                 record.loss, record.gradient_norm
             ),
@@ -186,7 +186,7 @@ fn watch(position: &mut Position, record: &Step) -> Result<(), Error> {
         return Err(Error::Diverged {
             step,
             problem: format!(
-                "the loss has grown to {smoothed:.3}, its least was {least:.3}; try a lower \
+                "the loss has grown to {smoothed:.3}, its minimum was {least:.3}; try a lower \
                  train.learning_rate or a longer train.warmup"
             ),
         });
@@ -195,14 +195,14 @@ fn watch(position: &mut Position, record: &Step) -> Result<(), Error> {
     Ok(())
 }
 
-/// The batches of an epoch, made once.
+/// Batches of an epoch, created once.
 pub(super) struct EpochBatches {
     epoch: usize,
     batches: Vec<Vec<usize>>,
 }
 
 impl Plan {
-    /// One step: `accumulate` batches, clipping, AdamW.
+    /// Makes one step: `accumulate` batches, clipping, AdamW.
     fn step(
         &mut self,
         recipe: &Recipe,
@@ -264,7 +264,7 @@ impl Plan {
         Ok(record)
     }
 
-    /// Accuracy on the held-out rows of every exit.
+    /// Accuracy of every exit on the held-out rows.
     fn held_out(&self, stop: &AtomicBool) -> Result<Vec<f64>, Error> {
         let rows = &self.corpus.split.held_out;
         if rows.is_empty() {
@@ -294,7 +294,8 @@ impl Plan {
     }
 }
 
-/// How many of the labelled sentences the last exit got right, and how many there are.
+/// Number of labelled sentences that the last exit classifies correctly, and number of labelled
+/// sentences.
 fn score(output: &Output, labels: &[Option<u32>]) -> Result<(usize, usize), Error> {
     let logits = output.logits.last().expect("an exit").detach().to_vec2::<f32>()?;
     let labelled = logits.iter().zip(labels).filter_map(|(l, label)| Some((l, (*label)?)));

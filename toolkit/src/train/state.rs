@@ -1,4 +1,4 @@
-//! The state of a run between two steps, on disk.
+//! State of a run between two steps, on disk.
 
 use super::optimizer::AdamW;
 use crate::Error;
@@ -8,22 +8,22 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Where a run is.
+/// Progress of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Steps that were made.
+    /// Number of completed steps.
     pub step: usize,
-    /// Of how many.
+    /// Number of all steps.
     pub steps: usize,
-    /// The SHA-256 of what the run depends on: recipe, texts, labels, teacher.
+    /// SHA-256 of the inputs of the run: recipe, texts, labels, teacher.
     pub run: String,
-    /// The smoothed loss, and the least that it has been.
+    /// Smoothed loss, and its minimum so far.
     pub smoothed: Option<(f64, f64)>,
 }
 
 const STEM: &str = "state-";
 
-/// The stored states, the latest last.
+/// Stored states, the latest last.
 fn folders(work: &Path) -> Result<Vec<(usize, PathBuf)>, Error> {
     let io = |e| Error::io(work, e);
     let mut found = Vec::new();
@@ -38,8 +38,8 @@ fn folders(work: &Path) -> Result<Vec<(usize, PathBuf)>, Error> {
     Ok(found)
 }
 
-/// Stores a state. The one before is removed when this one is complete, so that there is one
-/// whenever the run is killed.
+/// Stores a state. The previous state is removed only after this one is complete, so a killed run
+/// always has a state.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -54,7 +54,7 @@ pub fn store(work: &Path, optimizer: &AdamW, position: &Position) -> Result<(), 
     clear(work, position.step)
 }
 
-/// The latest stored position, if there is one.
+/// Reads the latest stored position, if there is one.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Data`].
@@ -70,7 +70,7 @@ fn damaged(path: PathBuf, why: &dyn std::fmt::Display) -> Error {
     Error::data(path, None, problem)
 }
 
-/// Puts the state of a position back.
+/// Restores the state of a position.
 ///
 /// # Errors
 /// [`Error::Data`] if the file is damaged.
@@ -81,7 +81,7 @@ pub fn restore(work: &Path, optimizer: &mut AdamW, step: usize) -> Result<(), Er
     optimizer.restore(&tensors, step).map_err(|e| damaged(path, &e))
 }
 
-/// The file that says that a run is complete.
+/// Name of the file that marks a complete run.
 const COMPLETE: &str = "complete.json";
 
 #[derive(Serialize, Deserialize)]
@@ -101,7 +101,7 @@ pub fn complete(work: &Path, run: &str, held_out: &[f64]) -> Result<(), Error> {
     clear(work, usize::MAX)
 }
 
-/// The held-out accuracies of this very run, if it is complete.
+/// Held-out accuracies of the run with this digest, if it is complete.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -115,7 +115,7 @@ pub fn completed(work: &Path, run: &str) -> Result<Option<Vec<f64>>, Error> {
     Ok(complete.filter(|c| c.run == run).map(|c| c.held_out))
 }
 
-/// Forgets the runs before.
+/// Removes the results of earlier runs.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -127,7 +127,7 @@ pub fn begin(work: &Path) -> Result<(), Error> {
     clear(work, usize::MAX)
 }
 
-/// Removes every stored state but that of `step`, and what a killed run left half written.
+/// Removes every stored state except that of `step`, and the unfinished folders of a killed run.
 ///
 /// # Errors
 /// [`Error::Io`].

@@ -1,4 +1,4 @@
-//! What the teacher says of every text, asked once and kept on disk.
+//! The teacher's logits of every text, computed once and stored on disk.
 
 use super::corpus::Corpus;
 use super::options::check;
@@ -14,11 +14,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// Sentences that are asked at once.
+/// Number of sentences in a batch.
 const BATCH: usize = 64;
 
-/// The logits of a network for texts of these token ids, `[texts][exits][labels]`, in their order. It is
-/// computed as `mode` says, but on the CPU always in the fast form.
+/// Logits of a network for texts of these token ids, `[texts][exits][labels]`, in their order.
+/// `mode` applies, but the CPU always uses the fused form.
 ///
 /// # Errors
 /// [`Error::Compute`]; [`Error::Interrupted`] if `stop` is set.
@@ -47,8 +47,8 @@ pub fn predict<S: AsRef<[u32]>>(
     Ok(logits)
 }
 
-/// The logits of the teacher's last exit for every row of the corpus, row major, from the cache
-/// where it is of the same `key`, the [`digest`] of teacher and texts.
+/// Logits of the teacher's last exit for every row of the corpus, row major. They come from the
+/// cache if it has the same `key`, the [`digest`] of teacher and texts.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Compute`], [`Error::Interrupted`].
@@ -80,7 +80,7 @@ pub fn cached(
     Ok(last)
 }
 
-/// What the answers depend on: the weights and the tokens.
+/// Digest of the inputs of the logits: the weights and the tokens.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -96,10 +96,10 @@ pub fn digest(checkpoint: &Checkpoint, corpus: &Corpus) -> Result<[u8; 32], Erro
     Ok(digest.finalize().into())
 }
 
-/// Reads the logits that a teacher elsewhere gave; see [`super::recipe::Teacher::outputs`].
+/// Reads the logits of an external teacher; see [`super::recipe::Teacher::outputs`].
 ///
 /// # Errors
-/// [`Error::Data`] if they are for other texts or other labels.
+/// [`Error::Data`] if the logits are for other texts or other labels.
 pub fn read_outputs(path: &PathBuf, corpus: &Corpus) -> Result<Vec<f32>, Error> {
     let wrong = |problem: String| Error::Data { path: path.clone(), line: None, problem };
     let stored = candle_core::safetensors::load(path, &Device::Cpu)
@@ -110,17 +110,24 @@ pub fn read_outputs(path: &PathBuf, corpus: &Corpus) -> Result<Vec<f32>, Error> 
     let shape = [corpus.ids.len(), corpus.labels.len()];
     if logits.dims() != shape || logits.dtype() != DType::F32 {
         return Err(wrong(format!(
-            "`logits` is {:?} {:?}; for this data it is F32 {shape:?}",
+            "`logits` is {:?} {:?}; expected F32 {shape:?} for this data",
             logits.dtype(),
             logits.dims()
         )));
     }
     if !texts.to_vec1::<u8>().is_ok_and(|t| t == corpus.digest) {
-        return Err(wrong("was made for other texts: `texts` is not the SHA-256 of these".into()));
+        return Err(wrong(
+            "was made for other texts: expected `texts` to be the SHA-256 of the texts of this run"
+                .into(),
+        ));
     }
     let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
     match logits.iter().position(|l| !l.is_finite()) {
-        Some(i) => Err(wrong(format!("`logits` holds {} in row {}", logits[i], i / shape[1]))),
+        Some(i) => Err(wrong(format!(
+            "`logits` contains {} in row {}; expected finite values",
+            logits[i],
+            i / shape[1]
+        ))),
         None => Ok(logits),
     }
 }

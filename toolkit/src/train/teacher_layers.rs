@@ -1,5 +1,5 @@
-//! The teacher's hidden states and attention probabilities of every text, on disk: no epoch pays
-//! for them twice.
+//! The teacher's hidden states and attention probabilities of every text, stored on disk and
+//! computed once for all epochs.
 
 use super::corpus::Corpus;
 use super::loss::Losses;
@@ -18,22 +18,23 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// Sentences that the teacher is asked at once.
+/// Number of sentences in a batch of the teacher.
 const BATCH: usize = 32;
 
-/// What is stored, in f16: for every text, of every layer that the student is held to, the hidden
-/// states `[tokens, hidden]`, then the attention probabilities `[heads, tokens, tokens]`.
+/// Description of the stored values, in f16. For every text and every mapped layer of the teacher
+/// they are the hidden states `[tokens, hidden]`, then the attention probabilities `[heads, tokens,
+/// tokens]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Stored {
     /// The digest of teacher and texts.
     key: String,
-    /// The layers, counted from 1, ascending.
+    /// Layers, counted from 1, ascending.
     layers: Vec<usize>,
-    /// The number of the teacher's layers.
+    /// Number of the teacher's layers.
     of: usize,
-    /// The width of the hidden states; 0 if they are not stored.
+    /// Hidden size; 0 if the hidden states are not stored.
     hidden: usize,
-    /// The attention heads; 0 if their probabilities are not stored.
+    /// Number of attention heads; 0 if their probabilities are not stored.
     heads: usize,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct TeacherLayers {
     kind: Stored,
     path: PathBuf,
     file: File,
-    /// Where every text begins, in values.
+    /// Offset of every text, in values.
     starts: Vec<u64>,
 }
 
@@ -90,7 +91,7 @@ impl TeacherLayers {
         Ok(TeacherLayers { kind, path, file, starts })
     }
 
-    /// Those of a batch of the corpus, padded as a forward pass pads them.
+    /// Layers for a batch of the corpus, with the padding of a forward pass.
     pub fn of(&mut self, rows: &[usize], batch: &Batch, device: &Device) -> Result<Output, Error> {
         let Stored { hidden, heads, of, .. } = self.kind;
         let (n, longest) = (self.kind.layers.len(), batch.longest());
@@ -109,7 +110,7 @@ impl TeacherLayers {
                 }
             }
         }
-        // The layers that are not stored are not asked for.
+        // Layers without stored values are left empty; the losses use only stored layers.
         let none = Tensor::zeros(0, candle_core::DType::F32, device)?;
         let mut output = Output {
             logits: Vec::new(),
@@ -138,7 +139,7 @@ impl TeacherLayers {
     }
 }
 
-/// Asks the teacher and writes the file.
+/// Computes the teacher's layers and writes the file.
 fn write(
     network: &Network,
     corpus: &Corpus,

@@ -1,4 +1,4 @@
-//! Data of a run: the files, the columns that are read, and the rows that are held out.
+//! Data of a run: the files, the columns to read, and the held-out rows.
 
 use crate::data::Columns;
 use serde::de::{self, Deserializer, Visitor};
@@ -6,43 +6,43 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Data that a model is trained on.
+/// Data of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// The training data: a file (`.tsv`, `.csv`, `.jsonl`, `.parquet`), or a data set of the
-    /// Hugging Face hub by name, of which the split `train` is taken.
+    /// Training data: a file (`.tsv`, `.csv`, `.jsonl`, `.parquet`), or the split `train` of a data
+    /// set on the Hugging Face hub, by name.
     pub train: PathBuf,
-    /// Text without labels, labelled by the teacher.
+    /// File of unlabelled text, which the teacher labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlabelled: Option<PathBuf>,
-    /// The column of the text, by its name, or by its number from 1 in a file without a header;
-    /// guessed if absent.
+    /// Column of the text, by its name, or by its number from 1 in a file without a header; guessed
+    /// if absent.
     #[serde(default, deserialize_with = "column", skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The column of the label, as `text`; guessed if absent.
+    /// Column of the label, see `text`; guessed if absent.
     #[serde(default, deserialize_with = "column", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The names of the labels; by default those of the data.
+    /// Names of the labels; by default those of the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// Rows of the training data that are held out, for choices and calibration: a number of rows,
-    /// or a share of all labelled rows, as 0.1.
+    /// Held-out rows of the training data, for choices and calibration. The value is a number of
+    /// rows, or a share of all labelled rows, such as 0.1.
     #[serde(default)]
     pub hold_out: HoldOut,
-    /// The least words of a row that is held out.
+    /// Minimum number of words of a held-out row.
     #[serde(default = "six")]
     pub hold_out_words: usize,
-    /// Fixes which rows are held out.
+    /// Seed of the selection of held-out rows.
     #[serde(default = "one")]
     pub hold_out_seed: u64,
-    /// Longer texts are cut to so many tokens.
+    /// Maximum number of tokens; longer texts are truncated.
     #[serde(default = "tokens")]
     pub max_tokens: usize,
 }
 
 impl Data {
-    /// The columns that are read.
+    /// Columns to read.
     pub fn columns(&self) -> Columns {
         Columns { text: self.text.clone(), label: self.label.clone() }
     }
@@ -52,14 +52,14 @@ impl Data {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum HoldOut {
-    /// A number of rows.
+    /// Number of rows.
     Rows(usize),
-    /// A share of all rows, above 0 and below 1.
+    /// Share of all rows, above 0 and below 1.
     Share(f64),
 }
 
 impl HoldOut {
-    /// The number of rows that are held out of so many; of a share, the nearest one, and 1 or more.
+    /// Number of held-out rows of `rows`; for a share, the nearest number, and at least 1.
     pub fn of(self, rows: usize) -> usize {
         match self {
             HoldOut::Rows(n) => n,
@@ -100,7 +100,7 @@ impl<'de> Deserialize<'de> for HoldOut {
     }
 }
 
-/// A column by its name or its number.
+/// Reads a column by its name or its number.
 fn column<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     struct Name;
     impl Visitor<'_> for Name {
