@@ -78,8 +78,7 @@ pub enum Error {
         "cannot hold out {wanted} rows: only {whole} of the {rows} rows are whole ({min_words} \
          words or more, and no part or repetition of another row). Spaces separate words; \
          in Chinese, Japanese, Thai and similar scripts every character is a word. Lower \
-         data.hold_out, or \
-         data.hold_out_words"
+         data.hold_out or data.hold_out_words"
     )]
     HoldOut {
         /// Requested number of rows.
