@@ -69,7 +69,7 @@ impl EncoderConfig {
         if let Some(layer) = self.pruned.iter().position(|w| !fits(w)) {
             let Widths { heads: h, intermediate: i } = self.pruned[layer];
             return Err(format!(
-                "layer_widths leaves layer {layer} {h} heads and a width of {i}; it may have 1 to \
+                "layer_widths gives layer {layer} {h} heads and a width of {i}; expected 1 to \
                  {heads} and 1 to {intermediate}"
             ));
         }

@@ -48,7 +48,7 @@ pub fn text_file(path: &Path) -> Result<String, Error> {
 /// Reads the bytes of a file of a checkpoint.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Checkpoint`] if Git LFS has not fetched it.
+/// [`Error::Io`]; [`Error::Checkpoint`] if the file is a Git LFS pointer.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     if lfs::is_pointer(&bytes) { Err(Error::checkpoint(path, lfs::POINTER)) } else { Ok(bytes) }

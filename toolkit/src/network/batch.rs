@@ -4,20 +4,20 @@ use super::kernels::attention::Sentences;
 use super::kernels::dropout::Dropout;
 use std::sync::Arc;
 
-/// Sentences side by side, without padding.
+/// Concatenated sentences, without padding.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The token ids of all sentences.
+    /// Token ids of all sentences.
     pub ids: Arc<[u32]>,
-    /// The first row of every sentence, and the number of all rows.
+    /// First row of every sentence, followed by the number of all rows.
     pub starts: Arc<[usize]>,
 }
 
 impl Batch {
-    /// Puts sentences side by side.
+    /// Concatenates sentences.
     ///
     /// # Panics
-    /// If one is empty.
+    /// If a sentence is empty.
     pub fn new<S: AsRef<[u32]>>(sentences: impl IntoIterator<Item = S>) -> Self {
         let (mut ids, mut starts) = (Vec::new(), vec![0]);
         for sentence in sentences {
@@ -33,23 +33,23 @@ impl Batch {
         self.starts.len() - 1
     }
 
-    /// The number of tokens.
+    /// Number of tokens.
     pub fn rows(&self) -> usize {
         self.ids.len()
     }
 
-    /// The tokens of the longest sentence.
+    /// Number of tokens of the longest sentence.
     pub fn longest(&self) -> usize {
         self.starts.windows(2).map(|span| span[1] - span[0]).max().unwrap_or(0)
     }
 
-    /// The position in its sentence of every row.
+    /// Position of every row in its sentence.
     pub(super) fn positions(&self) -> Vec<u32> {
         self.starts.windows(2).flat_map(|span| 0..(span[1] - span[0]) as u32).collect()
     }
 }
 
-/// The dropout factors of attention probabilities, `[sentences, heads, longest, longest]`.
+/// Dropout factors of the attention probabilities, `[sentences, heads, longest, longest]`.
 pub(super) fn attention_mask(dropout: &Dropout, batch: &Batch, heads: usize) -> Vec<f32> {
     let longest = batch.longest();
     let mut mask = vec![1.0; batch.sentences() * heads * longest * longest];

@@ -10,7 +10,7 @@ use super::{Batch, Mode, trace};
 use candle_core::{DType, Result, Tensor};
 use edge_runtime::graph::Activation;
 
-/// What the backward pass of a block needs.
+/// Values of the forward pass that the backward pass of a block needs.
 struct Saved {
     x: Tensor,
     query: Vec<f32>,
@@ -25,8 +25,8 @@ struct Saved {
 }
 
 impl Block {
-    /// The next hidden states, `[rows, hidden]`; and, where `mode` asks for them, the attention
-    /// probabilities, `[sentences, heads, tokens, tokens]` with zeros for the padding.
+    /// Returns the next hidden states, `[rows, hidden]`, and, if `mode` requests them, the
+    /// attention probabilities, `[sentences, heads, tokens, tokens]` with zeros for the padding.
     ///
     /// # Errors
     /// candle's.

@@ -1,6 +1,5 @@
-//! The layers composed of candle's operators, with candle's own backward pass: for every device,
-//! for bf16, and where the attention probabilities are asked for. The fast forms of the CPU are
-//! held to these.
+//! Layers composed of candle's operators, with candle's own backward pass: for every device, for
+//! bf16, and for attention probabilities. Tests compare the fused CPU kernels with these.
 
 use super::Mode;
 use super::layers::{Linear, Norm};
@@ -9,7 +8,7 @@ use super::quantized::Rows;
 use crate::quantize::{EMBEDDING_GROUP, EmbeddingBits, Grid, rounding};
 use candle_core::{D, DType, Device, Result, Tensor};
 
-/// `x · weightᵀ + bias`.
+/// Computes `x · weightᵀ + bias`.
 pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
     let weight = &linear.weight.seen()?;
     if let Some(int8) = mode.quantized {
@@ -29,7 +28,7 @@ pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
     product.broadcast_add(linear.bias.var().as_tensor())
 }
 
-/// `x` with its rows rounded to −`most`…`most`; the backward pass takes that for the identity.
+/// Rounds the rows of `x` to −`most`…`most`; the backward pass treats rounding as the identity.
 pub fn rounded(x: &Tensor, most: i8) -> Result<Tensor> {
     let most = f64::from(most);
     let values = x.detach();
@@ -39,8 +38,8 @@ pub fn rounded(x: &Tensor, most: i8) -> Result<Tensor> {
     x + (rounded - values)?
 }
 
-/// `weight` with its rows rounded as on the CPU, where they are searched for; the backward pass takes that for
-/// the identity.
+/// Rounds the rows of `weight` to products, searched for on the CPU; the backward pass treats
+/// rounding as the identity.
 fn products(weight: &Tensor, grid: Grid) -> Result<Tensor> {
     let values = weight.detach();
     let stored = values.to_device(&Device::Cpu)?.contiguous()?;
@@ -49,7 +48,7 @@ fn products(weight: &Tensor, grid: Grid) -> Result<Tensor> {
     weight + (rounded - values)?
 }
 
-/// Word embeddings, `[rows, hidden]`, rounded to so many bits.
+/// Rounds word embeddings, `[rows, hidden]`, to this number of bits.
 pub fn words(x: &Tensor, bits: EmbeddingBits) -> Result<Tensor> {
     match bits {
         EmbeddingBits::Eight => rounded(x, 127),
@@ -70,7 +69,7 @@ pub fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
         .broadcast_add(norm.beta.var().as_tensor())
 }
 
-/// `x` with the dropout of this place.
+/// Applies the dropout of this place to `x`.
 pub fn dropout(x: &Tensor, mode: &Mode, site: u64) -> Result<Tensor> {
     match mode.dropout(site) {
         None => Ok(x.clone()),
@@ -87,7 +86,7 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
     e.broadcast_div(&e.sum_keepdim(D::Minus1)?)
 }
 
-/// Logarithms of the probabilities over the last dimension.
+/// Log-probabilities over the last dimension.
 pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
     let x = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
     x.broadcast_sub(&x.exp()?.sum_keepdim(D::Minus1)?.log()?)

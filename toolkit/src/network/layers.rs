@@ -5,50 +5,51 @@ use crate::quantize::Site;
 use edge_runtime::graph::Activation;
 use std::sync::Arc;
 
-/// A linear layer's parameters.
+/// Parameters of a linear layer.
 #[derive(Clone)]
 pub struct Linear {
-    /// `[outputs, inputs]`.
+    /// Weights, `[outputs, inputs]`.
     pub weight: Arc<Parameter>,
     /// `[outputs]`.
     pub bias: Arc<Parameter>,
-    /// Which of the network's it is; `None` for one outside of it. Queries, keys and values are one.
+    /// Linear layer of the network; `None` for one outside of it. Queries, keys and values have the
+    /// same site.
     pub site: Option<Site>,
 }
 
-/// A layer norm's parameters.
+/// Parameters of a layer norm.
 #[derive(Clone)]
 pub struct Norm {
     /// `[hidden]`.
     pub gamma: Arc<Parameter>,
     /// `[hidden]`.
     pub beta: Arc<Parameter>,
-    /// Added to the variance.
+    /// Constant that is added to the variance.
     pub epsilon: f32,
 }
 
-/// An encoder layer's parameters.
+/// Parameters of an encoder layer.
 #[derive(Clone)]
 pub struct Block {
-    /// `[heads · head size, hidden]`, as the next two.
+    /// Queries, `[heads · head size, hidden]`, the shape of keys and values too.
     pub query: Linear,
     /// See [`query`](Self::query).
     pub key: Linear,
     /// See [`query`](Self::query).
     pub value: Linear,
-    /// Applied to the heads side by side, `[hidden, heads · head size]`.
+    /// Linear layer after the concatenated heads, `[hidden, heads · head size]`.
     pub attention_output: Linear,
-    /// After the attention.
+    /// Layer norm after the attention.
     pub attention_norm: Norm,
-    /// `[intermediate, hidden]`.
+    /// Second linear layer of the feed-forward network, `[intermediate, hidden]`.
     pub intermediate: Linear,
-    /// `[hidden, intermediate]`.
+    /// First linear layer of the feed-forward network, `[hidden, intermediate]`.
     pub output: Linear,
-    /// After the feed-forward network.
+    /// Layer norm after the feed-forward network.
     pub output_norm: Norm,
-    /// The number of attention heads.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Between the two linear layers of the feed-forward network.
+    /// Activation between the two linear layers of the feed-forward network.
     pub activation: Activation,
 }
 

@@ -12,7 +12,7 @@ use candle_core::{DType, Result, Tensor};
 use edge_runtime::graph;
 
 impl Linear {
-    /// `x · weightᵀ + bias`, `[rows, inputs]` to `[rows, outputs]`.
+    /// Computes `x · weightᵀ + bias`, `[rows, inputs]` to `[rows, outputs]`.
     ///
     /// # Errors
     /// candle's.
@@ -30,7 +30,7 @@ impl Linear {
         })
     }
 
-    /// Hands the parameters their gradients and returns that of `x`.
+    /// Adds the gradients of the parameters and returns that of `x`.
     pub(super) fn backward(&self, x: &[f32], gradient: &[f32], mode: &Mode) -> Result<Vec<f32>> {
         let (outputs, inputs) = self.weight.var().dims2()?;
         self.parameters_backward(&rows_seen(x, inputs, mode), gradient)?;
@@ -38,7 +38,7 @@ impl Linear {
         Ok(product(Matrix::new(gradient, outputs), Matrix::new(&weight, inputs)))
     }
 
-    /// The weight as the forward pass sees it.
+    /// Weight of the forward pass: stored or rounded.
     pub(super) fn weight_seen(&self, mode: &Mode) -> Result<Seen<'_>> {
         let inputs = self.weight.var().dim(1)?;
         let weight = self.weight.read()?;
@@ -67,7 +67,7 @@ impl Linear {
 }
 
 impl Norm {
-    /// Hands the parameters their gradients and returns that of the sum before the norm.
+    /// Adds the gradients of the parameters and returns that of the sum before the norm.
     pub(super) fn backward(&self, gradient: Vec<f32>, saved: &norm::Saved) -> Result<Vec<f32>> {
         let gradients = norm::backward(gradient, saved, &self.gamma.read()?);
         self.gamma.add_gradient(gradients.gamma)?;
@@ -75,7 +75,7 @@ impl Norm {
         Ok(gradients.x)
     }
 
-    /// `norm(residual + dropout(x))`, and what the backward pass needs.
+    /// Computes `norm(residual + dropout(x))`, and the values that the backward pass needs.
     pub(super) fn forward(
         &self,
         x: Vec<f32>,

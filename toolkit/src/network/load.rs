@@ -6,10 +6,10 @@ use crate::Error;
 use crate::checkpoint::Checkpoint;
 use candle_core::Device;
 
-/// A checkpoint as it is.
+/// Loads the network of a checkpoint unchanged.
 ///
 /// # Errors
-/// See [`start`].
+/// Errors of [`start`].
 pub fn load(checkpoint: &Checkpoint, device: Device) -> Result<Network, Error> {
     let config = checkpoint.config.clone();
     let heads = match &checkpoint.exits {
@@ -20,7 +20,7 @@ pub fn load(checkpoint: &Checkpoint, device: Device) -> Result<Network, Error> {
         return Err(Error::Tensor {
             path: checkpoint.weights_path(),
             tensor: name,
-            problem: "is missing; a classifier has it. Train one with `edge-distill finetune`"
+            problem: "is missing; expected a classifier. Train one with `edge-distill finetune`"
                 .into(),
         });
     }
@@ -28,7 +28,7 @@ pub fn load(checkpoint: &Checkpoint, device: Device) -> Result<Network, Error> {
     start(&Start { from: checkpoint, config, layers, heads, seed: 0, device })
 }
 
-/// The first tensor of the heads that a checkpoint lacks.
+/// First tensor of the heads that is missing in a checkpoint.
 fn missing_heads(checkpoint: &Checkpoint) -> Option<String> {
     let names: Vec<String> = match &checkpoint.exits {
         Some(exits) => {

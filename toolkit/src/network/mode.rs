@@ -5,24 +5,24 @@ use crate::quantize::Int8;
 use crate::rng::Rng;
 use candle_core::DType;
 
-/// How a forward pass is made.
+/// Settings of a forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Mode {
-    /// The probability of dropout and the key of this pass; `None` to predict.
+    /// Probability of dropout and key of this pass; `None` for prediction.
     pub training: Option<(f32, u64)>,
-    /// Of the large matrix products: f32 or bf16; everything else is f32.
+    /// Number format of the large matrix products, f32 or bf16; all other computations are in f32.
     pub precision: DType,
-    /// Whether the attention probabilities are wanted.
+    /// True if the attention probabilities are returned.
     pub attention: bool,
-    /// Whether the fast forms of the CPU are used where there are any: for f32, without the
-    /// attention probabilities, with GELU or ReLU.
+    /// True if the fused CPU kernels are used where possible: for f32, without attention
+    /// probabilities, with GELU or ReLU.
     pub fused: bool,
-    /// Whether it computes as the runtime does in int8.
+    /// Rounding with the runtime's int8 arithmetic, if any.
     pub quantized: Option<Int8>,
 }
 
 impl Mode {
-    /// To predict, in f32, on the CPU.
+    /// Settings for prediction in f32 on the CPU.
     pub fn predict() -> Self {
         Mode {
             training: None,

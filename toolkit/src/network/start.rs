@@ -1,4 +1,4 @@
-//! Making a network: from a checkpoint, from some of its layers, or from nothing.
+//! Creation of a network: from a checkpoint, from some of its layers, or with new values.
 
 use super::early_exit::{Embeddings, Head, Network};
 use super::layers::{Block, Linear, Norm};
@@ -12,39 +12,40 @@ use edge_export::encoder::{EncoderConfig, LayerPart};
 use edge_runtime::graph::Activation;
 use std::sync::Arc;
 
-/// The deviation of new weights, as BERT has it.
+/// Standard deviation of new weights, as in BERT.
 const DEVIATION: f32 = 0.02;
 
-/// Which heads a network has.
+/// Heads of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Heads {
-    /// The one that transformers' own classifiers have, after the last layer.
+    /// Head of transformers' own classifiers, after the last layer.
     Own,
-    /// Exit heads of ours after these numbers of layers, and the width of their dense layers.
+    /// Exit heads after these numbers of layers, and the width of their dense layers.
     Exits(Vec<usize>, Pooling, usize),
 }
 
 /// What to make.
 pub struct Start<'a> {
-    /// Where the values come from.
+    /// Checkpoint that the values come from.
     pub from: &'a Checkpoint,
-    /// The shape of the network. Where its widths are those of `from`, layer i is layer
-    /// `layers[i]` of `from`; where they differ, every value is new.
+    /// Shape of the network. If its widths are those of `from`, layer i is layer `layers[i]` of
+    /// `from`; otherwise every value is new.
     pub config: Config,
-    /// The layers of `from`, counted from 0.
+    /// Layers of `from`, counted from 0.
     pub layers: Vec<usize>,
-    /// Its heads; those that `from` has after the same layers are taken over if they fit.
+    /// Heads of the network; a head of `from` after the same layer is copied if it fits.
     pub heads: Heads,
-    /// Fixes the new values.
+    /// Seed of the new values.
     pub seed: u64,
-    /// Where the parameters go.
+    /// Device of the parameters.
     pub device: Device,
 }
 
-/// Makes a network.
+/// Creates a network.
 ///
 /// # Errors
-/// [`Error::Tensor`] if a tensor is missing, [`Error::Checkpoint`] if the two do not go together.
+/// [`Error::Tensor`] if a tensor is missing, [`Error::Checkpoint`] if checkpoint and shape are
+/// incompatible.
 pub fn start(start: &Start) -> Result<Network, Error> {
     let (from, config) = (&start.from.config, &start.config);
     let width = |c: &Config| {
@@ -117,7 +118,7 @@ impl Maker<'_> {
         Parameter::new(name, values, shape, &self.start.device).map_err(Error::Compute)
     }
 
-    /// New values, fixed by the seed and the name.
+    /// New values, determined by the seed and the name.
     fn normal(&self, name: &str, n: usize) -> Vec<f32> {
         let name =
             name.bytes().map(u64::from).fold(0u64, |h, b| h.wrapping_mul(257).wrapping_add(b));
@@ -235,7 +236,7 @@ impl Maker<'_> {
         })
     }
 
-    /// A layer of a head: the stored one where there is one that fits, else a new one. A head for
+    /// Linear layer of a head: the stored one if it exists and fits, else a new one. A head for
     /// other labels keeps its dense layer.
     fn head_linear(
         &self,
@@ -294,7 +295,7 @@ impl Maker<'_> {
     ) -> Result<Head, Error> {
         let Config { encoder, labels, .. } = &self.start.config;
         let hidden = encoder.hidden;
-        // The head of `from` after the layer that this one stands on.
+        // Head of `from` after the layer that this head follows.
         let below = if layers == 0 { 0 } else { self.start.layers[layers - 1] + 1 };
         let stored = self.start.from.exits.as_ref().and_then(|exits| {
             let fits = exits.hidden == width && exits.pooling == pooling;

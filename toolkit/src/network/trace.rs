@@ -6,17 +6,17 @@ use super::{Batch, Mode, composed};
 use candle_core::{Result, Tensor};
 use edge_runtime::graph::Activation;
 
-/// What an encoder layer computes on its way, `[rows, …]`.
+/// Intermediate results of an encoder layer, `[rows, …]`.
 pub struct Trace {
-    /// The heads side by side.
+    /// Concatenated heads.
     pub context: Tensor,
-    /// After the attention's norm.
+    /// Rows after the attention's norm.
     pub middle: Tensor,
-    /// After the activation.
+    /// Rows after the activation.
     pub inner: Tensor,
-    /// The next hidden states.
+    /// Next hidden states.
     pub out: Tensor,
-    /// `[sentences, heads, tokens, tokens]`.
+    /// Attention probabilities, `[sentences, heads, tokens, tokens]`.
     pub probabilities: Tensor,
 }
 
@@ -32,7 +32,7 @@ pub fn block(
     Ok((trace.out, mode.attention.then_some(trace.probabilities)))
 }
 
-/// An encoder layer with what it computes on its way.
+/// An encoder layer with its intermediate results.
 pub fn trace(x: &Tensor, b: &Block, batch: &Batch, mode: &Mode, site: u64) -> Result<Trace> {
     let (context, probabilities) = attention(x, b, batch, mode, site)?;
     let attended = b.attention_output.forward(&context, mode)?;
@@ -45,7 +45,9 @@ pub fn trace(x: &Tensor, b: &Block, batch: &Batch, mode: &Mode, site: u64) -> Re
         Activation::Relu => inner.relu()?,
         Activation::Tanh => inner.tanh()?,
         Activation::Identity => inner,
-        other => candle_core::bail!("the activation {other:?} is not trained"),
+        other => candle_core::bail!(
+            "the activation {other:?} cannot be trained; expected gelu, gelu_tanh, relu, tanh or identity"
+        ),
     };
     let fed = b.output.forward(&inner, mode)?;
     let out =
@@ -64,7 +66,7 @@ fn attention(
     let (sentences, longest) = (batch.sentences(), batch.longest());
     let size = width / b.heads;
     let device = x.device();
-    // Row of the batch for every place of the padded form, and back.
+    // Row of the batch for every place of the padded form, and the inverse.
     let mut rows = vec![0u32; sentences * longest];
     let mut places = Vec::with_capacity(batch.rows());
     let mut hidden = vec![f32::NEG_INFINITY; sentences * longest];

@@ -5,40 +5,40 @@ use crate::{Error, files};
 use candle_core::{DType, Device};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a run is given besides its recipe.
+/// Settings of a run besides its recipe.
 pub struct Options {
-    /// Where the checkpoint goes. What the run needs for itself goes beside it, into a folder of
-    /// the same name with `.work`.
+    /// Output folder of the checkpoint. The run's own files are in a folder beside it, with the
+    /// same name and `.work`.
     pub output: files::Output,
-    /// Where it is computed.
+    /// Device of the computation.
     pub device: Device,
-    /// Of the large matrix products: f32 or bf16.
+    /// Number format of the large matrix products: f32 or bf16.
     pub precision: DType,
-    /// Of the stored weights.
+    /// Number format of the saved weights.
     pub stored: DType,
-    /// Whether a run that was stopped goes on; otherwise it begins again.
+    /// True if an interrupted run is resumed; otherwise it begins again.
     pub resume: bool,
 }
 
-/// What happens in a run.
+/// Progress of a run.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Something that the user is told.
+    /// Message for the user.
     Note(String),
-    /// Work apart from steps: a name for it, how much is done, and of how much.
+    /// Work outside of training steps: its name, the completed amount and the total.
     Progress(&'static str, usize, usize),
-    /// A step was made, of so many.
+    /// Completed step, and the number of all steps.
     Step(&'a Step, usize),
-    /// The accuracy on the held-out rows of every exit, 0 to 1.
+    /// Accuracy of every exit on the held-out rows, 0 to 1.
     HeldOut(&'a [f64]),
 }
 
-/// What a run gave.
+/// Result of a run.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// Steps made in all.
+    /// Number of all steps.
     pub steps: usize,
-    /// Accuracy on the held-out rows of every exit, 0 to 1; empty if none were held out.
+    /// Accuracy of every exit on the held-out rows, 0 to 1; empty without held-out rows.
     pub held_out: Vec<f64>,
 }
 

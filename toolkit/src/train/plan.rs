@@ -45,7 +45,7 @@ pub(super) struct Plan {
 pub(super) struct TeacherAnswers {
     /// Logits for every row of the corpus, row major.
     pub logits: Vec<f32>,
-    /// Its layers, where a loss asks for them.
+    /// Hidden states and attention probabilities, if a loss needs them.
     layers: Option<TeacherLayers>,
 }
 

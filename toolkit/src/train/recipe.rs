@@ -53,7 +53,7 @@ pub struct Model {
     /// Architecture; by default that of `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<&'static Family>,
-    /// The encoder layers of `start` that it takes, counted from 0; by default all.
+    /// Encoder layers of `start` that are copied, counted from 0; by default all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<usize>,
     /// Exits of the model.
@@ -80,7 +80,7 @@ fn mean() -> Pooling {
     Pooling::Mean
 }
 
-/// After which layers there are exits.
+/// Layers with an exit after them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Exits {

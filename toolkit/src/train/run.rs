@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// The smoothing of the loss by which divergence is seen.
+/// Smoothing factor of the loss, for the detection of divergence.
 const SMOOTHING: f64 = 0.98;
 
 /// Trains a model by a recipe and writes the checkpoint.

@@ -26,7 +26,7 @@ const BATCH: usize = 32;
 /// tokens]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Stored {
-    /// The digest of teacher and texts.
+    /// Digest of teacher and texts.
     key: String,
     /// Layers, counted from 1, ascending.
     layers: Vec<usize>,
@@ -38,7 +38,7 @@ struct Stored {
     heads: usize,
 }
 
-/// The stored layers of a teacher.
+/// Stored layers of a teacher.
 pub(super) struct TeacherLayers {
     kind: Stored,
     path: PathBuf,
@@ -48,15 +48,15 @@ pub(super) struct TeacherLayers {
 }
 
 impl Stored {
-    /// Values that one layer of a text takes.
+    /// Number of values of one layer of a text.
     fn values(&self, tokens: usize) -> usize {
         tokens * self.hidden + self.heads * tokens * tokens
     }
 }
 
 impl TeacherLayers {
-    /// Those that the losses ask for; from the folder `work` if they are there for the same teacher
-    /// and the same texts, else from the teacher.
+    /// Returns the layers that the losses need. They are read from the folder `work` if it has them
+    /// for the same teacher and the same texts, else computed by the teacher.
     pub fn make(
         network: &Network,
         (corpus, key): (&Corpus, &[u8]),

@@ -17,19 +17,19 @@ pub enum Pooling {
     Cls,
 }
 
-/// `exits.json`: the exit heads of a checkpoint. The tensors of the head after `layers[i]` are
-/// `exits.{i}.dense` and `exits.{i}.classifier`.
+/// Content of `exits.json`: the exit heads of a checkpoint. The tensors of the head after
+/// `layers[i]` are `exits.{i}.dense` and `exits.{i}.classifier`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Exits {
     /// How the rows of a sentence become one.
     pub pooling: Pooling,
     /// Width of the dense layer.
     pub hidden: usize,
-    /// Its activation; `tanh`.
+    /// Activation of the dense layer; `tanh`.
     pub activation: String,
-    /// The layers after which there is a head: 0 is the embeddings; the last layer is the last.
+    /// Layers with a head after them: 0 is the embeddings; the last value is the last layer.
     pub layers: Vec<usize>,
-    /// The calibrated exit policy.
+    /// Calibrated exit policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ExitPolicy>,
 }
@@ -44,7 +44,7 @@ impl Exits {
 
     fn check(&self, encoder: &EncoderConfig) -> Result<(), String> {
         if self.activation != "tanh" {
-            return Err(format!("the activation is `{}`; `tanh` is read", self.activation));
+            return Err(format!("the activation is `{}`; expected `tanh`", self.activation));
         }
         if self.layers.last() != Some(&encoder.layers) || !self.layers.is_sorted_by(|a, b| a < b) {
             return Err(format!(

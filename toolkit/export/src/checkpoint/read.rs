@@ -16,13 +16,13 @@ pub struct Stored {
 /// Word, position and token type embeddings.
 #[derive(Clone, Debug)]
 pub struct StoredEmbeddings {
-    /// `[vocabulary, hidden]`.
+    /// Word embeddings, `[vocabulary, hidden]`.
     pub words: Vec<f32>,
-    /// `[max_tokens, hidden]`.
+    /// Position embeddings, `[max_tokens, hidden]`.
     pub positions: Vec<f32>,
     /// `[token types, hidden]`, for a family with token types.
     pub types: Option<Vec<f32>>,
-    /// Applied to the sum.
+    /// Layer norm of the sum.
     pub norm: Stored,
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Maximum number of labels; more indicate a wrong column.
 const MOST_LABELS: usize = 4096;
 
-/// The truth value of a word, in any case.
+/// Boolean value of a word, in any case.
 fn flag(word: &str) -> Option<bool> {
     [false, true].into_iter().find(|flag| word.eq_ignore_ascii_case(&flag.to_string()))
 }

@@ -4,18 +4,18 @@ use crate::Error;
 use std::fmt;
 use std::path::Path;
 
-/// A label as it stands in a file.
+/// Label as stored in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Number(i64),
-    /// A boolean of a format that has them.
+    /// Boolean, in formats that have a type for it.
     Flag(bool),
     Text(String),
 }
 
 impl Value {
-    /// Reads a label from a format that has only text. A whole number as we would write it is a
-    /// number, also with zeros behind a point, as pandas writes it.
+    /// Parses a label of a format that contains only text. A whole number in canonical form is a
+    /// number. Zeros after a decimal point are ignored, because pandas writes them.
     pub(super) fn parse(text: &str) -> Self {
         let trimmed = text.trim();
         let whole = match trimmed.split_once('.') {
@@ -28,8 +28,8 @@ impl Value {
         }
     }
 
-    /// Reads a label from the decimal digits of a float; NaN, infinities, and whole numbers beyond
-    /// 64 bits give nothing.
+    /// Parses a label from the decimal digits of a float; `None` for NaN, infinity, and whole
+    /// numbers beyond 64 bits.
     pub(super) fn float(digits: &str) -> Option<Self> {
         match Value::parse(digits) {
             Value::Text(text) if !text.contains('.') => None,
@@ -48,11 +48,11 @@ impl fmt::Display for Value {
     }
 }
 
-/// Where a row stands, for messages.
+/// Position of a row, for messages.
 #[derive(Clone, Copy)]
 pub(super) enum At {
     Line(usize),
-    /// Parquet has no lines.
+    /// Row number, for Parquet, which has no lines.
     #[cfg(feature = "parquet")]
     Row(usize),
 }
@@ -73,12 +73,12 @@ pub(super) struct Row {
     pub label: Option<Value>,
 }
 
-/// What a format's reader makes of a file.
+/// Content of a file, from the reader of its format.
 pub(super) struct Raw {
     pub format: &'static str,
     pub text: String,
     pub label: Option<String>,
-    /// The names of the labels, where the file tells them.
+    /// Names of the labels, if the file contains them.
     pub names: Option<Vec<String>>,
     /// See [`Guess::notes`](super::Guess::notes).
     pub notes: Vec<String>,

@@ -77,7 +77,7 @@ impl Family {
     pub fn read(&self, fields: &Map<String, Value>) -> Result<EncoderConfig, String> {
         if let Some(kind) = fields.get("position_embedding_type").filter(|k| **k != "absolute") {
             let kind = kind.as_str().unwrap_or("not text");
-            return Err(format!("position_embedding_type is `{kind}`; `absolute` is read"));
+            return Err(format!("position_embedding_type is `{kind}`; expected `absolute`"));
         }
         let field = |key: &str| {
             let alias = self.keys.aliases.iter().find(|(_, of)| *of == key);

@@ -7,17 +7,17 @@ use super::{Site, Sites};
 pub enum Precision {
     /// 32-bit floats.
     Fp32,
-    /// Signed bytes; two word embeddings, or two weights of some linear layers, to a byte if these have 4
-    /// bits.
+    /// Signed bytes. Word embeddings, or weights of some linear layers, are stored two to a byte if
+    /// they have 4 bits.
     Int8(Int8),
 }
 
 impl Precision {
-    /// int8 as it is exported unless told otherwise.
+    /// Default precision of an int8 export.
     pub const INT8: Precision = Precision::Int8(Int8::new(WeightBits::Seven, EmbeddingBits::Eight));
 }
 
-/// The range of the word embeddings, which are a third to a half of a small model.
+/// Range of the word embeddings, which are a third to a half of a small model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmbeddingBits {
     /// −7…7, with a scale for every [`EMBEDDING_GROUP`] columns of a row.
@@ -41,10 +41,10 @@ impl EmbeddingBits {
     }
 }
 
-/// The columns of a word embedding that share a scale, at most.
+/// Maximum number of columns of a word embedding that share a scale.
 pub const EMBEDDING_GROUP: usize = 64;
 
-/// The range of the int8 weights of the linear layers.
+/// Range of the int8 weights of the linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightBits {
     /// −63…63: the products of AVX2 (`vpmaddubsw`) and of relaxed WebAssembly SIMD are exact.
@@ -67,7 +67,7 @@ impl WeightBits {
         }
     }
 
-    /// The largest weight.
+    /// Largest weight.
     pub fn largest(self) -> i8 {
         match self {
             WeightBits::Seven => 63,
@@ -79,16 +79,16 @@ impl WeightBits {
 /// Number of bits of each part of an int8 model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Int8 {
-    /// The weights of the linear layers, a scale for each output.
+    /// Weights of the linear layers, with a scale for each output.
     pub weights: WeightBits,
-    /// The word embeddings.
+    /// Word embeddings.
     pub embeddings: EmbeddingBits,
-    /// The linear layers whose weights are products of a code of 4 bits and a multiplier.
+    /// Linear layers whose weights are products of a code of 4 bits and a multiplier.
     pub four_bits: Sites,
 }
 
 impl Int8 {
-    /// With no weights of 4 bits in the linear layers.
+    /// Numbers of bits without linear layers of 4 bits.
     pub const fn new(weights: WeightBits, embeddings: EmbeddingBits) -> Self {
         Int8 { weights, embeddings, four_bits: Sites::NONE }
     }
@@ -105,8 +105,8 @@ impl Int8 {
 /// Set of values that the weights of an output may have, before their scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grid {
-    /// Integers of so many bits.
+    /// Integers of this number of bits.
     Integers(WeightBits),
-    /// Those of them that are products of a code and a multiplier.
+    /// Integers of this number of bits that are products of a code and a multiplier.
     Products(WeightBits),
 }

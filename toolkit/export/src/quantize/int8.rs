@@ -35,7 +35,7 @@ pub fn halves(values: &[f32], width: usize, group: usize) -> Quantized {
     Quantized { values: bytes.collect(), scales }
 }
 
-/// One scale per column of `[inputs, outputs]`, bytes in −`largest`…`largest`.
+/// Quantizes `[inputs, outputs]` to −`largest`…`largest` with one scale per column.
 pub fn per_column(values: &[f32], outputs: usize, largest: i8) -> Quantized {
     let mut maxima = vec![0.0f32; outputs];
     for row in values.chunks_exact(outputs) {

@@ -3,8 +3,8 @@
 use super::rounding::Quantized;
 use super::{Grid, int4, int8};
 
-/// The weights of a linear layer, `[inputs, outputs]`, as the runtime multiplies them: those of 4 bits are
-/// signed bytes like the others.
+/// Weights of a linear layer, `[inputs, outputs]`, as the runtime multiplies them. Weights of 4
+/// bits are signed bytes like the others.
 pub fn linear(values: &[f32], outputs: usize, grid: Grid) -> Quantized {
     match grid {
         Grid::Integers(bits) => int8::per_column(values, outputs, bits.largest()),

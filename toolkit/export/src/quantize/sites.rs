@@ -70,8 +70,8 @@ impl Site {
         format!("{part}.{index}.{name}")
     }
 
-    /// All that can have 4 bits in a network with so many exits: of the layers in their order, then of the
-    /// exits.
+    /// All linear layers that can have 4 bits in a network with `exits` exits: those of the layers,
+    /// then those of the exits.
     pub fn all(encoder: &EncoderConfig, exits: usize) -> Vec<Site> {
         let of_layer = |i| (0..4).map(move |kind| Site::at(kind, i));
         (0..encoder.layers).flat_map(of_layer).chain((0..exits).map(Site::Dense)).collect()
@@ -167,7 +167,7 @@ impl Sites {
     /// Each must exist and be compatible with 4 bits.
     ///
     /// # Errors
-    /// A message that names the first that there is not, or that has an odd number of inputs.
+    /// A message that names the first layer that is missing or has an odd number of inputs.
     pub fn of_network(&self, encoder: &EncoderConfig, exits: usize) -> Result<Vec<Site>, String> {
         let all = Site::all(encoder, exits);
         if *self != Sites::ALL
