@@ -6,7 +6,7 @@ The change is what is not committed, or else the last commit; on a branch it is 
 import subprocess
 from pathlib import Path
 
-from . import comments
+from . import comments, layers
 from .parts import NATIVE, TESTED
 from .steps import ROOT, Steps
 
@@ -23,6 +23,8 @@ def run(steps: Steps) -> None:
         steps.run("cargo", "fmt", "--all", "--check")
     with steps.step("words"):
         comments.check([ROOT / name for name in rust])
+    with steps.step("layers"):
+        layers.check()
     if rust or cargo:
         with steps.step("lints"):
             steps.run("cargo", "clippy", *NATIVE, "--all-targets", "--", "-D", "warnings")

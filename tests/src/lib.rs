@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use edge_runtime::Limits;
 use edge_runtime::bundle::{self, BundleReader, Manifest, Part, tar};
-use edge_runtime::graph::Target;
+use edge_runtime::kernels::isa::Isa;
 use edge_runtime::onnx::ModelProto;
 use edge_toolkit::checkpoint::Checkpoint;
 use edge_toolkit::export::{export, export_packed};
@@ -57,7 +57,7 @@ pub fn bundle(name: &str, precision: Precision) -> Result<Vec<u8>> {
 }
 
 /// The bytes of a bundle exported from a fixture in int8, its weights packed.
-pub fn packed_bundle(name: &str, int8: Int8, packed: Target) -> Result<Vec<u8>> {
+pub fn packed_bundle(name: &str, int8: Int8, packed: Isa) -> Result<Vec<u8>> {
     let scratch = tempfile::tempdir()?;
     let path = scratch.path().join("model.edge");
     export_packed(&Checkpoint::open(fixture(name))?, int8, packed, &path, |_, _, _| {})?;

@@ -144,7 +144,7 @@ fn weights_are_used_where_they_lie() -> Result<()> {
 fn packed_weights_are_used_where_they_lie() -> Result<()> {
     for bits in [WeightBits::Seven, WeightBits::Eight] {
         let int8 = Int8::new(bits, EmbeddingBits::Eight);
-        let bytes = packed_bundle("bert-exits", int8, Isa::detect().into())?;
+        let bytes = packed_bundle("bert-exits", int8, Isa::detect())?;
         let packed: usize = Parts::of(&bytes)?.stages.into_iter().map(packed_bytes).sum();
         assert!(packed > 20_000, "{packed}");
         let own = [0, 1].map(|off| {

@@ -3,7 +3,7 @@
 //! Each is an error at load, or at the first text at the latest, and never a panic.
 
 use anyhow::Result;
-use edge_runtime::graph::Target;
+use edge_runtime::kernels::isa::Isa;
 use edge_runtime::onnx::{
     AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
@@ -223,7 +223,7 @@ fn packed_weights_fit_their_order() -> Result<()> {
         (|m| node(m, "PackedLinear").input[0] = "elsewhere".into(), &["`elsewhere`", "no node"]),
     ];
     let int8 = Int8::new(WeightBits::Seven, EmbeddingBits::Eight);
-    let parts = Parts::of(&packed_bundle("bert-exits", int8, Target::Avx2)?)?;
+    let parts = Parts::of(&packed_bundle("bert-exits", int8, Isa::Avx2)?)?;
     for (edit, message) in cases {
         refused_of(parts.clone(), 1, *edit, message);
     }

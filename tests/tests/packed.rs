@@ -1,7 +1,7 @@
 //! Weights packed for a processor: the same answers, to the bit, on every other.
 
 use anyhow::Result;
-use edge_runtime::graph::Target;
+use edge_runtime::kernels::isa::Isa;
 use edge_runtime::{Classifier, ExitPolicy};
 use edge_tests::{FIXTURES, FOUR_BITS, Golden, bundle, packed_bundle};
 use edge_toolkit::quantize::Int8;
@@ -21,7 +21,7 @@ fn packed_for_whatever_processor_the_answers_are_the_same() -> Result<()> {
                 Ok(predictions.into_iter().map(|p| p.exits).collect())
             };
             let expected = answers(bundle(name, Precision::Int8(int8))?)?;
-            for target in Target::ALL {
+            for target in Isa::ALL {
                 assert_eq!(answers(packed_bundle(name, int8, target)?)?, expected, "{target:?}");
             }
         }

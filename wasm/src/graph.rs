@@ -37,12 +37,12 @@
 //! nibble. Their multipliers are the nibbles of the byte in row `k / (K / 2B)`. Reading the stage
 //! multiplies codes and multipliers, so that engines get the weights of a `QLinear`.
 
-mod halves;
+mod nibbles;
 pub(crate) mod packing;
 mod read;
 
 use bytes::Bytes;
-pub use packing::{Packing, Target};
+pub use packing::Packing;
 
 /// The domain of the model-local functions.
 pub const DOMAIN: &str = "edge.distil";

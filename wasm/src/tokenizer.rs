@@ -1,11 +1,11 @@
 //! Text to token ids: Hugging Face `tokenizers`, the same in every build.
 
-mod bert;
+mod parts;
 mod wordpiece;
 
 use crate::Error;
 use crate::guard::guard;
-use bert::{Bert, Kinds, NORMALIZERS, PRE_TOKENIZERS, PROCESSORS, SEQUENCE};
+use parts::{Bert, Kinds, NORMALIZERS, PRE_TOKENIZERS, PROCESSORS, SEQUENCE};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::HashMap;

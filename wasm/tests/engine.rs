@@ -46,7 +46,7 @@ fn first_rows_alone_give_the_logits_of_all_rows() {
 
 #[test]
 fn every_instruction_set_gives_the_same_bits() {
-    let expected = logits(&engine(Isa::Baseline, stages(false)), &[3, 40, 1]);
+    let expected = logits(&engine(Isa::BASELINE, stages(false)), &[3, 40, 1]);
     for isa in Isa::available() {
         assert_eq!(logits(&engine(isa, stages(false)), &[3, 40, 1]), expected, "{isa:?}");
     }

@@ -17,7 +17,7 @@ use crate::files::Draft;
 use crate::quantize::{EmbeddingBits, Int8, Precision, Site};
 use crate::text_file::read_file;
 use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
-use edge_runtime::graph::Target;
+use edge_runtime::kernels::isa::Isa;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::io::Write;
 use std::path::Path;
@@ -27,7 +27,7 @@ use std::path::Path;
 struct Form {
     precision: Precision,
     /// Target for which int8 weights are packed, if any.
-    packed: Option<Target>,
+    packed: Option<Isa>,
 }
 
 /// Result of an export.
@@ -66,7 +66,7 @@ pub fn export(
 pub fn export_packed(
     checkpoint: &Checkpoint,
     int8: Int8,
-    packed: Target,
+    packed: Isa,
     target: &Path,
     progress: impl FnMut(&str, usize, usize),
 ) -> Result<Summary, Error> {

@@ -1,6 +1,5 @@
 //! Int8 weights in the order in which the kernels of an instruction set read them.
 
-use crate::kernels::isa::Isa;
 use bytes::Bytes;
 
 /// Outputs of a panel: the number of sums in the widest register.
@@ -27,80 +26,10 @@ pub struct Packing {
     pub panels: usize,
 }
 
-const PAIRS: Packing = Packing { group: 2, zero_point: 0, panels: 1 };
-const FOURS: Packing = Packing { group: 4, ..PAIRS };
-
-/// Instruction set that weights can be packed for, on any machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Every processor without kernels of its own, such as 32-bit ARM.
-    Portable,
-    /// x86-64 with AVX2.
-    Avx2,
-    /// x86-64 with AVX-VNNI.
-    AvxVnni,
-    /// x86-64 with AVX-512 VNNI.
-    Avx512Vnni,
-    /// AArch64.
-    Neon,
-    /// AArch64 with dot products.
-    NeonDot,
-}
-
-impl Target {
-    /// List of all targets.
-    pub const ALL: [Target; 6] = [
-        Target::Portable,
-        Target::Avx2,
-        Target::AvxVnni,
-        Target::Avx512Vnni,
-        Target::Neon,
-        Target::NeonDot,
-    ];
-
-    /// Name of the target on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Target::Portable => "portable",
-            Target::Avx2 => "avx2",
-            Target::AvxVnni => "avx-vnni",
-            Target::Avx512Vnni => "avx512-vnni",
-            Target::Neon => "neon",
-            Target::NeonDot => "neon-dot",
-        }
-    }
-
-    /// Order that the target's kernels read; `narrow` weights are −64…63.
-    pub const fn packing(self, narrow: bool) -> Packing {
-        match self {
-            Target::Portable | Target::Neon => PAIRS,
-            Target::Avx2 if narrow => Packing { zero_point: 64, ..FOURS },
-            Target::Avx2 => PAIRS,
-            Target::AvxVnni => Packing { zero_point: 128, ..FOURS },
-            Target::Avx512Vnni => Packing { zero_point: 128, panels: 4, ..FOURS },
-            Target::NeonDot => FOURS,
-        }
-    }
-}
-
-impl From<Isa> for Target {
-    fn from(isa: Isa) -> Self {
-        match isa {
-            #[cfg(target_arch = "aarch64")]
-            Isa::Baseline => Target::Neon,
-            #[cfg(not(target_arch = "aarch64"))]
-            Isa::Baseline => Target::Portable,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Target::Avx2,
-            #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni => Target::AvxVnni,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::Amx => Target::Avx512Vnni,
-            #[cfg(target_arch = "aarch64")]
-            Isa::NeonDot => Target::NeonDot,
-        }
-    }
-}
+/// Order for products of pairs of inputs.
+pub(crate) const PAIRS: Packing = Packing { group: 2, zero_point: 0, panels: 1 };
+/// Order for products of four inputs.
+pub(crate) const FOURS: Packing = Packing { group: 4, ..PAIRS };
 
 impl Packing {
     /// Shape of a matrix in this order.
@@ -313,6 +242,7 @@ impl From<Vec<Line>> for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::isa::Isa;
 
     #[test]
     fn elements_stand_where_the_definition_says() {
@@ -322,7 +252,7 @@ mod tests {
             let byte = (state >> 20) as u8;
             if narrow { (byte % 128).wrapping_sub(64) } else { byte }
         };
-        for target in Target::ALL {
+        for target in Isa::ALL {
             for (inputs, outputs) in [(1, 1), (3, 5), (4, 16), (9, 33), (40, 64), (6, 130)] {
                 for narrow in [false, true] {
                     let packing = target.packing(narrow);
@@ -347,7 +277,7 @@ mod tests {
                     }
                     assert_eq!(packing.unpack(inputs, outputs, &packed), values, "{target:?}");
                     assert_eq!(packing.is_narrow(&packed), PAIRS.is_narrow(&values));
-                    for other in Target::ALL.map(|other| other.packing(narrow)) {
+                    for other in Isa::ALL.map(|other| other.packing(narrow)) {
                         let lines =
                             Lines::from(other.lines_of(inputs, outputs, (packing, &packed)));
                         assert_eq!(lines.0, other.pack(inputs, outputs, &values), "{target:?}");
@@ -375,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_is_aligned_is_not_copied() {
-        let packed = Target::NeonDot.packing(true).pack(8, 20, &[7; 160]);
+        let packed = Isa::NeonDot.packing(true).pack(8, 20, &[7; 160]);
         let lines = Lines::from(packed.clone());
         assert_eq!(lines.as_slice().as_ptr().cast(), packed.as_ptr());
         for at in [0, 1] {

@@ -1,5 +1,6 @@
 //! Reader of ONNX files: checks a file and makes a [`StageGraph`].
 
+mod reader;
 mod weights;
 
 use super::{
@@ -7,11 +8,12 @@ use super::{
     NEXT_HIDDEN, Norm, Op, StageGraph,
 };
 use crate::Error;
-use crate::onnx::{Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto, structure_bytes};
+use crate::onnx::{Dimension, ModelProto, NodeProto, ValueInfoProto, structure_bytes};
 use bytes::Bytes;
 use prost::Message;
+use reader::{Kind, Reader, int_attribute};
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use weights::Scales;
 
 /// Limit for a file without the data of its weights, in bytes.
@@ -19,24 +21,6 @@ use weights::Scales;
 /// Small parts of a protobuf message take many times their size in memory: a file of empty nodes
 /// would take a hundredfold.
 const STRUCTURE_LIMIT: usize = 1 << 20;
-
-/// Meaning of a value while a graph is checked.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Ids,
-    Rows(usize),
-    Sentences(usize),
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Kind::Ids => write!(f, "token ids"),
-            Kind::Rows(n) => write!(f, "hidden states of width {n}"),
-            Kind::Sentences(n) => write!(f, "one row of width {n} per sentence"),
-        }
-    }
-}
 
 impl StageGraph {
     /// Reads a stage graph.
@@ -126,21 +110,7 @@ impl StageGraph {
     }
 }
 
-struct Reader<'a> {
-    graph: &'a str,
-    weights: HashMap<String, TensorProto>,
-    /// Weights that an earlier call has taken.
-    taken: RefCell<HashSet<String>>,
-    values: HashMap<String, usize>,
-    kinds: Vec<Kind>,
-}
-
 impl Reader<'_> {
-    fn define(&mut self, name: &str, kind: Kind) {
-        self.values.insert(name.into(), self.kinds.len());
-        self.kinds.push(kind);
-    }
-
     fn call(&mut self, node: &NodeProto) -> Result<Call, Error> {
         let wrong = |problem: String| Error::graph(self.graph, &node.name, problem);
         let op_type = node.op_type.as_str();
@@ -294,37 +264,6 @@ impl Reader<'_> {
         Ok((Op::Embed { words, positions, norm }, vec![ids], Kind::Rows(width)))
     }
 
-    fn value(&self, node: &NodeProto, input: usize) -> Result<(usize, Kind), Error> {
-        let name = &node.input[input];
-        match self.values.get(name) {
-            Some(value) => Ok((*value, self.kinds[*value])),
-            None => Err(Error::graph(
-                self.graph,
-                &node.name,
-                format!("its input `{name}` is the output of no node before it"),
-            )),
-        }
-    }
-
-    fn rows(&self, node: &NodeProto, input: usize) -> Result<(usize, usize), Error> {
-        match self.value(node, input)? {
-            (value, Kind::Rows(width)) => Ok((value, width)),
-            (_, kind) => Err(Error::graph(
-                self.graph,
-                &node.name,
-                format!("it takes hidden states; its input is {kind}"),
-            )),
-        }
-    }
-
-    fn mask(&self, node: &NodeProto, input: usize) -> Result<(), Error> {
-        if node.input[input] == ATTENTION_MASK {
-            return Ok(());
-        }
-        let problem = format!("its mask is `{}`, not `{ATTENTION_MASK}`", node.input[input]);
-        Err(Error::graph(self.graph, &node.name, problem))
-    }
-
     fn norm(&self, node: &NodeProto, first: usize, width: usize) -> Result<Norm, Error> {
         let epsilon = node.attribute.iter().find(|a| a.name == "epsilon").and_then(|a| a.f);
         let Some(epsilon) = epsilon.filter(|e| e.is_finite() && *e >= 0.0) else {
@@ -359,10 +298,6 @@ impl Stored {
             Stored::Halves => "Q4Linear",
         }
     }
-}
-
-fn int_attribute(node: &NodeProto, name: &str) -> Option<i64> {
-    node.attribute.iter().find(|a| a.name == name)?.i
 }
 
 fn last_dimension(value: &ValueInfoProto) -> Option<usize> {

@@ -1,29 +1,128 @@
-//! Instruction sets of the kernels: chosen at run time natively, at build time for WebAssembly.
+//! Instruction sets of the kernels, in one table: chosen at run time natively, at build time for
+//! WebAssembly.
 
-/// Instruction sets that kernels are compiled for, besides the target's own.
+use crate::graph::Packing;
+use crate::graph::packing::{FOURS, PAIRS};
+
+/// Instruction set that kernels are compiled for, or that weights are packed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// Instruction set of the target: SSE2 on x86-64, NEON on AArch64, SIMD128 where the
-    /// WebAssembly build enables it.
-    Baseline,
+    /// Instruction set of a target without one of its own below: SSE2 on x86-64, SIMD128 where the
+    /// WebAssembly build enables it, scalars on 32-bit ARM.
+    Portable,
     /// AVX2.
-    #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX2 with the int8 dot product `vpdpbusd` in its VEX form.
-    #[cfg(target_arch = "x86_64")]
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
-    #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     /// AVX-512 VNNI, and AMX with its int8 products, on Linux.
-    #[cfg(target_arch = "x86_64")]
     Amx,
+    /// NEON of AArch64.
+    Neon,
     /// NEON with the int8 dot product `sdot`.
-    #[cfg(target_arch = "aarch64")]
     NeonDot,
 }
 
+/// Row of the table.
+struct Row {
+    isa: Isa,
+    /// Name on the command line.
+    name: &'static str,
+    /// True if this processor has the instructions.
+    detect: fn() -> bool,
+    /// Order of the weights: of any int8 weights, and of narrow ones, −64…63.
+    packing: [Packing; 2],
+    /// True if the inputs are widened to 16 bits: for any int8 weights, and for narrow ones.
+    wide: [bool; 2],
+}
+
+/// `detected!(arch, features)`: detection of features; false on another architecture.
+macro_rules! detected {
+    ($arch:tt, $macro:ident, $($feature:tt),*) => {
+        || {
+            #[cfg(target_arch = $arch)]
+            return $(std::arch::$macro!($feature))&&*;
+            #[cfg(not(target_arch = $arch))]
+            return false;
+        }
+    };
+}
+
+/// Order for `vpdpbusd`, which takes unsigned weights.
+const VNNI: Packing = Packing { zero_point: 128, ..FOURS };
+const VNNI_PANELS: Packing = Packing { panels: 4, ..VNNI };
+
+/// The instruction sets. Of those that a processor has, the last one is the best.
+const TABLE: [Row; 7] = [
+    Row {
+        isa: Isa::Portable,
+        name: "portable",
+        detect: || Isa::BASELINE as u8 == Isa::Portable as u8,
+        packing: [PAIRS; 2],
+        wide: [true; 2],
+    },
+    Row {
+        isa: Isa::Avx2,
+        name: "avx2",
+        detect: detected!("x86_64", is_x86_feature_detected, "avx2"),
+        // Two products of at most 127 · 127 do not saturate 16 bits.
+        packing: [PAIRS, Packing { zero_point: 64, ..FOURS }],
+        wide: [true, false],
+    },
+    Row {
+        isa: Isa::AvxVnni,
+        name: "avx-vnni",
+        detect: detected!("x86_64", is_x86_feature_detected, "avx2", "avxvnni"),
+        packing: [VNNI; 2],
+        wide: [false; 2],
+    },
+    Row {
+        isa: Isa::Avx512Vnni,
+        name: "avx512-vnni",
+        detect: avx512_vnni,
+        packing: [VNNI_PANELS; 2],
+        wide: [false; 2],
+    },
+    Row {
+        isa: Isa::Amx,
+        name: "amx",
+        detect: || avx512_vnni() && amx(),
+        packing: [VNNI_PANELS; 2],
+        wide: [false; 2],
+    },
+    Row {
+        isa: Isa::Neon,
+        name: "neon",
+        detect: || Isa::BASELINE as u8 == Isa::Neon as u8,
+        packing: [PAIRS; 2],
+        wide: [false; 2],
+    },
+    Row {
+        isa: Isa::NeonDot,
+        name: "neon-dot",
+        detect: detected!("aarch64", is_aarch64_feature_detected, "dotprod"),
+        packing: [FOURS; 2],
+        wide: [false; 2],
+    },
+];
+
 impl Isa {
+    /// All instruction sets, also those of other processors.
+    pub const ALL: [Isa; TABLE.len()] = {
+        let mut all = [Isa::Portable; TABLE.len()];
+        let mut i = 0;
+        while i < all.len() {
+            assert!(TABLE[i].isa as usize == i, "the table has the order of the enum");
+            all[i] = TABLE[i].isa;
+            i += 1;
+        }
+        all
+    };
+
+    /// Instruction set that every processor of the target has.
+    pub const BASELINE: Isa = if cfg!(target_arch = "aarch64") { Isa::Neon } else { Isa::Portable };
+
     /// Returns the best instruction set of this processor.
     pub fn detect() -> Isa {
         *Self::available().last().expect("the baseline is always there")
@@ -31,45 +130,67 @@ impl Isa {
 
     /// Lists all instruction sets of this processor, the best one last.
     pub fn available() -> Vec<Isa> {
-        #[allow(unused_mut)]
-        let mut all = vec![Isa::Baseline];
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            all.push(Isa::Avx2);
-            if is_x86_feature_detected!("avxvnni") {
-                all.push(Isa::AvxVnni);
-            }
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512vnni")
-            {
-                all.push(Isa::Avx512Vnni);
-                #[cfg(target_os = "linux")]
-                if super::qlinear::amx::available() {
-                    all.push(Isa::Amx);
-                }
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("dotprod") {
-            all.push(Isa::NeonDot);
-        }
-        all
+        TABLE.iter().filter(|row| (row.detect)()).map(|row| row.isa).collect()
+    }
+
+    /// Returns the name on the command line.
+    pub const fn name(self) -> &'static str {
+        TABLE[self as usize].name
+    }
+
+    /// Returns the order of weights that its kernels read; `narrow` weights are −64…63.
+    pub const fn packing(self, narrow: bool) -> Packing {
+        TABLE[self as usize].packing[narrow as usize]
+    }
+
+    /// Returns true if its kernels read inputs of 16 bits; `narrow` weights are −64…63.
+    pub(super) const fn is_wide(self, narrow: bool) -> bool {
+        TABLE[self as usize].wide[narrow as usize]
     }
 }
 
-/// Registers of [`Isa::Baseline`].
+fn avx512_vnni() -> bool {
+    #[rustfmt::skip]
+    const DETECTED: fn() -> bool = detected!(
+        "x86_64", is_x86_feature_detected,
+        "avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"
+    );
+    DETECTED()
+}
+
+/// True if the processor has the unit and the system lets this process use it from now on.
+///
+/// Linux reserves memory for the registers only after a process requests it
+/// (Documentation/arch/x86/xstate.rst). It refuses if the alternate signal stack of a thread is
+/// too small for the registers.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn amx() -> bool {
+    const AMX_TILE: u32 = 1 << 24;
+    const AMX_INT8: u32 = 1 << 25;
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    let has = |feature| std::arch::x86_64::__cpuid_count(7, 0).edx & feature != 0;
+    // SAFETY: the call takes two integers and changes only the permissions of this process.
+    let granted =
+        || unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) };
+    has(AMX_TILE) && has(AMX_INT8) && granted() == 0
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+fn amx() -> bool {
+    false
+}
+
+/// Registers of [`Isa::BASELINE`].
 #[cfg(target_arch = "x86_64")]
 pub(super) type Baseline = [std::arch::x86_64::__m128; 4];
-/// Registers of [`Isa::Baseline`].
+/// Registers of [`Isa::BASELINE`].
 #[cfg(target_arch = "aarch64")]
 pub(super) type Baseline = [std::arch::aarch64::float32x4_t; 4];
-/// Registers of [`Isa::Baseline`].
+/// Registers of [`Isa::BASELINE`].
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(super) type Baseline = [std::arch::wasm32::v128; 4];
-/// Registers of [`Isa::Baseline`].
+/// Registers of [`Isa::BASELINE`].
 #[cfg(not(any(
     target_arch = "x86_64",
     target_arch = "aarch64",

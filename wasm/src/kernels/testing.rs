@@ -21,7 +21,7 @@ pub(super) fn same_everywhere(n: usize, mut kernel: impl FnMut(Isa, &mut [f32]))
         kernel(isa, &mut out);
         out
     };
-    let expected = of(Isa::Baseline);
+    let expected = of(Isa::BASELINE);
     for isa in Isa::available() {
         let out = of(isa);
         let differs = out.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());

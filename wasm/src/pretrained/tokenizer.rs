@@ -43,17 +43,11 @@ use crate::Error;
 use added::Tokens;
 use class::Class;
 use serde_json::Value;
-use settings::Settings;
+use settings::{Settings, TOKENIZER, VOCABULARY};
 use std::path::Path;
 
 /// Names of the files that change the tokenizer beside them.
 pub const SETTINGS: [&str; 3] = [settings::CONFIG, settings::SPECIAL, settings::ADDED];
-
-/// Name of the file that holds a whole tokenizer.
-const TOKENIZER: &str = "tokenizer.json";
-
-/// Name of the file that holds a vocabulary, a token a line.
-const VOCABULARY: &str = "vocab.txt";
 
 /// Bytes of the `tokenizer.json` of a folder, with the settings beside it.
 ///
@@ -63,7 +57,7 @@ pub fn read(folder: &Path) -> Result<Vec<u8>, Error> {
     let settings = Settings::read(folder)?;
     settings.check()?;
     let (json, vocabulary) = (folder.join(TOKENIZER), folder.join(VOCABULARY));
-    let class = settings.class();
+    let class = Class::of(&settings);
     if json.exists() {
         class.check(&settings)?;
         let bytes = read_file(&json)?;

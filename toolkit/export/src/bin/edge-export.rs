@@ -10,7 +10,6 @@ use edge_export::export::ranges::Method;
 use edge_export::export::{export, export_packed, tensorrt};
 use edge_export::quantize::{Bits, Int8, Precision, WeightBits};
 use edge_export::say;
-use edge_runtime::graph::Target;
 use edge_runtime::kernels::isa::Isa;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -72,11 +71,11 @@ struct Arguments {
 }
 
 /// Values of `--pack`: the processor at hand, or one by its instructions.
-const PACKED: [&str; 7] = {
-    let mut names = ["native"; 7];
+const PACKED: [&str; Isa::ALL.len() + 1] = {
+    let mut names = ["native"; Isa::ALL.len() + 1];
     let mut i = 0;
-    while i < Target::ALL.len() {
-        names[i + 1] = Target::ALL[i].name();
+    while i < Isa::ALL.len() {
+        names[i + 1] = Isa::ALL[i].name();
         i += 1;
     }
     names
@@ -180,8 +179,8 @@ fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow
     let summary = match &arguments.pack {
         None => export(checkpoint, precision(arguments, checkpoint)?, output, progress)?,
         Some(name) => {
-            let named = Target::ALL.into_iter().find(|target| target.name() == name);
-            let target = named.unwrap_or_else(|| Isa::detect().into());
+            let named = Isa::ALL.into_iter().find(|target| target.name() == name);
+            let target = named.unwrap_or_else(Isa::detect);
             export_packed(checkpoint, int8(arguments, checkpoint)?, target, output, progress)?
         }
     };

@@ -1,8 +1,8 @@
 //! Reader of a stage's weights.
 
-use super::{Kind, Reader, int_attribute};
+use super::reader::{Kind, Reader, int_attribute};
 use crate::Error;
-use crate::graph::halves::multiply_codes;
+use crate::graph::nibbles::multiply_codes;
 use crate::graph::{Elements, Matrix, Packing};
 use crate::onnx::{NodeProto, TensorProto, data_type};
 

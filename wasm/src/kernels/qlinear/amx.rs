@@ -5,8 +5,10 @@
 //! Weights have the order of AVX-512 VNNI, in which 16 lines of a panel are a tile. The compiler
 //! does not support tiles, so this file uses assembly.
 
+use super::avx512;
+use super::driver::{Ahead, Layer};
+use super::pack::{LANES, Line};
 use super::quantize::quantize;
-use super::{Ahead, LANES, Layer, Line, avx512};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -23,28 +25,10 @@ const LINES: usize = 16;
 /// multiplying it by eight rows.
 const FEW_ROWS: usize = 7;
 
-/// True if the processor has the unit and the system lets this process use it from now on.
-///
-/// Linux reserves memory for the registers only after a process requests it
-/// (Documentation/arch/x86/xstate.rst). It refuses if the alternate signal stack of a thread is
-/// too small for the registers.
-#[cfg(target_os = "linux")]
-pub(in crate::kernels) fn available() -> bool {
-    const AMX_TILE: u32 = 1 << 24;
-    const AMX_INT8: u32 = 1 << 25;
-    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_long = 18;
-    let has = |feature| __cpuid_count(7, 0).edx & feature != 0;
-    // SAFETY: the call takes two integers and changes only the permissions of this process.
-    let granted =
-        || unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) };
-    has(AMX_TILE) && has(AMX_INT8) && granted() == 0
-}
-
 /// Computes the layer, by tiles if there are enough rows and inputs.
 ///
 /// # Safety
-/// [`available`] returned true.
+/// The processor has [`Isa::Amx`](crate::kernels::isa::Isa::Amx).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn bytes(mut layer: Layer) {
     let weights = layer.weights;

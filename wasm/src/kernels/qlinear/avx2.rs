@@ -2,7 +2,8 @@
 //! are so narrow that it cannot saturate. Otherwise `vpmaddwd` multiplies weights widened to 16
 //! bits.
 
-use super::{Ahead, Kernel, Layer, Line, Sums};
+use super::driver::{Ahead, Kernel, Layer, Sums};
+use super::pack::Line;
 use std::arch::x86_64::*;
 
 /// Outputs of a panel.

@@ -1,7 +1,8 @@
 //! AVX-512 VNNI: `vpdpbusd` multiplies four unsigned weights by four signed inputs in each of 16
 //! lanes and adds the products to 32 bits. Sums wrap and do not saturate.
 
-use super::{Ahead, Kernel, Layer, Line, Sums};
+use super::driver::{Ahead, Kernel, Layer, Sums};
+use super::pack::Line;
 use std::arch::x86_64::*;
 
 /// Computes the layer, compiled for AVX-512 VNNI.

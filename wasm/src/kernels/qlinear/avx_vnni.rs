@@ -1,7 +1,8 @@
 //! AVX-VNNI: `vpdpbusd` on registers of eight lanes. Sums wrap and do not saturate.
 
 use super::avx2::{Registers, halves};
-use super::{Ahead, Kernel, Layer, Line, Sums};
+use super::driver::{Ahead, Kernel, Layer, Sums};
+use super::pack::Line;
 use std::arch::x86_64::*;
 
 /// Computes the layer, compiled for AVX2 with VNNI.

@@ -1,7 +1,8 @@
 //! AArch64: the int8 dot product `sdot`. On processors without it, two products are added in 16
 //! bits, and pairs of these sums in 32 bits. Even the widest weights cannot overflow 16 bits.
 
-use super::{Ahead, Kernel, LANES, Layer, Line, Sums};
+use super::driver::{Ahead, Kernel, Layer, Sums};
+use super::pack::{LANES, Line};
 use std::arch::aarch64::*;
 use std::arch::asm;
 

@@ -2,8 +2,8 @@
 
 pub(super) use crate::graph::packing::{LANES, Line};
 
-use crate::graph::packing::Lines;
-use crate::graph::{Packing, Target};
+use crate::graph::Packing;
+use crate::graph::packing::{Lines, PAIRS};
 use crate::kernels::isa::Isa;
 use bytes::Bytes;
 
@@ -25,104 +25,16 @@ impl Format {
     }
 }
 
-/// Ways to multiply.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Method {
-    #[cfg(any(
-        test,
-        not(any(
-            target_arch = "aarch64",
-            all(target_arch = "wasm32", target_feature = "simd128")
-        ))
-    ))]
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2Pairs,
-    /// Method for weights in −64…63.
-    #[cfg(target_arch = "x86_64")]
-    Avx2Bytes,
-    #[cfg(target_arch = "x86_64")]
-    AvxVnni,
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni,
-    #[cfg(target_arch = "x86_64")]
-    Amx,
-    #[cfg(target_arch = "aarch64")]
-    NeonPairs,
-    #[cfg(target_arch = "aarch64")]
-    NeonDot,
+/// Returns the form of weights and rows for an instruction set; `narrow` weights are −64…63.
+fn format(isa: Isa, narrow: bool) -> Format {
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    Simd128Pairs,
-    /// Method for weights in −64…63.
-    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-    RelaxedBytes,
-}
-
-impl Method {
-    /// Returns the fastest method; `narrow` weights are in −64…63.
-    pub(super) fn fastest(isa: Isa, narrow: bool) -> Method {
-        match (isa, narrow) {
-            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            (Isa::Baseline, true) => Method::RelaxedBytes,
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            (Isa::Baseline, _) => Method::Simd128Pairs,
-            #[cfg(target_arch = "aarch64")]
-            (Isa::Baseline, _) => Method::NeonPairs,
-            #[cfg(not(any(
-                target_arch = "aarch64",
-                all(target_arch = "wasm32", target_feature = "simd128")
-            )))]
-            (Isa::Baseline, _) => Method::Portable,
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, true) => Method::Avx2Bytes,
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, _) => Method::Avx2Pairs,
-            #[cfg(target_arch = "x86_64")]
-            (Isa::AvxVnni, _) => Method::AvxVnni,
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512Vnni, _) => Method::Avx512Vnni,
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Amx, _) => Method::Amx,
-            #[cfg(target_arch = "aarch64")]
-            (Isa::NeonDot, _) => Method::NeonDot,
-        }
+    if isa == Isa::Portable {
+        // The bytes of AVX2 suit the dot product of relaxed SIMD.
+        let relaxed = narrow && cfg!(target_feature = "relaxed-simd");
+        let like = if relaxed { Isa::Avx2 } else { Isa::Portable };
+        return Format { packing: like.packing(narrow), wide: !relaxed, halves: !relaxed };
     }
-
-    fn format(self) -> Format {
-        let (target, narrow, wide) = match self {
-            #[cfg(any(
-                test,
-                not(any(
-                    target_arch = "aarch64",
-                    all(target_arch = "wasm32", target_feature = "simd128")
-                ))
-            ))]
-            Method::Portable => (Target::Portable, false, true),
-            #[cfg(target_arch = "x86_64")]
-            Method::Avx2Pairs => (Target::Avx2, false, true),
-            // The sum of two products of at most 127 · 127 fits in 16 bits.
-            #[cfg(target_arch = "x86_64")]
-            Method::Avx2Bytes => (Target::Avx2, true, false),
-            #[cfg(target_arch = "x86_64")]
-            Method::AvxVnni => (Target::AvxVnni, false, false),
-            #[cfg(target_arch = "x86_64")]
-            Method::Avx512Vnni | Method::Amx => (Target::Avx512Vnni, false, false),
-            #[cfg(target_arch = "aarch64")]
-            Method::NeonPairs => (Target::Neon, false, false),
-            #[cfg(target_arch = "aarch64")]
-            Method::NeonDot => (Target::NeonDot, false, false),
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Method::Simd128Pairs => (Target::Portable, false, true),
-            // The dot product of relaxed SIMD takes the same bytes.
-            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Method::RelaxedBytes => (Target::Avx2, true, false),
-        };
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let halves = self == Method::Simd128Pairs;
-        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-        let halves = false;
-        Format { packing: target.packing(narrow), wide, halves }
-    }
+    Format { packing: isa.packing(narrow), wide: isa.is_wide(narrow), halves: false }
 }
 
 /// Moves all pairs of inputs of a panel's first eight outputs before those of the others.
@@ -142,7 +54,9 @@ fn split_halves(panel: &mut [Line]) {
 pub struct PackedWeights {
     inputs: usize,
     outputs: usize,
-    pub(super) method: Method,
+    pub(super) isa: Isa,
+    /// True if the kernel is that for weights in −64…63.
+    pub(super) narrow: bool,
     /// `[blocks][lines][panels of a block]`: a block is read from front to back. In a line the
     /// inputs of a group are side by side, one group for each output. The padding of inputs has
     /// zero weights, the padding of outputs zero scales and biases.
@@ -169,8 +83,7 @@ impl PackedWeights {
         bias: &[f32],
     ) -> Self {
         assert!(Isa::available().contains(&isa), "this processor does not have {isa:?}");
-        let narrow = Target::Portable.packing(false).is_narrow(values);
-        Self::pack(Method::fastest(isa, narrow), inputs, outputs, values, scales, bias)
+        Self::pack((isa, PAIRS.is_narrow(values)), inputs, outputs, values, scales, bias)
     }
 
     /// Takes weights that are packed already.
@@ -190,24 +103,23 @@ impl PackedWeights {
     ) -> Self {
         assert!(Isa::available().contains(&isa), "this processor does not have {isa:?}");
         assert_eq!(values.len(), packing.bytes(inputs, outputs));
-        let methods = [true, false].map(|narrow| Method::fastest(isa, narrow));
-        let reads = |method: &Method| {
-            let format = method.format();
+        let reads = |narrow: &bool| {
+            let format = format(isa, *narrow);
             format.packing == packing && !format.halves
         };
-        match methods.into_iter().find(reads) {
-            Some(method) => Self::new(method, inputs, outputs, values.into(), scales, bias),
+        match [true, false].into_iter().find(reads) {
+            Some(narrow) => Self::new((isa, narrow), inputs, outputs, values.into(), scales, bias),
             None => {
-                let method = Method::fastest(isa, packing.is_narrow(&values));
-                let to = method.format().packing;
+                let narrow = packing.is_narrow(&values);
+                let to = format(isa, narrow).packing;
                 let lines = to.lines_of(inputs, outputs, (packing, &values));
-                Self::of_lines(method, inputs, outputs, lines, scales, bias)
+                Self::of_lines((isa, narrow), inputs, outputs, lines, scales, bias)
             }
         }
     }
 
     pub(super) fn pack(
-        method: Method,
+        (isa, narrow): (Isa, bool),
         inputs: usize,
         outputs: usize,
         values: &[u8],
@@ -215,27 +127,27 @@ impl PackedWeights {
         bias: &[f32],
     ) -> Self {
         assert!(inputs > 0, "rows must have a width");
-        let lines = method.format().packing.lines(inputs, outputs, values);
-        Self::of_lines(method, inputs, outputs, lines, scales, bias)
+        let lines = format(isa, narrow).packing.lines(inputs, outputs, values);
+        Self::of_lines((isa, narrow), inputs, outputs, lines, scales, bias)
     }
 
     /// Takes lines that have one owner: halves of panels can be split in place.
     fn of_lines(
-        method: Method,
+        (isa, narrow): (Isa, bool),
         inputs: usize,
         outputs: usize,
         mut lines: Vec<Line>,
         scales: &[f32],
         bias: &[f32],
     ) -> Self {
-        if method.format().halves {
+        if format(isa, narrow).halves {
             lines.chunks_exact_mut(inputs.div_ceil(4)).for_each(split_halves);
         }
-        Self::new(method, inputs, outputs, lines.into(), scales, bias)
+        Self::new((isa, narrow), inputs, outputs, lines.into(), scales, bias)
     }
 
     fn new(
-        method: Method,
+        (isa, narrow): (Isa, bool),
         inputs: usize,
         outputs: usize,
         lines: Lines,
@@ -243,13 +155,14 @@ impl PackedWeights {
         bias: &[f32],
     ) -> Self {
         assert_eq!((scales.len(), bias.len()), (outputs, outputs));
-        let [blocks, _, panels, ..] = method.format().packing.shape(inputs, outputs);
+        let [blocks, _, panels, ..] = format(isa, narrow).packing.shape(inputs, outputs);
         let padded = |values: &[f32]| {
             let mut padded = vec![[0.0; LANES]; blocks * panels];
             padded.as_flattened_mut()[..outputs].copy_from_slice(values);
             padded
         };
-        PackedWeights { inputs, outputs, method, lines, scales: padded(scales), bias: padded(bias) }
+        let (scales, bias) = (padded(scales), padded(bias));
+        PackedWeights { inputs, outputs, isa, narrow, lines, scales, bias }
     }
 
     /// Width of an input row.
@@ -263,7 +176,7 @@ impl PackedWeights {
     }
 
     pub(super) fn format(&self) -> Format {
-        self.method.format()
+        format(self.isa, self.narrow)
     }
 
     /// True if the weights are in these bytes.

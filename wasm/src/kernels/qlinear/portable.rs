@@ -1,6 +1,7 @@
 //! Kernel in plain Rust: the reference for the other kernels.
 
-use super::{Ahead, Kernel, LANES, Line, Sums};
+use super::driver::{Ahead, Kernel, Sums};
+use super::pack::{LANES, Line};
 
 /// Kernel for pairs of inputs, widened to 16 bits.
 pub(super) struct Portable;

@@ -92,10 +92,9 @@ fn round(x: f32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Target;
+    use crate::kernels::isa::Isa;
 
-    const BYTES: Format =
-        Format { packing: Target::Avx2.packing(true), wide: false, halves: false };
+    const BYTES: Format = Format { packing: Isa::Avx2.packing(true), wide: false, halves: false };
 
     #[test]
     fn quantized_rows_reach_but_never_pass_127() {
@@ -112,7 +111,7 @@ mod tests {
         quantize(&[1.0; 8], 8, BYTES, &mut to);
         quantize(&[-1.0; 5], 5, BYTES, &mut to);
         assert_eq!(to.groups(), [[129; 4], [129, 0, 0, 0]]);
-        let pairs = Format { packing: Target::Avx2.packing(false), wide: true, halves: false };
+        let pairs = Format { packing: Isa::Avx2.packing(false), wide: true, halves: false };
         quantize(&[1.0, -0.5, 0.0], 3, pairs, &mut to);
         let values: Vec<i16> = to
             .groups()

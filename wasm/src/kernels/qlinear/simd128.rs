@@ -4,7 +4,8 @@
 //! A tile has eight sums. On x86-64, V8 has 15 registers and keeps further sums in memory. It also
 //! keeps sums in memory if a tile is inlined into a large function.
 
-use super::{Ahead, Kernel, LANES, Line, Sums};
+use super::driver::{Ahead, Kernel, Sums};
+use super::pack::{LANES, Line};
 use std::arch::wasm32::*;
 
 /// Registers of a panel.

@@ -1,7 +1,8 @@
 //! Tests of all methods against the definition.
 
-use super::pack::Method;
+use super::pack::LANES;
 use super::*;
+use crate::kernels::activation::activated;
 
 /// Weights of a layer, and rows for it.
 struct Case {
@@ -54,7 +55,7 @@ impl Case {
         out
     }
 
-    fn check(&self, method: Method, activation: Activation, scratch: &mut Scratch) {
+    fn check(&self, method: (Isa, bool), activation: Activation, scratch: &mut Scratch) {
         let Case { rows, inputs, outputs, x, weights, scales, bias } = self;
         let packed = PackedWeights::pack(method, *inputs, *outputs, weights, scales, bias);
         let mut out = vec![f32::NAN; rows * outputs];
@@ -79,17 +80,12 @@ impl Noise {
     }
 }
 
-/// Lists the methods that this processor can run; `narrow` weights are in −64…63.
-fn methods(narrow: bool) -> Vec<Method> {
-    let mut all = vec![Method::Portable];
-    for isa in crate::kernels::isa::Isa::available() {
-        for method in [Method::fastest(isa, false), Method::fastest(isa, narrow)] {
-            if !all.contains(&method) {
-                all.push(method);
-            }
-        }
-    }
-    all
+/// Lists the instruction sets of this processor, each with and without the kernel for narrow weights,
+/// −64…63, where `narrow` permits it.
+fn methods(narrow: bool) -> Vec<(Isa, bool)> {
+    let all = Isa::available().into_iter();
+    all.flat_map(|isa| [(isa, false), (isa, narrow)].into_iter().take(1 + usize::from(narrow)))
+        .collect()
 }
 
 const WIDE: &[i8] = &[-128, -127, 127, 63, -63, 64, -64, -128, 127, 1, 0];
@@ -161,9 +157,6 @@ fn a_nan_stays_in_its_row() {
 /// Weights packed for any instruction set are the same; those for this one stay in place.
 #[test]
 fn packed_weights_are_used_as_they_are() {
-    use crate::graph::Target;
-    use crate::kernels::isa::Isa;
-
     let mut noise = Noise(0xd1b5_4a32_d192_ed03);
     let mut scratch = Scratch::default();
     for (weights, narrow) in [(WIDE, false), (NARROW, true)] {
@@ -172,7 +165,7 @@ fn packed_weights_are_used_as_they_are() {
             let [_, inputs, outputs] = shape;
             let expected = case.expected(Activation::Gelu);
             for isa in Isa::available() {
-                for target in Target::ALL {
+                for target in Isa::ALL {
                     let packing = target.packing(narrow);
                     let values = packing.pack(inputs, outputs, &case.weights);
                     let of = |values: &bytes::Bytes| {
@@ -181,7 +174,7 @@ fn packed_weights_are_used_as_they_are() {
                         PackedWeights::of_packed(isa, inputs, outputs, values, scales, bias)
                     };
                     let packed = of(&values);
-                    let own = packing == Target::from(isa).packing(narrow);
+                    let own = packing == isa.packing(narrow);
                     assert!(packed.lies_in(&values) || !own, "{isa:?} copies its own weights");
                     let moved = bytes::Bytes::from([&[0][..], &values].concat()).slice(1..);
                     let copied = of(&moved);
@@ -199,6 +192,6 @@ fn packed_weights_are_used_as_they_are() {
 
 #[test]
 fn no_rows_give_no_rows() {
-    let packed = PackedWeights::pack(Method::Portable, 3, 2, &[1; 6], &[1.0; 2], &[0.0; 2]);
+    let packed = PackedWeights::pack((Isa::BASELINE, false), 3, 2, &[1; 6], &[1.0; 2], &[0.0; 2]);
     qlinear(&[], &packed, Activation::Identity, &mut Scratch::default(), &mut []);
 }

@@ -1,7 +1,6 @@
 //! Tokens that are added to a vocabulary, and their ids.
 
-use super::TOKENIZER;
-use super::settings::{self, Settings};
+use super::settings::{self, Settings, TOKENIZER};
 use crate::Error;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};

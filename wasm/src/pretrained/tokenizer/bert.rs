@@ -1,8 +1,7 @@
 //! `BertTokenizer` of transformers: made from `vocab.txt`, or from the vocabulary of `tokenizer.json`.
 
 use super::added::{self, Numbered, Tokens};
-use super::settings::Settings;
-use super::{TOKENIZER, VOCABULARY};
+use super::settings::{Settings, TOKENIZER, VOCABULARY};
 use crate::Error;
 use serde_json::{Map, Value, json};
 

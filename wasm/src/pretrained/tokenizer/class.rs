@@ -1,7 +1,6 @@
 //! Classes of tokenizers, by their names in transformers.
 
-use super::TOKENIZER;
-use super::settings::Settings;
+use super::settings::{Settings, TOKENIZER};
 use crate::Error;
 use serde_json::Value;
 use std::fmt;
@@ -96,8 +95,12 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub fn named(name: &str) -> Self {
-        Class::Named(name.strip_suffix("Fast").unwrap_or(name).into())
+    /// Class that the settings name, or else the one of the model.
+    pub fn of(settings: &Settings) -> Self {
+        match settings.class_name() {
+            Some(name) => Class::Named(name.strip_suffix("Fast").unwrap_or(name).into()),
+            None => Class::OfModel(settings.model_type().map(String::from)),
+        }
     }
 
     /// Returns whether the class is `BertTokenizer` or makes the same.

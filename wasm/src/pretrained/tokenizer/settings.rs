@@ -1,10 +1,15 @@
 //! The settings files beside a vocabulary.
 
-use super::class::Class;
 use crate::Error;
 use crate::pretrained::read_file;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+
+/// Name of the file that holds a whole tokenizer.
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+
+/// Name of the file that holds a vocabulary, a token a line.
+pub(super) const VOCABULARY: &str = "vocab.txt";
 
 pub(super) const CONFIG: &str = "tokenizer_config.json";
 pub(super) const SPECIAL: &str = "special_tokens_map.json";
@@ -89,15 +94,15 @@ impl Settings {
         self.model.get("vocab_size")?.as_u64()
     }
 
-    /// The class of the tokenizer.
-    pub fn class(&self) -> Class {
-        let named = |fields: &Fields| fields.get("tokenizer_class")?.as_str().map(Class::named);
-        let model = self.model.get("model_type").and_then(Value::as_str);
-        self.config
-            .as_ref()
-            .and_then(named)
-            .or_else(|| named(&self.model))
-            .unwrap_or_else(|| Class::OfModel(model.map(String::from)))
+    /// Class that a file names: `tokenizer_config.json`, or else `config.json`.
+    pub fn class_name(&self) -> Option<&str> {
+        let mut files = self.config.iter().chain([&self.model]);
+        files.find_map(|fields| fields.get("tokenizer_class")?.as_str())
+    }
+
+    /// `model_type` of `config.json`.
+    pub fn model_type(&self) -> Option<&str> {
+        self.model.get("model_type")?.as_str()
     }
 
     /// The file that the class is from.
