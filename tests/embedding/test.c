@@ -220,7 +220,7 @@ static void policies(void) {
           RUN(&(EdgePolicy){EDGE_POLICY_KIND_PATIENCE, 1.5f, NULL, 0}));
     GIVES(EDGE_STATUS_POLICY, "whole number",
           RUN(&(EdgePolicy){EDGE_POLICY_KIND_PATIENCE, NAN, NULL, 0}));
-    GIVES(EDGE_STATUS_POLICY, "the number 99", RUN(&(EdgePolicy){99, 0, NULL, 0}));
+    GIVES(EDGE_STATUS_POLICY, "kind is 99", RUN(&(EdgePolicy){99, 0, NULL, 0}));
     CHECK(!memcmp(&p, &before, sizeof p));
     edge_close(c);
 }

@@ -1,4 +1,5 @@
-//! Names the shared library inside itself, so that programs record that name and not a path.
+//! Build script that sets the soname of the shared library, so programs record its name, not a
+//! path.
 
 fn main() {
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux" || os == "android") {

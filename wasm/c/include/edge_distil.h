@@ -13,15 +13,15 @@
 #define EDGE_MESSAGE_BYTES 512
 
 /**
- * How a call ended.
+ * Result of a call.
  */
 typedef enum EdgeStatus {
     /**
-     * Well.
+     * The call succeeded.
      */
     EDGE_STATUS_OK = 0,
     /**
-     * An argument is NULL, not UTF-8, or too small for what was to be written to it.
+     * An argument is NULL, not UTF-8, or has too little room for the answer.
      */
     EDGE_STATUS_ARGUMENT = 1,
     /**
@@ -29,7 +29,7 @@ typedef enum EdgeStatus {
      */
     EDGE_STATUS_IO = 2,
     /**
-     * The bundle is damaged, cut short, of another version, or this library cannot run it.
+     * The bundle is damaged, cut short, of another version, or not supported by this library.
      */
     EDGE_STATUS_BUNDLE = 3,
     /**
@@ -51,7 +51,7 @@ typedef enum EdgeStatus {
 } EdgeStatus;
 
 /**
- * When a text leaves early.
+ * Rule by which a text leaves early.
  */
 typedef enum EdgePolicyKind {
     /**
@@ -71,33 +71,34 @@ typedef enum EdgePolicyKind {
      */
     EDGE_POLICY_KIND_MARGIN = 3,
     /**
-     * Leave when so many exits in a row agree: a whole number, 1 or more.
+     * Leave when a number of exits in a row agree; the threshold is the number, a whole one, 1 or
+     * more.
      */
     EDGE_POLICY_KIND_PATIENCE = 4,
 } EdgePolicyKind;
 
 /**
- * A model that puts labels on texts. Any number of threads may use it at the same time; only
- * `edge_close` must come after all other calls have returned.
+ * Text classifier. Any number of threads may use it at the same time. `edge_close` must be called
+ * after all other calls have returned.
  */
 typedef struct EdgeClassifier EdgeClassifier;
 
 /**
- * An exit policy: `EdgePolicy policy = {EDGE_POLICY_KIND_CONFIDENCE, 0.9f};`, or with a threshold for
- * each exit `{EDGE_POLICY_KIND_CONFIDENCE, 0, thresholds, edge_exits(classifier)}`. Where a function
- * takes NULL for a policy, that is the one of the bundle.
+ * An exit policy: `EdgePolicy policy = {EDGE_POLICY_KIND_CONFIDENCE, 0.9f};`, or with a threshold
+ * for each exit `{EDGE_POLICY_KIND_CONFIDENCE, 0, thresholds, edge_exits(classifier)}`. NULL
+ * instead of a policy means the policy of the bundle.
  */
 typedef struct EdgePolicy {
     /**
-     * One of `EdgePolicyKind`.
+     * Kind of the policy, a value of `EdgePolicyKind`.
      */
     uint32_t kind;
     /**
-     * The threshold at every exit; not used by `EDGE_POLICY_KIND_NEVER`.
+     * The threshold at every exit; ignored with `EDGE_POLICY_KIND_NEVER`.
      */
     float threshold;
     /**
-     * NULL, or instead of `threshold` one for each exit.
+     * Array of one threshold for each exit, used instead of `threshold`; or NULL.
      */
     const float *thresholds;
     /**
@@ -107,19 +108,19 @@ typedef struct EdgePolicy {
 } EdgePolicy;
 
 /**
- * What a classifier says of one text.
+ * Answer of a classifier for one text.
  */
 typedef struct EdgePrediction {
     /**
-     * The label with the largest probability. It lives as long as the handle.
+     * The label with the largest probability, valid until the handle is closed.
      */
     const char *label;
     /**
-     * The number of that label.
+     * The number of the label.
      */
     size_t index;
     /**
-     * Its probability.
+     * The probability of the label.
      */
     float probability;
     /**
@@ -131,30 +132,31 @@ typedef struct EdgePrediction {
      */
     size_t tokens;
     /**
-     * Whether the text was longer than the model takes.
+     * True if the text was cut to the model's length.
      */
     bool truncated;
 } EdgePrediction;
 
 /**
- * What went wrong. It belongs to the caller, and a call that ends well leaves it as it was.
+ * Failure of a call, in memory of the caller. A call that succeeds leaves it unchanged.
  */
 typedef struct EdgeError {
     /**
-     * The status that the call gave.
+     * The status that the call returned.
      */
     enum EdgeStatus status;
     /**
-     * What was wrong, where, and what is accepted: UTF-8, cut where it does not fit, with a NUL at
-     * its end.
+     * Message with the fault, its place and the accepted form: UTF-8, cut to the size of the
+     * array, with a NUL at its end.
      */
     char message[EDGE_MESSAGE_BYTES];
 } EdgeError;
 
 /**
- * Reads the next bytes of a bundle: writes up to `capacity` of them to `buffer` and gives their
- * number, 0 at the end, or a negative number if it failed. `context` is what `edge_open_reader` was
- * given. It is called on the thread that opens, and not any more once that returns.
+ * Callback that reads the next bytes of a bundle. It writes up to `capacity` bytes to `buffer` and
+ * returns their number, 0 at the end, or a negative number after a failure. `context` is the
+ * argument of `edge_open_reader`, which calls the function on its own thread, only until it
+ * returns.
  */
 typedef ptrdiff_t (*EdgeRead)(void *context, uint8_t *buffer, size_t capacity);
 
@@ -163,11 +165,11 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Puts a label on one text of `length` bytes in UTF-8. Writes to `prediction` and, unless it is NULL,
- * as many numbers as there are labels to `probabilities`. Where it fails, nothing is written to either.
+ * Classifies one text of `length` bytes in UTF-8. Writes the answer to `prediction`, and one
+ * number for each label to `probabilities`, if it is not NULL. After a failure both are unchanged.
  *
- * The caller sees to this:
- * `classifier` is a handle; there is as much memory as said at every other pointer; `policy`,
+ * The caller must ensure:
+ * `classifier` is a handle. Every other pointer has the memory described above; `policy`,
  * `probabilities` and `error` may be NULL.
  */
 enum EdgeStatus edge_classify(const struct EdgeClassifier *classifier,
@@ -179,12 +181,12 @@ enum EdgeStatus edge_classify(const struct EdgeClassifier *classifier,
                               struct EdgeError *error);
 
 /**
- * As `edge_classify`, for a text whose token ids are known, special tokens included. Once it has seen
- * as many ids on as many threads at the same time, it allocates nothing, unless the policy has a
+ * Classifies one text like `edge_classify`, from its token ids, special tokens included. Memory is
+ * allocated only for a longer text or more simultaneous calls than before, and for a policy with a
  * threshold for each exit.
  *
- * The caller sees to this:
- * As `edge_classify`.
+ * The caller must ensure:
+ * The requirements of `edge_classify`.
  */
 enum EdgeStatus edge_classify_ids(const struct EdgeClassifier *classifier,
                                   const uint32_t *ids,
@@ -195,12 +197,12 @@ enum EdgeStatus edge_classify_ids(const struct EdgeClassifier *classifier,
                                   struct EdgeError *error);
 
 /**
- * Puts a label on each of `count` texts, which are computed together. `lengths` holds their sizes in
- * bytes, or is NULL if each ends with a NUL. Writes `count` predictions and, unless it is NULL, `count`
- * times as many numbers as there are labels to `probabilities`.
+ * Classifies `count` texts together. `lengths` contains their sizes in bytes, or is NULL if each
+ * text ends with a NUL. Writes `count` predictions to `predictions`. Writes one number for each
+ * text and label to `probabilities`, if it is not NULL.
  *
- * The caller sees to this:
- * As `edge_classify`.
+ * The caller must ensure:
+ * The requirements of `edge_classify`.
  */
 enum EdgeStatus edge_classify_many(const struct EdgeClassifier *classifier,
                                    const char *const *texts,
@@ -212,13 +214,13 @@ enum EdgeStatus edge_classify_many(const struct EdgeClassifier *classifier,
                                    struct EdgeError *error);
 
 /**
- * The token ids of a text, special tokens included, truncated to what the model takes. Writes their
- * number to `count`, and them to `ids`, which has room for `capacity`: `edge_max_tokens` is always
- * enough. If there are more, nothing is written to `ids`. `truncated`, unless it is NULL, gets whether
- * the text was longer than the model takes.
+ * Converts a text to token ids, special tokens included, truncated to the model's length. Writes
+ * the number of ids to `count`, and the ids to `ids`. `ids` has room for `capacity` ids;
+ * `edge_max_tokens` is always enough. If `capacity` is too small, `ids` is unchanged. Writes to
+ * `truncated`, if it is not NULL: true if the text was cut, false otherwise.
  *
- * The caller sees to this:
- * As `edge_classify`.
+ * The caller must ensure:
+ * The requirements of `edge_classify`.
  */
 enum EdgeStatus edge_tokenize(const struct EdgeClassifier *classifier,
                               const char *text,
@@ -230,10 +232,10 @@ enum EdgeStatus edge_tokenize(const struct EdgeClassifier *classifier,
                               struct EdgeError *error);
 
 /**
- * Opens a model.edge and reads it into memory. Writes a handle to `classifier`, to be freed by
- * `edge_close`; NULL if it fails.
+ * Opens a model.edge and reads it into memory. Writes a handle to `classifier`, or NULL after a
+ * failure. `edge_close` frees the handle.
  *
- * The caller sees to this:
+ * The caller must ensure:
  * `path` ends with a NUL; `error` is NULL or may be written to.
  */
 enum EdgeStatus edge_open(const char *path,
@@ -241,23 +243,25 @@ enum EdgeStatus edge_open(const char *path,
                           struct EdgeError *error);
 
 /**
- * As `edge_open`, with the file mapped into memory: int8 embeddings, half of a small model, are read
- * when they are needed and given back when memory is short.
+ * Opens a model.edge like `edge_open`, and maps the file into memory. The system reads int8
+ * embeddings, half of a small model, on first use, and drops them when memory is short.
  *
- * The caller sees to this:
- * As `edge_open`. Nobody may write to the file or cut it short while the handle lives: a read behind
- * its end ends the process (by SIGBUS on Unix). To replace a model, write a new file and rename it.
+ * The caller must ensure:
+ * The requirements of `edge_open`. The file must stay unchanged while the handle lives: a read
+ * behind the end of a shortened file ends the process (by SIGBUS on Unix). To replace a model,
+ * write a new file and rename it.
  */
 enum EdgeStatus edge_open_mapped(const char *path,
                                  struct EdgeClassifier **classifier,
                                  struct EdgeError *error);
 
 /**
- * As `edge_open`, for a bundle in memory: that of the program, if it is linked in. It is borrowed, not
- * copied; weights that are packed for this processor are computed with in place, if 64 divides `bytes`.
+ * Opens a bundle in memory like `edge_open`, for example one that is linked into the program. The
+ * bundle is borrowed, not copied. Weights that are packed for this processor are used in place, if
+ * `bytes` is a multiple of 64.
  *
- * The caller sees to this:
- * The `length` bytes at `bytes` must stay as they are until `edge_close`; `error` is NULL or may be
+ * The caller must ensure:
+ * The `length` bytes at `bytes` must stay unchanged until `edge_close`; `error` is NULL or may be
  * written to.
  */
 enum EdgeStatus edge_open_memory(const uint8_t *bytes,
@@ -266,10 +270,10 @@ enum EdgeStatus edge_open_memory(const uint8_t *bytes,
                                  struct EdgeError *error);
 
 /**
- * As `edge_open`, for a bundle that a callback reads, from front to back, until it is complete: from
+ * Opens a bundle like `edge_open`, through a callback that reads it from front to back: from
  * flash, an archive or the network.
  *
- * The caller sees to this:
+ * The caller must ensure:
  * `read` may be called with `context`; `error` is NULL or may be written to.
  */
 enum EdgeStatus edge_open_reader(EdgeRead read,
@@ -280,41 +284,42 @@ enum EdgeStatus edge_open_reader(EdgeRead read,
 /**
  * Frees a handle; does nothing if it is NULL.
  *
- * The caller sees to this:
- * The handle is not used any more, by this thread or another.
+ * The caller must ensure:
+ * No thread uses the handle any more.
  */
 void edge_close(struct EdgeClassifier *classifier);
 
 /**
- * The number of labels, which is that of the probabilities of a text; 0 if `classifier` is NULL.
+ * The number of labels, and of the probabilities of a text; 0 if `classifier` is NULL.
  *
- * The caller sees to this:
+ * The caller must ensure:
  * `classifier` is NULL or a handle.
  */
 size_t edge_labels(const struct EdgeClassifier *classifier);
 
 /**
- * The label number `index`, in UTF-8; it lives as long as the handle. NULL if there is none.
+ * The label number `index`, in UTF-8, valid until the handle is closed; NULL if `index` is too
+ * large.
  *
- * The caller sees to this:
+ * The caller must ensure:
  * `classifier` is NULL or a handle.
  */
 const char *edge_label(const struct EdgeClassifier *classifier, size_t index);
 
 /**
- * The number of exits, which is that of the thresholds of a policy with one for each; 0 if
+ * The number of exits, and of the thresholds of a policy with one threshold for each exit; 0 if
  * `classifier` is NULL.
  *
- * The caller sees to this:
+ * The caller must ensure:
  * `classifier` is NULL or a handle.
  */
 size_t edge_exits(const struct EdgeClassifier *classifier);
 
 /**
- * The most tokens that the model takes, special ones included; longer texts are truncated. 0 if
- * `classifier` is NULL.
+ * The model's length: the largest number of tokens of a text, special tokens included. Longer
+ * texts are truncated. 0 if `classifier` is NULL.
  *
- * The caller sees to this:
+ * The caller must ensure:
  * `classifier` is NULL or a handle.
  */
 size_t edge_max_tokens(const struct EdgeClassifier *classifier);

@@ -1,4 +1,4 @@
-//! Putting labels on texts.
+//! Classification of texts.
 
 use crate::error::{EdgeError, EdgeStatus, Failure, guard, of_classifying};
 use crate::open::{EdgeClassifier, slice};
@@ -8,41 +8,41 @@ use edge_runtime::{Answer, Classifier, ExitPolicy, Scratch};
 use std::borrow::Cow;
 use std::ffi::c_char;
 
-/// What a classifier says of one text.
+/// Answer of a classifier for one text.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct EdgePrediction {
-    /// The label with the largest probability. It lives as long as the handle.
+    /// The label with the largest probability, valid until the handle is closed.
     pub label: *const c_char,
-    /// The number of that label.
+    /// The number of the label.
     pub index: usize,
-    /// Its probability.
+    /// The probability of the label.
     pub probability: f32,
     /// The stage after which the text left: 0 for the embeddings, k for encoder layer k.
     pub stage: usize,
     /// Tokens of the text, special tokens included.
     pub tokens: usize,
-    /// Whether the text was longer than the model takes.
+    /// True if the text was cut to the model's length.
     pub truncated: bool,
 }
 
-/// Where the answers go.
+/// Memory of the caller for the answers.
 struct Answers {
     predictions: *mut EdgePrediction,
-    /// NULL, or as many numbers as there are labels for each text.
+    /// Array of one number for each text and label, or NULL.
     probabilities: *mut f32,
 }
 
 impl Answers {
     fn check(&self) -> Result<(), Failure> {
         match self.predictions.is_null() {
-            true => Err(Failure::argument("`prediction`, where the answer is to go, is NULL")),
+            true => Err(Failure::argument("`prediction` is NULL; expected memory for the answer")),
             false => Ok(()),
         }
     }
 
     /// # Safety
-    /// There is room for answer `number`.
+    /// The arrays have room for answer `number`.
     unsafe fn write(&self, number: usize, handle: &EdgeClassifier, answer: &Answer) {
         let p = answer.probabilities;
         let prediction = EdgePrediction {
@@ -53,7 +53,7 @@ impl Answers {
             tokens: answer.tokens,
             truncated: answer.truncated,
         };
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         unsafe {
             self.predictions.add(number).write(prediction);
             if !self.probabilities.is_null() {
@@ -66,12 +66,12 @@ impl Answers {
 
 impl EdgeClassifier {
     /// # Safety
-    /// `policy` is NULL or as [`EdgePolicy`] says.
+    /// `policy` is NULL or a valid [`EdgePolicy`].
     unsafe fn policy(&self, policy: *const EdgePolicy) -> Result<Cow<'_, ExitPolicy>, Failure> {
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         match unsafe { policy.as_ref() } {
             None => Ok(Cow::Borrowed(&self.policy)),
-            // SAFETY: the caller says so.
+            // SAFETY: required of the caller.
             Some(policy) => unsafe { policy.read() }.map(Cow::Owned),
         }
     }
@@ -80,27 +80,27 @@ impl EdgeClassifier {
 /// # Safety
 /// `classifier` is NULL or a handle that is not closed during `'a`.
 unsafe fn handle<'a>(classifier: *const EdgeClassifier) -> Result<&'a EdgeClassifier, Failure> {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { classifier.as_ref() }.ok_or_else(|| Failure::argument("`classifier` is NULL"))
 }
 
 /// # Safety
-/// There are `length` bytes, which stay as they are for `'a`.
+/// `text` points to `length` bytes, which stay unchanged for `'a`.
 unsafe fn utf8<'a>(text: *const c_char, length: usize, name: &str) -> Result<&'a str, Failure> {
     if text.is_null() {
         return Err(Failure::argument(format!("`{name}` is NULL")));
     }
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     let bytes = unsafe { slice(text.cast::<u8>(), length, name) }?;
     std::str::from_utf8(bytes).map_err(|e| {
         Failure::argument(format!("`{name}` is not UTF-8 at byte {} of {length}", e.valid_up_to()))
     })
 }
 
-/// What the functions for one text have in common.
+/// Shared body of the functions for one text.
 ///
 /// # Safety
-/// As [`edge_classify`].
+/// The requirements of [`edge_classify`].
 unsafe fn one(
     classifier: *const EdgeClassifier,
     policy: *const EdgePolicy,
@@ -114,9 +114,9 @@ unsafe fn one(
 ) -> EdgeStatus {
     let body = || {
         answers.check()?;
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         let handle = unsafe { handle(classifier) }?;
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         let policy = unsafe { handle.policy(policy) }?;
         handle.with_scratch(|scratch| {
             let answer = run(&handle.classifier, &policy, scratch)?;
@@ -125,15 +125,15 @@ unsafe fn one(
             Ok(())
         })
     };
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { guard(error, body) }
 }
 
-/// Puts a label on one text of `length` bytes in UTF-8. Writes to `prediction` and, unless it is NULL,
-/// as many numbers as there are labels to `probabilities`. Where it fails, nothing is written to either.
+/// Classifies one text of `length` bytes in UTF-8. Writes the answer to `prediction`, and one
+/// number for each label to `probabilities`, if it is not NULL. After a failure both are unchanged.
 ///
 /// # Safety
-/// `classifier` is a handle; there is as much memory as said at every other pointer; `policy`,
+/// `classifier` is a handle. Every other pointer has the memory described above; `policy`,
 /// `probabilities` and `error` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_classify(
@@ -145,10 +145,10 @@ pub unsafe extern "C" fn edge_classify(
     probabilities: *mut f32,
     error: *mut EdgeError,
 ) -> EdgeStatus {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     let text = || unsafe { utf8(text, length, "text") };
     let answers = Answers { predictions: prediction, probabilities };
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe {
         one(classifier, policy, answers, error, |classifier, policy, scratch| {
             classifier.classify_text(text()?, policy, scratch).map_err(of_classifying)
@@ -156,12 +156,12 @@ pub unsafe extern "C" fn edge_classify(
     }
 }
 
-/// As `edge_classify`, for a text whose token ids are known, special tokens included. Once it has seen
-/// as many ids on as many threads at the same time, it allocates nothing, unless the policy has a
+/// Classifies one text like `edge_classify`, from its token ids, special tokens included. Memory is
+/// allocated only for a longer text or more simultaneous calls than before, and for a policy with a
 /// threshold for each exit.
 ///
 /// # Safety
-/// As `edge_classify`.
+/// The requirements of `edge_classify`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_classify_ids(
     classifier: *const EdgeClassifier,
@@ -172,10 +172,10 @@ pub unsafe extern "C" fn edge_classify_ids(
     probabilities: *mut f32,
     error: *mut EdgeError,
 ) -> EdgeStatus {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     let ids = || unsafe { slice(ids, count, "ids") };
     let answers = Answers { predictions: prediction, probabilities };
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe {
         one(classifier, policy, answers, error, |classifier, policy, scratch| {
             classifier.classify_ids(ids()?, policy, scratch).map_err(of_classifying)
@@ -183,12 +183,12 @@ pub unsafe extern "C" fn edge_classify_ids(
     }
 }
 
-/// Puts a label on each of `count` texts, which are computed together. `lengths` holds their sizes in
-/// bytes, or is NULL if each ends with a NUL. Writes `count` predictions and, unless it is NULL, `count`
-/// times as many numbers as there are labels to `probabilities`.
+/// Classifies `count` texts together. `lengths` contains their sizes in bytes, or is NULL if each
+/// text ends with a NUL. Writes `count` predictions to `predictions`. Writes one number for each
+/// text and label to `probabilities`, if it is not NULL.
 ///
 /// # Safety
-/// As `edge_classify`.
+/// The requirements of `edge_classify`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_classify_many(
     classifier: *const EdgeClassifier,
@@ -202,7 +202,7 @@ pub unsafe extern "C" fn edge_classify_many(
 ) -> EdgeStatus {
     let answers = Answers { predictions, probabilities };
     let body = || {
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         let (handle, pointers) = unsafe { (handle(classifier)?, slice(texts, count, "texts")?) };
         if count == 0 {
             return Ok(());
@@ -212,22 +212,22 @@ pub unsafe extern "C" fn edge_classify_many(
         for (i, text) in pointers.iter().enumerate() {
             let name = format!("texts[{i}]");
             let length = match (text.is_null(), lengths.is_null()) {
-                // `utf8` says that it is NULL.
+                // `utf8` reports the NULL.
                 (true, _) => 0,
                 (false, true) => {
-                    // SAFETY: the caller says so.
+                    // SAFETY: required of the caller.
                     let text = unsafe { std::ffi::CStr::from_ptr(*text) };
                     text.count_bytes()
                 }
                 (false, false) => {
-                    // SAFETY: the caller says so.
+                    // SAFETY: required of the caller.
                     unsafe { *lengths.add(i) }
                 }
             };
-            // SAFETY: the caller says so.
+            // SAFETY: required of the caller.
             texts.push(unsafe { utf8(*text, length, &name) }?);
         }
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         let policy = unsafe { handle.policy(policy) }?;
         let all = handle.classifier.classify(&texts, &policy).map_err(of_classifying)?;
         for (i, p) in all.iter().enumerate() {
@@ -245,17 +245,17 @@ pub unsafe extern "C" fn edge_classify_many(
         }
         Ok(())
     };
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { guard(error, body) }
 }
 
-/// The token ids of a text, special tokens included, truncated to what the model takes. Writes their
-/// number to `count`, and them to `ids`, which has room for `capacity`: `edge_max_tokens` is always
-/// enough. If there are more, nothing is written to `ids`. `truncated`, unless it is NULL, gets whether
-/// the text was longer than the model takes.
+/// Converts a text to token ids, special tokens included, truncated to the model's length. Writes
+/// the number of ids to `count`, and the ids to `ids`. `ids` has room for `capacity` ids;
+/// `edge_max_tokens` is always enough. If `capacity` is too small, `ids` is unchanged. Writes to
+/// `truncated`, if it is not NULL: true if the text was cut, false otherwise.
 ///
 /// # Safety
-/// As `edge_classify`.
+/// The requirements of `edge_classify`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_tokenize(
     classifier: *const EdgeClassifier,
@@ -268,21 +268,23 @@ pub unsafe extern "C" fn edge_tokenize(
     error: *mut EdgeError,
 ) -> EdgeStatus {
     let body = || {
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         let (handle, text) = unsafe { (handle(classifier)?, utf8(text, length, "text")?) };
         if count.is_null() || (ids.is_null() && capacity > 0) {
-            return Err(Failure::argument("`ids` or `count`, where the answer is to go, is NULL"));
+            return Err(Failure::argument(
+                "`ids` or `count` is NULL; expected memory for the answer",
+            ));
         }
         let encoded = handle.classifier.tokenize(text).map_err(of_classifying)?;
         let needed = encoded.ids.len();
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         unsafe { count.write(needed) };
         if needed > capacity {
             return Err(Failure::argument(format!(
                 "the text has {needed} tokens, and `ids` has room for {capacity}"
             )));
         }
-        // SAFETY: there is room for `capacity` ids.
+        // SAFETY: `ids` has room for `capacity` ids.
         unsafe {
             ids.copy_from_nonoverlapping(encoded.ids.as_ptr(), needed);
             if !truncated.is_null() {
@@ -291,6 +293,6 @@ pub unsafe extern "C" fn edge_tokenize(
         }
         Ok(())
     };
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { guard(error, body) }
 }

@@ -1,20 +1,20 @@
-//! Failures: a status to branch on, and a message in memory of the caller.
+//! Failures: a status for the program, and a message in memory of the caller.
 
 use edge_runtime::Error;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// How a call ended.
+/// Result of a call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeStatus {
-    /// Well.
+    /// The call succeeded.
     Ok = 0,
-    /// An argument is NULL, not UTF-8, or too small for what was to be written to it.
+    /// An argument is NULL, not UTF-8, or has too little room for the answer.
     Argument = 1,
     /// The file, or the callback that reads the bundle, failed.
     Io = 2,
-    /// The bundle is damaged, cut short, of another version, or this library cannot run it.
+    /// The bundle is damaged, cut short, of another version, or not supported by this library.
     Bundle = 3,
     /// The exit policy does not fit the model.
     Policy = 4,
@@ -29,18 +29,18 @@ pub enum EdgeStatus {
 /// The size of a message in bytes, with the NUL at its end.
 pub const EDGE_MESSAGE_BYTES: usize = 512;
 
-/// What went wrong. It belongs to the caller, and a call that ends well leaves it as it was.
+/// Failure of a call, in memory of the caller. A call that succeeds leaves it unchanged.
 #[repr(C)]
 #[derive(Debug)]
 pub struct EdgeError {
-    /// The status that the call gave.
+    /// The status that the call returned.
     pub status: EdgeStatus,
-    /// What was wrong, where, and what is accepted: UTF-8, cut where it does not fit, with a NUL at
-    /// its end.
+    /// Message with the fault, its place and the accepted form: UTF-8, cut to the size of the
+    /// array, with a NUL at its end.
     pub message: [c_char; EDGE_MESSAGE_BYTES],
 }
 
-/// What a call gives instead of its result.
+/// Failure of a call, before it is written to memory of the caller.
 pub(crate) struct Failure {
     status: EdgeStatus,
     message: String,
@@ -56,7 +56,7 @@ impl Failure {
     }
 }
 
-/// While a bundle is opened.
+/// Converts an error of opening a bundle.
 pub(crate) fn of_opening(error: Error) -> Failure {
     let status = match error {
         Error::Io { .. } | Error::Stream(_) => EdgeStatus::Io,
@@ -65,11 +65,11 @@ pub(crate) fn of_opening(error: Error) -> Failure {
     Failure { status, message: error.to_string() }
 }
 
-/// While a text is classified.
+/// Converts an error of classifying a text.
 pub(crate) fn of_classifying(error: Error) -> Failure {
     let status = match error {
         Error::Policy(_) => EdgeStatus::Policy,
-        // Stage 0 reads the ids; what it does not take is up to the caller.
+        // Stage 0 reads the ids, so its error is a fault of the caller's ids.
         Error::Tokenizer(_) | Error::Engine { stage: 0, .. } => EdgeStatus::Input,
         _ => EdgeStatus::Engine,
     };
@@ -84,7 +84,7 @@ pub(crate) unsafe fn guard(
     error: *mut EdgeError,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> EdgeStatus {
-    // What a body changes before it panics is memory of the caller, or goes out of scope.
+    // A body changes memory of the caller and local values only, so a panic leaves no broken state.
     let failure = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return EdgeStatus::Ok,
         Ok(Err(failure)) => failure,
@@ -99,12 +99,12 @@ pub(crate) unsafe fn guard(
         let status = failure.status;
         let mut message = [0; EDGE_MESSAGE_BYTES];
         let end = failure.message.floor_char_boundary(EDGE_MESSAGE_BYTES - 1);
-        // A NUL would end it early.
+        // A NUL would end the message early.
         let bytes = failure.message[..end].bytes().map(|b| if b == 0 { b' ' } else { b });
         for (to, from) in message.iter_mut().zip(bytes) {
             *to = from as c_char;
         }
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         unsafe { error.write(EdgeError { status, message }) };
     }
     failure.status
@@ -117,7 +117,7 @@ mod tests {
 
     fn given(body: impl FnOnce() -> Result<(), Failure>) -> (EdgeStatus, EdgeStatus, String) {
         let mut error = EdgeError { status: EdgeStatus::Ok, message: [0x55; EDGE_MESSAGE_BYTES] };
-        // SAFETY: it is there to be written to.
+        // SAFETY: `error` may be written to.
         let status = unsafe { guard(&mut error, body) };
         // SAFETY: every message ends with a NUL.
         let message = unsafe { CStr::from_ptr(error.message.as_ptr()) };

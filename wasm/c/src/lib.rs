@@ -1,16 +1,17 @@
 //! The C interface of [`edge_runtime`]: `libedge_distil`, shared and static, and `edge_distil.h`,
-//! which cbindgen makes of this source (`tests/header.rs`).
+//! which cbindgen generates from this source (`tests/header.rs`).
 //!
-//! What holds for every function:
+//! Rules for all functions:
 //!
-//! * A handle is opaque and is freed by [`edge_close`]. All else is memory of the caller: texts, ids,
-//!   predictions, probabilities and errors. Nothing else is to be freed, and handles share nothing. (The
-//!   tokenizer keeps 88 bytes, the seeds of its hash tables, from the first handle to the end of the
-//!   process.)
-//! * What can fail gives an [`EdgeStatus`] and, where the caller passes an [`EdgeError`], a message.
-//! * No panic crosses the border: it becomes [`EdgeStatus::Panic`] in a library that is built to unwind,
-//!   as the ordinary profiles of cargo are, and ends the process in one built with the profile `edge`,
-//!   as running out of memory does in every build.
+//! * A handle is opaque and is freed by [`edge_close`]. Texts, ids, predictions, probabilities and
+//!   errors are in memory of the caller. The caller frees handles only. Handles share no memory.
+//!   (The tokenizer keeps 88 bytes, the seeds of its hash tables, from the first handle to the end
+//!   of the process.)
+//! * A function that can fail returns an [`EdgeStatus`]. If the caller passes an [`EdgeError`], the
+//!   function writes a message to it.
+//! * A panic becomes [`EdgeStatus::Panic`] in a library that is built to unwind, as with the
+//!   ordinary profiles of cargo. In a library of the profile `edge` a panic ends the process.
+//!   Running out of memory ends the process in every build.
 
 #![deny(missing_docs)]
 

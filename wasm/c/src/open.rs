@@ -1,4 +1,4 @@
-//! Opening a bundle, asking what is in it, closing it.
+//! Functions to open, query and close a bundle.
 
 use crate::error::{EdgeError, EdgeStatus, Failure, guard, of_opening};
 use edge_runtime::{Classifier, Error, ExitPolicy, Scratch};
@@ -8,14 +8,14 @@ use std::path::Path;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-/// A model that puts labels on texts. Any number of threads may use it at the same time; only
-/// `edge_close` must come after all other calls have returned.
+/// Text classifier. Any number of threads may use it at the same time. `edge_close` must be called
+/// after all other calls have returned.
 pub struct EdgeClassifier {
     pub(crate) classifier: Classifier,
-    /// The bundle's own.
+    /// Exit policy of the bundle.
     pub(crate) policy: ExitPolicy,
     pub(crate) labels: Vec<CString>,
-    /// The memory of calls that have returned: one for as many as there were at the same time.
+    /// Memory of calls that have returned: one for each simultaneous call.
     scratches: Mutex<Vec<Scratch>>,
 }
 
@@ -24,7 +24,7 @@ impl EdgeClassifier {
         let label = |label: &String| {
             CString::new(label.as_str()).map_err(|_| Error::Bundle {
                 entry: "manifest.json".into(),
-                problem: format!("the label {label:?} holds a NUL, which ends a text in C"),
+                problem: format!("the label {label:?} contains a NUL, which ends a string in C"),
             })
         };
         Ok(EdgeClassifier {
@@ -35,7 +35,7 @@ impl EdgeClassifier {
         })
     }
 
-    /// Calls `run` with memory that no other call uses meanwhile.
+    /// Calls `run` with memory that only this call uses.
     pub(crate) fn with_scratch<T>(&self, run: impl FnOnce(&mut Scratch) -> T) -> T {
         let scratches = || self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = scratches().pop().unwrap_or_default();
@@ -45,9 +45,10 @@ impl EdgeClassifier {
     }
 }
 
-/// Reads the next bytes of a bundle: writes up to `capacity` of them to `buffer` and gives their
-/// number, 0 at the end, or a negative number if it failed. `context` is what `edge_open_reader` was
-/// given. It is called on the thread that opens, and not any more once that returns.
+/// Callback that reads the next bytes of a bundle. It writes up to `capacity` bytes to `buffer` and
+/// returns their number, 0 at the end, or a negative number after a failure. `context` is the
+/// argument of `edge_open_reader`, which calls the function on its own thread, only until it
+/// returns.
 pub type EdgeRead =
     Option<unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize>;
 
@@ -58,20 +59,22 @@ struct Callback {
 
 impl Read for Callback {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        // SAFETY: the caller of `edge_open_reader` says that it may be called so.
+        // SAFETY: required of the caller of `edge_open_reader`.
         let read = unsafe { (self.read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
         match usize::try_from(read) {
             Ok(read) if read <= buffer.len() => Ok(read),
             Ok(read) => Err(std::io::Error::other(format!(
-                "the callback says that it wrote {read} bytes to a buffer of {}",
+                "the callback wrote {read} bytes; expected at most {}, the size of the buffer",
                 buffer.len()
             ))),
-            Err(_) => Err(std::io::Error::other(format!("the callback gave {read}"))),
+            Err(_) => {
+                Err(std::io::Error::other(format!("the callback failed: it returned {read}")))
+            }
         }
     }
 }
 
-/// Opens with `open` and hands the handle out.
+/// Opens a classifier with `open` and writes the handle to `out`.
 ///
 /// # Safety
 /// `out` and `error` are NULL or may be written to.
@@ -82,20 +85,20 @@ unsafe fn open_with(
 ) -> EdgeStatus {
     let body = || {
         if out.is_null() {
-            return Err(Failure::argument("`classifier`, where the handle is to go, is NULL"));
+            return Err(Failure::argument("`classifier` is NULL; expected memory for the handle"));
         }
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         unsafe { out.write(ptr::null_mut()) };
         let classifier = EdgeClassifier::new(open()?).map_err(of_opening)?;
-        // SAFETY: the caller says so.
+        // SAFETY: required of the caller.
         unsafe { out.write(Box::into_raw(Box::new(classifier))) };
         Ok(())
     };
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { guard(error, body) }
 }
 
-/// A path as the system has it: bytes on Unix, UTF-8 elsewhere.
+/// Converts a path: bytes on Unix, UTF-8 elsewhere.
 ///
 /// # Safety
 /// `path` is NULL or ends with a NUL.
@@ -103,7 +106,7 @@ unsafe fn read_path<'a>(path: *const c_char) -> Result<&'a Path, Failure> {
     if path.is_null() {
         return Err(Failure::argument("`path` is NULL"));
     }
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     let path = unsafe { CStr::from_ptr(path) };
     #[cfg(unix)]
     return Ok(Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(
@@ -116,8 +119,8 @@ unsafe fn read_path<'a>(path: *const c_char) -> Result<&'a Path, Failure> {
         .map_err(|e| Failure::argument(format!("`path` is not UTF-8: {e}")));
 }
 
-/// Opens a model.edge and reads it into memory. Writes a handle to `classifier`, to be freed by
-/// `edge_close`; NULL if it fails.
+/// Opens a model.edge and reads it into memory. Writes a handle to `classifier`, or NULL after a
+/// failure. `edge_close` frees the handle.
 ///
 /// # Safety
 /// `path` ends with a NUL; `error` is NULL or may be written to.
@@ -127,25 +130,26 @@ pub unsafe extern "C" fn edge_open(
     classifier: *mut *mut EdgeClassifier,
     error: *mut EdgeError,
 ) -> EdgeStatus {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe {
         open_with(classifier, error, || Classifier::open(read_path(path)?).map_err(of_opening))
     }
 }
 
-/// As `edge_open`, with the file mapped into memory: int8 embeddings, half of a small model, are read
-/// when they are needed and given back when memory is short.
+/// Opens a model.edge like `edge_open`, and maps the file into memory. The system reads int8
+/// embeddings, half of a small model, on first use, and drops them when memory is short.
 ///
 /// # Safety
-/// As `edge_open`. Nobody may write to the file or cut it short while the handle lives: a read behind
-/// its end ends the process (by SIGBUS on Unix). To replace a model, write a new file and rename it.
+/// The requirements of `edge_open`. The file must stay unchanged while the handle lives: a read
+/// behind the end of a shortened file ends the process (by SIGBUS on Unix). To replace a model,
+/// write a new file and rename it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_open_mapped(
     path: *const c_char,
     classifier: *mut *mut EdgeClassifier,
     error: *mut EdgeError,
 ) -> EdgeStatus {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe {
         open_with(classifier, error, || {
             Classifier::open_mapped(read_path(path)?).map_err(of_opening)
@@ -153,11 +157,12 @@ pub unsafe extern "C" fn edge_open_mapped(
     }
 }
 
-/// As `edge_open`, for a bundle in memory: that of the program, if it is linked in. It is borrowed, not
-/// copied; weights that are packed for this processor are computed with in place, if 64 divides `bytes`.
+/// Opens a bundle in memory like `edge_open`, for example one that is linked into the program. The
+/// bundle is borrowed, not copied. Weights that are packed for this processor are used in place, if
+/// `bytes` is a multiple of 64.
 ///
 /// # Safety
-/// The `length` bytes at `bytes` must stay as they are until `edge_close`; `error` is NULL or may be
+/// The `length` bytes at `bytes` must stay unchanged until `edge_close`; `error` is NULL or may be
 /// written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_open_memory(
@@ -167,15 +172,16 @@ pub unsafe extern "C" fn edge_open_memory(
     error: *mut EdgeError,
 ) -> EdgeStatus {
     let open = || {
-        // SAFETY: the caller keeps them until the handle is closed, and the handle holds nothing longer.
+        // SAFETY: the caller keeps the bytes until the handle is closed, and only the handle uses
+        // them.
         let bytes: &'static [u8] = unsafe { slice(bytes, length, "bytes") }?;
         Classifier::from_static(bytes).map_err(of_opening)
     };
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { open_with(classifier, error, open) }
 }
 
-/// As `edge_open`, for a bundle that a callback reads, from front to back, until it is complete: from
+/// Opens a bundle like `edge_open`, through a callback that reads it from front to back: from
 /// flash, an archive or the network.
 ///
 /// # Safety
@@ -191,38 +197,39 @@ pub unsafe extern "C" fn edge_open_reader(
         let read = read.ok_or_else(|| Failure::argument("`read` is NULL"))?;
         Classifier::from_reader(Callback { read, context }).map_err(of_opening)
     };
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { open_with(classifier, error, open) }
 }
 
 /// Frees a handle; does nothing if it is NULL.
 ///
 /// # Safety
-/// The handle is not used any more, by this thread or another.
+/// No thread uses the handle any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_close(classifier: *mut EdgeClassifier) {
     let close = || {
         if !classifier.is_null() {
-            // SAFETY: it was made by `Box::into_raw`, and the caller uses it no more.
+            // SAFETY: `Box::into_raw` made the handle, and the caller uses it no more.
             drop(unsafe { Box::from_raw(classifier) });
         }
         Ok(())
     };
-    // SAFETY: NULL is taken.
+    // SAFETY: NULL is permitted.
     unsafe { guard(ptr::null_mut(), close) };
 }
 
-/// The number of labels, which is that of the probabilities of a text; 0 if `classifier` is NULL.
+/// The number of labels, and of the probabilities of a text; 0 if `classifier` is NULL.
 ///
 /// # Safety
 /// `classifier` is NULL or a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_labels(classifier: *const EdgeClassifier) -> usize {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { classifier.as_ref() }.map_or(0, |c| c.labels.len())
 }
 
-/// The label number `index`, in UTF-8; it lives as long as the handle. NULL if there is none.
+/// The label number `index`, in UTF-8, valid until the handle is closed; NULL if `index` is too
+/// large.
 ///
 /// # Safety
 /// `classifier` is NULL or a handle.
@@ -231,30 +238,30 @@ pub unsafe extern "C" fn edge_label(
     classifier: *const EdgeClassifier,
     index: usize,
 ) -> *const c_char {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     let label = unsafe { classifier.as_ref() }.and_then(|c| c.labels.get(index));
     label.map_or(ptr::null(), |label| label.as_ptr())
 }
 
-/// The number of exits, which is that of the thresholds of a policy with one for each; 0 if
+/// The number of exits, and of the thresholds of a policy with one threshold for each exit; 0 if
 /// `classifier` is NULL.
 ///
 /// # Safety
 /// `classifier` is NULL or a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_exits(classifier: *const EdgeClassifier) -> usize {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { classifier.as_ref() }.map_or(0, |c| c.classifier.manifest().exits())
 }
 
-/// The most tokens that the model takes, special ones included; longer texts are truncated. 0 if
-/// `classifier` is NULL.
+/// The model's length: the largest number of tokens of a text, special tokens included. Longer
+/// texts are truncated. 0 if `classifier` is NULL.
 ///
 /// # Safety
 /// `classifier` is NULL or a handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_max_tokens(classifier: *const EdgeClassifier) -> usize {
-    // SAFETY: the caller says so.
+    // SAFETY: required of the caller.
     unsafe { classifier.as_ref() }.map_or(0, |c| c.classifier.manifest().architecture.max_tokens)
 }
 
@@ -265,10 +272,10 @@ pub extern "C" fn edge_version() -> *const c_char {
     VERSION.as_ptr().cast()
 }
 
-/// A slice of the caller's; NULL is taken for an empty one.
+/// Makes a slice of memory of the caller; NULL with length 0 gives an empty slice.
 ///
 /// # Safety
-/// There are so many elements, and they stay as they are for `'a`.
+/// `pointer` points to `length` elements, which stay unchanged for `'a`.
 pub(crate) unsafe fn slice<'a, T>(
     pointer: *const T,
     length: usize,
@@ -278,13 +285,15 @@ pub(crate) unsafe fn slice<'a, T>(
         return Ok(&[]);
     }
     if pointer.is_null() {
-        return Err(Failure::argument(format!("`{name}` is NULL, and its length is {length}")));
+        return Err(Failure::argument(format!(
+            "`{name}` is NULL and its length is {length}; expected length 0"
+        )));
     }
     if length.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > isize::MAX as usize) {
         return Err(Failure::argument(format!(
-            "the length of `{name}`, {length}, is more than memory can hold"
+            "the length of `{name}` is {length}, more than memory can hold"
         )));
     }
-    // SAFETY: the caller says so, and it fits in memory.
+    // SAFETY: required of the caller, and the size was checked above.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
 }

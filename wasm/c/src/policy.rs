@@ -4,7 +4,7 @@ use crate::error::Failure;
 use crate::open::slice;
 use edge_runtime::{ExitPolicy, Thresholds};
 
-/// When a text leaves early.
+/// Rule by which a text leaves early.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgePolicyKind {
@@ -16,21 +16,22 @@ pub enum EdgePolicyKind {
     Entropy = 2,
     /// Leave when the two largest probabilities are at least the threshold apart, 0 to 1.
     Margin = 3,
-    /// Leave when so many exits in a row agree: a whole number, 1 or more.
+    /// Leave when a number of exits in a row agree; the threshold is the number, a whole one, 1 or
+    /// more.
     Patience = 4,
 }
 
-/// An exit policy: `EdgePolicy policy = {EDGE_POLICY_KIND_CONFIDENCE, 0.9f};`, or with a threshold for
-/// each exit `{EDGE_POLICY_KIND_CONFIDENCE, 0, thresholds, edge_exits(classifier)}`. Where a function
-/// takes NULL for a policy, that is the one of the bundle.
+/// An exit policy: `EdgePolicy policy = {EDGE_POLICY_KIND_CONFIDENCE, 0.9f};`, or with a threshold
+/// for each exit `{EDGE_POLICY_KIND_CONFIDENCE, 0, thresholds, edge_exits(classifier)}`. NULL
+/// instead of a policy means the policy of the bundle.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct EdgePolicy {
-    /// One of `EdgePolicyKind`.
+    /// Kind of the policy, a value of `EdgePolicyKind`.
     pub kind: u32,
-    /// The threshold at every exit; not used by `EDGE_POLICY_KIND_NEVER`.
+    /// The threshold at every exit; ignored with `EDGE_POLICY_KIND_NEVER`.
     pub threshold: f32,
-    /// NULL, or instead of `threshold` one for each exit.
+    /// Array of one threshold for each exit, used instead of `threshold`; or NULL.
     pub thresholds: *const f32,
     /// The number of `thresholds`.
     pub count: usize,
@@ -42,7 +43,7 @@ impl EdgePolicy {
     pub(crate) unsafe fn read(&self) -> Result<ExitPolicy, Failure> {
         let threshold = || match self.thresholds.is_null() {
             true => Ok(Thresholds::Common(self.threshold)),
-            // SAFETY: the caller says so.
+            // SAFETY: required of the caller.
             false => unsafe { slice(self.thresholds, self.count, "thresholds") }
                 .map(|thresholds| Thresholds::PerExit(thresholds.to_vec())),
         };
@@ -63,15 +64,15 @@ impl EdgePolicy {
                     || !(1.0..=1e6).contains(&exits)
                 {
                     return Err(Failure::policy(format!(
-                        "exit policy: patience takes one whole number of exits, 1 or more, in \
-                         `threshold`, not {exits}"
+                        "exit policy: patience is {exits}; expected one whole number of exits, 1 or \
+                         more, in `threshold`"
                     )));
                 }
                 ExitPolicy::patience(exits as usize)
             }
             other => {
                 return Err(Failure::policy(format!(
-                    "exit policy: no kind has the number {other}; they go from 0 to {PATIENCE}"
+                    "exit policy: kind is {other}; expected 0 to {PATIENCE}"
                 )));
             }
         })

@@ -1,6 +1,6 @@
-//! `include/edge_distil.h` is what cbindgen makes of the source.
+//! Test that `include/edge_distil.h` equals the output of cbindgen.
 //!
-//! `EDGE_WRITE_HEADER=1 cargo test --package edge-runtime-c` writes it.
+//! `EDGE_WRITE_HEADER=1 cargo test --package edge-runtime-c` writes the header.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ fn the_header_is_that_of_the_source() {
     let mut made = Vec::new();
     cbindgen::generate_with_config(root, config).unwrap().write(&mut made);
     let made = String::from_utf8(made).unwrap();
-    // Sections of rustdoc read the same in C with other words.
-    let made = made.replace(" * # Safety\n", " * The caller sees to this:\n");
+    // C has no `# Safety` sections.
+    let made = made.replace(" * # Safety\n", " * The caller must ensure:\n");
     let path = root.join("include/edge_distil.h");
     if std::env::var_os("EDGE_WRITE_HEADER").is_some() {
         std::fs::write(&path, &made).unwrap();
@@ -20,7 +20,7 @@ fn the_header_is_that_of_the_source() {
     let stands = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         stands == made,
-        "{} is not what cbindgen makes of the source; set EDGE_WRITE_HEADER=1 and run this test",
+        "{} differs from the output of cbindgen; set EDGE_WRITE_HEADER=1 and run this test",
         path.display()
     );
 }

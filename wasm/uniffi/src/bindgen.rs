@@ -1,4 +1,4 @@
-//! Writes the code for Kotlin, Swift or Python:
+//! Generator of the code for Kotlin, Swift or Python:
 //! `uniffi-bindgen generate --language kotlin --out-dir FOLDER libedge_distil_uniffi.so`.
 
 fn main() {

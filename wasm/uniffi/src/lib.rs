@@ -1,5 +1,5 @@
-//! [`edge_runtime`] for Kotlin, Swift and Python: one definition, from which UniFFI makes the code for
-//! each. `docs/embedding.md` shows its use.
+//! Bindings of [`edge_runtime`] for Kotlin, Swift and Python. UniFFI generates the code for each
+//! language from this definition. `docs/embedding.md` shows its use.
 
 #![deny(missing_docs)]
 
@@ -8,37 +8,37 @@ use std::sync::Arc;
 
 uniffi::setup_scaffolding!("edge_distil");
 
-/// A model that puts labels on texts. Any number of threads may use it at the same time.
+/// Text classifier. Any number of threads may use it at the same time.
 #[derive(Debug, uniffi::Object)]
 pub struct Classifier {
     inner: edge_runtime::Classifier,
 }
 
-/// What a classifier says of one text.
+/// Answer of a classifier for one text.
 #[derive(Debug, uniffi::Record)]
 pub struct Prediction {
     /// The label with the largest probability.
     pub label: String,
-    /// Its probability.
+    /// The probability of the label.
     pub probability: f32,
-    /// One probability for each label, in their order.
+    /// One probability for each label, in the labels' order.
     pub probabilities: Vec<f32>,
     /// The stage after which the text left: 0 for the embeddings, k for encoder layer k.
     pub stage: u32,
     /// Tokens of the text, special tokens included.
     pub tokens: u32,
-    /// Whether the text was longer than the model takes.
+    /// True if the text was cut to the model's length.
     pub truncated: bool,
 }
 
-/// When a text leaves early. Thresholds are one for all exits, or one for each.
+/// Rule by which a text leaves early, with one threshold for all exits, or one for each exit.
 #[derive(Debug, uniffi::Enum)]
 pub enum Policy {
     /// Full depth for every text.
     Never,
     /// Leave when the largest probability is at least the threshold, 0 to 1.
     Confidence {
-        /// The least probability that leaves.
+        /// The smallest probability that leaves.
         thresholds: Vec<f32>,
     },
     /// Leave when the normalized entropy is at most the threshold, 0 to 1.
@@ -48,24 +48,25 @@ pub enum Policy {
     },
     /// Leave when the two largest probabilities are at least the threshold apart, 0 to 1.
     Margin {
-        /// The least margin that leaves.
+        /// The smallest margin that leaves.
         thresholds: Vec<f32>,
     },
-    /// Leave when so many exits in a row agree.
+    /// Leave when a number of exits in a row agree.
     Patience {
         /// The number of exits, 1 or more.
         exits: u32,
     },
 }
 
-/// What went wrong, by what can be done about it; the message says what, where, and what is accepted.
+/// Error, one variant for each remedy. The message names the fault, its place and the accepted
+/// form.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
 #[uniffi(flat_error)]
 pub enum EdgeError {
     /// The file cannot be read.
     #[error("{0}")]
     Io(String),
-    /// The bundle is damaged, cut short, of another version, or this library cannot run it.
+    /// The bundle is damaged, cut short, of another version, or not supported by this library.
     #[error("{0}")]
     Bundle(String),
     /// The exit policy does not fit the model.
@@ -79,7 +80,7 @@ pub enum EdgeError {
     Engine(String),
 }
 
-/// While a bundle is opened: its tokenizer is a part of it.
+/// Converts an error of opening a bundle. The tokenizer is a part of the bundle.
 fn of_opening(error: Error) -> EdgeError {
     match error {
         Error::Tokenizer(_) => EdgeError::Bundle(error.to_string()),
@@ -131,7 +132,7 @@ impl Classifier {
         Ok(Arc::new(Classifier { inner }))
     }
 
-    /// Opens a bundle in memory, which is copied.
+    /// Opens a bundle in memory and copies it.
     #[uniffi::constructor]
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Arc<Self>, EdgeError> {
         let inner = edge_runtime::Classifier::from_bytes(bytes).map_err(of_opening)?;
@@ -143,17 +144,18 @@ impl Classifier {
         self.inner.labels().to_vec()
     }
 
-    /// The number of exits, which is that of the thresholds of a policy with one for each.
+    /// The number of exits, and of the thresholds of a policy with one threshold for each exit.
     pub fn exits(&self) -> u32 {
         self.inner.manifest().exits() as u32
     }
 
-    /// The most tokens that the model takes, special ones included; longer texts are truncated.
+    /// The model's length: the largest number of tokens of a text, special tokens included. Longer
+    /// texts are truncated.
     pub fn max_tokens(&self) -> u32 {
         self.inner.manifest().architecture.max_tokens as u32
     }
 
-    /// Puts a label on one text. The policy is that of the bundle unless given.
+    /// Classifies one text. The default policy is the policy of the bundle.
     #[uniffi::method(default(policy = None))]
     pub fn classify(&self, text: &str, policy: Option<Policy>) -> Result<Prediction, EdgeError> {
         let policy = policy.map_or_else(|| self.inner.policy(), ExitPolicy::from);
@@ -161,7 +163,7 @@ impl Classifier {
         Ok(predictions.remove(0).into())
     }
 
-    /// Puts a label on each text; they are computed together.
+    /// Classifies texts together. The default policy is the policy of the bundle.
     #[uniffi::method(default(policy = None))]
     pub fn classify_many(
         &self,

@@ -1,4 +1,4 @@
-"""Puts labels on texts with small BERT models that leave early.
+"""Classifies texts with small early-exit BERT models.
 
     from edge_distil import Classifier
 
@@ -22,7 +22,7 @@ from ._native import Policy
 if TYPE_CHECKING:
 
     class EdgeError(Exception):
-        """Error of this library, one class for each thing that can be done about it."""
+        """Error of this library, one class for each remedy."""
 
         Io: type[EdgeError]
         Bundle: type[EdgeError]
@@ -37,10 +37,10 @@ __all__ = ["Classifier", "EdgeError", "Policy", "Prediction"]
 __version__ = metadata.version("edge-distil")
 
 for _variant in (Policy.NEVER, Policy.CONFIDENCE, Policy.ENTROPY, Policy.MARGIN, Policy.PATIENCE):
-    # UniFFI's own has no thresholds.
+    # UniFFI's own `__repr__` lacks the thresholds.
     _variant.__repr__ = _variant.__str__  # type: ignore[method-assign, assignment]
 
-# Each variant is a subclass of Policy when the program runs, which type checkers do not see.
+# Each variant is a subclass of Policy at run time, which type checkers cannot see.
 _Policy = Union["Policy.NEVER", "Policy.CONFIDENCE", "Policy.ENTROPY", "Policy.MARGIN", "Policy.PATIENCE"]
 
 
@@ -51,40 +51,40 @@ class Prediction:
     label: str
     """The label with the largest probability."""
     probability: float
-    """Its probability."""
+    """The probability of the label."""
     probabilities: list[float]
-    """One probability for each label, in their order."""
+    """One probability for each label, in the labels' order."""
     stage: int
     """The stage after which the text left: 0 for the embeddings, k for encoder layer k."""
     tokens: int
     """Tokens of the text, special tokens included."""
     truncated: bool
-    """True if the text was longer than the model takes."""
+    """True if the text was cut to the model's length."""
 
 
 class Classifier:
-    """A model that puts labels on texts. Any number of threads may use it at the same time.
+    """Text classifier. Any number of threads may use it at the same time.
 
-    A copy shares the model. A classifier of a file can be pickled, by the file's path and SHA-256.
+    A copy shares the model. A classifier of a file can be pickled: by the file's path and SHA-256.
     """
 
     _model: Optional[_native.Classifier]
     _source: Union[_File, int]
 
     def __init__(self) -> None:
-        raise TypeError("a Classifier is made by Classifier.open(path) or Classifier.from_bytes(bundle)")
+        raise TypeError("cannot make a Classifier directly; use Classifier.open(path) or Classifier.from_bytes(bundle)")
 
     @classmethod
     def open(cls, path: Union[str, os.PathLike[str]]) -> Classifier:
         """Opens a model.edge and reads it into memory."""
         name = os.fsdecode(path)
-        # Before it is opened: a file that is replaced in between is found out when its digest is asked for.
+        # The state is read before the file is opened: `sha256` then detects a file that is replaced in between.
         source = _File(name)
         return cls._of(_native.Classifier.open(name), source)
 
     @classmethod
     def from_bytes(cls, bundle: Union[bytes, bytearray, memoryview]) -> Classifier:
-        """Opens a bundle in memory, which is copied."""
+        """Opens a bundle in memory and copies it."""
         copied = bundle if isinstance(bundle, bytes) else bytes(memoryview(bundle))
         return cls._of(_native.Classifier.from_bytes(copied), len(copied))
 
@@ -99,22 +99,22 @@ class Classifier:
         return self._opened().labels()
 
     def exits(self) -> int:
-        """The number of exits, which is that of the thresholds of a policy with one for each."""
+        """The number of exits, and of the thresholds of a policy with one threshold for each exit."""
         return self._opened().exits()
 
     def max_tokens(self) -> int:
-        """The most tokens that the model takes, special ones included; longer texts are truncated."""
+        """The model's length: the largest number of tokens, special tokens included. Longer texts are truncated."""
         return self._opened().max_tokens()
 
     def classify(self, text: str, policy: Optional[_Policy] = None) -> Prediction:
-        """Puts a label on one text. The policy is that of the bundle unless given."""
+        """Classifies one text. The default policy is the policy of the bundle."""
         native = self._opened()
         if not isinstance(text, str):
             raise TypeError(f"text: expected a str, found {_name(text)}; classify_many takes several texts")
         return Prediction(**vars(native.classify(text, _checked(policy))))
 
     def classify_many(self, texts: Iterable[str], policy: Optional[_Policy] = None) -> list[Prediction]:
-        """Puts a label on each text; they are computed together."""
+        """Classifies texts together. The default policy is the policy of the bundle."""
         native = self._opened()
         if isinstance(texts, (str, bytes, bytearray, memoryview, Mapping)):
             raise TypeError(f"texts: expected several, found one {_name(texts)}; classify takes one text")
@@ -168,7 +168,7 @@ class Classifier:
         found = source.sha256()
         if found != sha256:
             raise pickle.UnpicklingError(
-                f"{path}: its SHA-256 is {found}, that of the pickled Classifier's file was {sha256}; "
+                f"{path}: its SHA-256 is {found}; expected {sha256}, as when the Classifier was pickled; "
                 "put the same model.edge there"
             )
         made = cls._of(_native.Classifier.open(path), source)
@@ -177,7 +177,7 @@ class Classifier:
 
 
 class _File:
-    """A file that was opened: its absolute path, and what tells it from a later one at that path."""
+    """A file that was opened: its absolute path, and its state, which shows if the file is replaced later."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
