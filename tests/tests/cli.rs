@@ -142,7 +142,9 @@ fn a_line_that_is_too_long_is_reported_and_the_rest_is_answered() -> Result<()> 
     input.extend(vec![b'c'; 3 * LINE_LIMIT]);
     let answer = Scene::new()?.run(&["--json"], &input)?;
     assert_eq!(answer.status, 1);
-    for said in ["line 1: 1048578 bytes, a line has at most 1048576", "line 4: 3145728 bytes"] {
+    for said in
+        ["line 1: found 1048578 bytes; expected at most 1048576", "line 4: found 3145728 bytes"]
+    {
         assert!(answer.err.contains(said), "{} (not {said})", answer.err);
     }
     let lines = answer.json();
@@ -203,11 +205,14 @@ fn options_that_make_no_sense_are_refused() -> Result<()> {
         (&["--policy", "patience", "--threshold", "1.5", "x"], &["whole number", "1.5"]),
         (&["--policy", "patience", "--threshold", "0", "x"], &["1 or more", "0"]),
         (&["--policy", "patience", "--threshold", "inf", "x"], &["whole number", "inf"]),
-        (&["--policy", "never", "--threshold", "0.5", "x"], &["never takes no threshold"]),
+        (
+            &["--policy", "never", "--threshold", "0.5", "x"],
+            &["never has no threshold; remove --threshold"],
+        ),
         (&["--policy", "mood", "x"], &["mood", "confidence"]),
         (&["--policy", "confidence", "--threshold", "much", "x"], &["much"]),
         (&["--file", "/no/such/file"], &["cannot open /no/such/file"]),
-        (&["--file", "/no/such/file", "x"], &["texts or --file, not both"]),
+        (&["--file", "/no/such/file", "x"], &["found texts and --file; expected one of them"]),
     ];
     for (arguments, said) in cases {
         scene.run(arguments, b"never read\n")?.refused(said);

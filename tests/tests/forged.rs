@@ -386,10 +386,7 @@ fn the_graphs_must_fit_the_manifest() -> Result<()> {
     type Change = fn(&mut Parts);
     let cases: &[(Change, &str)] = &[
         (|p| p.manifest.labels.push("MIXED".into()), "gives Some(2) logits"),
-        (
-            |p| p.manifest.stages[1].exit = false,
-            "gives Some(2) logits, by the manifest it gives None",
-        ),
+        (|p| p.manifest.stages[1].exit = false, "gives Some(2) logits; expected None"),
         (|p| p.manifest.stages[0].exit = true, "gives None logits"),
         (|p| p.manifest.architecture.vocabulary += 1, "1006 word pieces and 128 positions"),
         (|p| p.manifest.architecture.max_tokens = 129, "1006 word pieces and 128 positions"),

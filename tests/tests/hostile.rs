@@ -130,15 +130,15 @@ fn entries_must_be_those_of_the_manifest_in_its_order() -> Result<()> {
         tar(&entries)
     };
     let cases: [(&str, Change, &str, &str); 10] = [
-        ("duplicate", &|e| e.insert(2, e[1].clone()), "stage-0.onnx", "`tokenizer.json` stands"),
+        ("duplicate", &|e| e.insert(2, e[1].clone()), "stage-0.onnx", "`tokenizer.json` in its"),
         ("duplicate stage", &|e| e.insert(3, e[2].clone()), "stage-1.onnx", "`stage-0.onnx`"),
-        ("reordered", &|e| e.swap(2, 3), "stage-0.onnx", "`stage-1.onnx` stands here"),
-        ("manifest late", &|e| e.swap(0, 1), MANIFEST, "`tokenizer.json` stands here"),
-        ("missing", &|e| drop(e.remove(2)), "stage-0.onnx", "`stage-1.onnx` stands here"),
+        ("reordered", &|e| e.swap(2, 3), "stage-0.onnx", "`stage-1.onnx` in its place"),
+        ("manifest late", &|e| e.swap(0, 1), MANIFEST, "`tokenizer.json` in its place"),
+        ("missing", &|e| drop(e.remove(2)), "stage-0.onnx", "`stage-1.onnx` in its place"),
         ("extra", &|e| e.push(("x".into(), vec![1])), END, "two blocks of zeros"),
         ("up", &|e| e[2].0 = "../stage-0.onnx".into(), "stage-0.onnx", "`../stage-0.onnx`"),
         ("absolute", &|e| e[1].0 = "/etc/passwd".into(), TOKENIZER, "`/etc/passwd`"),
-        ("empty", &|e| e[3].1.clear(), "stage-1.onnx", "0 bytes here"),
+        ("empty", &|e| e[3].1.clear(), "stage-1.onnx", "found 0 bytes"),
         ("other bytes", &|e| e[3].1[0] ^= 1, "stage-1.onnx", "SHA-256"),
     ];
     for (what, change, entry, problem) in cases {
@@ -170,10 +170,10 @@ fn a_manifest_that_contradicts_itself_is_refused() -> Result<()> {
     let cases: &[(Change, &str)] = &[
         (|m| m.entries[1].name = "../stage-0.onnx".into(), "`../stage-0.onnx`"),
         (|m| m.entries[0].name = "/tokenizer.json".into(), "`/tokenizer.json`"),
-        (|m| m.entries.swap(1, 2), "`stage-1.onnx`, not `stage-0.onnx`"),
-        (|m| m.entries[2] = m.entries[1].clone(), "`stage-0.onnx`, not `stage-1.onnx`"),
+        (|m| m.entries.swap(1, 2), "`stage-1.onnx`; expected `stage-0.onnx`"),
+        (|m| m.entries[2] = m.entries[1].clone(), "`stage-0.onnx`; expected `stage-1.onnx`"),
         (|m| drop(m.entries.pop()), "is not listed"),
-        (|m| m.entries.push(m.entries[0].clone()), "one too many"),
+        (|m| m.entries.push(m.entries[0].clone()), "unexpected entry"),
         (|m| m.entries.clear(), "`tokenizer.json` is not listed"),
         (|m| m.entries[1].bytes = u64::MAX, "over 2"),
         (|m| m.entries[1].bytes = u64::MAX / 2, "more than the limit"),
@@ -198,7 +198,7 @@ fn a_manifest_that_contradicts_itself_is_refused() -> Result<()> {
     }
     // These are found at the entry itself.
     let (entry, said) = refused(with_manifest(|m| m.entries[1].bytes -= 1)?, "size");
-    assert!(entry == "stage-0.onnx" && said.contains("by the manifest"), "{entry}: {said}");
+    assert!(entry == "stage-0.onnx" && said.contains("as in the manifest"), "{entry}: {said}");
     for hash in ["", "0", "zz", &"0".repeat(64), &"é".repeat(32)] {
         let bundle = with_manifest(|m| m.entries[1].sha256 = hash.into())?;
         let (entry, said) = refused(bundle, "wrong hash");

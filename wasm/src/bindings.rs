@@ -1,7 +1,7 @@
-//! The runtime for other languages.
+//! Bindings of the runtime for JavaScript.
 
 mod convert;
-// The GPU engine is a module of its own, so that who has no GPU does not load it.
+// The GPU engine is a separate module, which machines without a GPU do not load.
 #[cfg(feature = "wgpu")]
 mod gpu;
 #[cfg(not(feature = "wgpu"))]

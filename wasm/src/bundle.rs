@@ -1,13 +1,13 @@
 //! Reading and verifying `model.edge`, and writing it.
 //!
-//! A bundle is an uncompressed tar whose entries stand in the order in which they are needed:
-//! `manifest.json`, `tokenizer.json`, `stage-0.onnx`, `stage-1.onnx`, … [`BundleReader`] takes it in
-//! pieces of any size and hands out each entry as soon as it is complete and its SHA-256 is right,
-//! so that the first exits can answer while later layers are still arriving.
+//! A bundle is an uncompressed tar with its entries in the order of their use: `manifest.json`,
+//! `tokenizer.json`, `stage-0.onnx`, `stage-1.onnx`, … [`BundleReader`] takes a bundle in pieces of
+//! any size. It returns each entry once the entry is complete and its SHA-256 is verified. The
+//! first exits can thus answer while later layers are still arriving.
 //!
-//! Every byte is covered: headers and padding have one permitted form ([`tar`]), the manifest
-//! carries its own digest, and it carries those of all other entries. Nothing is allocated for an
-//! entry before its size has been held against [`Limits`].
+//! Every byte is verified: headers and padding have one permitted form ([`tar`]), and the manifest
+//! contains the digests of itself and of all other entries. Memory for an entry is allocated only
+//! after its size has been compared with [`Limits`].
 
 mod manifest;
 pub mod tar;
@@ -22,18 +22,19 @@ use bytes::{Bytes, BytesMut};
 use manifest::hex;
 use sha2::{Digest, Sha256};
 
-/// The most that a bundle may ask for.
+/// Limits on the sizes in a bundle.
 ///
-/// What a header claims is not allocated before it comes. Reading takes memory for what has arrived of
-/// an entry, and at most as much again or 16 MiB, whichever is more, ahead of it; while that grows, the
-/// old and the new lie side by side. An entry that lies whole in one piece is not copied.
+/// Memory follows the bytes that have arrived of an entry, not the size in its header. The buffer
+/// is at most twice as large as those bytes, or 16 MiB larger, whichever is more. While the buffer
+/// grows, the old and the new buffer are both allocated. An entry that is whole in one piece is not
+/// copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Size of the manifest, in bytes; 1 MiB unless told.
+    /// Size of the manifest, in bytes; 1 MiB by default.
     pub manifest: u64,
-    /// Size of the tokenizer, in bytes; 64 MiB unless told.
+    /// Size of the tokenizer, in bytes; 64 MiB by default.
     pub tokenizer: u64,
-    /// Size of all entries together, in bytes; 2 GiB unless told, 1 GiB in WebAssembly.
+    /// Size of all entries together, in bytes; 2 GiB by default, 1 GiB in WebAssembly.
     pub total: u64,
 }
 
@@ -44,12 +45,12 @@ impl Default for Limits {
     }
 }
 
-/// How much is allocated ahead of what has arrived.
+/// Bytes that are allocated ahead of the bytes that have arrived.
 const AHEAD: usize = 16 << 20;
 
-/// How much is digested at a time. WebAssembly engines compile a loop quickly at first and well later
-/// on, and go over to the better code when it is called again: one call for a whole entry would be
-/// slow to its end.
+/// Bytes that are digested in one call. WebAssembly engines first run quickly compiled code, and
+/// change to optimized code at a later call. One call for a whole entry would run the slow code to
+/// its end.
 const DIGESTED: usize = 16 << 10;
 
 /// A verified entry.
@@ -63,7 +64,7 @@ pub enum Part {
     Stage(usize, Bytes),
 }
 
-/// Takes a bundle in pieces and gives back its verified entries, in order.
+/// Reader that takes a bundle in pieces and returns its verified entries, in order.
 #[derive(Debug)]
 pub struct BundleReader {
     limits: Limits,
@@ -74,7 +75,7 @@ pub struct BundleReader {
     done: usize,
     state: State,
     pending: BytesMut,
-    /// Of what has arrived of the entry; `None` if the caller digests entries.
+    /// Digest of the bytes of the entry so far; `None` if the caller digests entries.
     digest: Option<Sha256>,
     /// Bytes taken so far.
     taken: u64,
@@ -90,12 +91,12 @@ enum State {
 }
 
 impl BundleReader {
-    /// A reader that has seen nothing yet.
+    /// Creates a reader at the start of a bundle.
     pub fn new(limits: Limits) -> Self {
         BundleReader { digest: Some(Sha256::new()), ..Self::without_digest(limits) }
     }
 
-    /// As [`new`](Self::new), for a caller that digests each entry itself.
+    /// Creates a reader for a caller that digests each entry itself.
     pub(crate) fn without_digest(limits: Limits) -> Self {
         BundleReader {
             limits,
@@ -114,7 +115,7 @@ impl BundleReader {
         self.taken
     }
 
-    /// Size of the whole bundle in bytes, once the manifest is there.
+    /// Size of the whole bundle in bytes, once the manifest has arrived.
     pub fn total(&self) -> Option<u64> {
         let manifest = self.manifest.as_ref()?;
         let block = tar::BLOCK as u64;
@@ -123,12 +124,12 @@ impl BundleReader {
         Some(padded(self.manifest_bytes) + entries + 2 * block)
     }
 
-    /// Takes the next piece and calls `each` for every entry that it completes. An entry that lies
-    /// whole in one piece is not copied.
+    /// Takes the next piece and calls `each` for every entry that the piece completes. An entry
+    /// that is whole in one piece is not copied.
     ///
     /// # Errors
-    /// [`Error::Bundle`] naming the entry that is damaged or too large, or whatever `each` returns.
-    /// After an error the reader is of no further use.
+    /// [`Error::Bundle`] with the name of the entry that is damaged or too large, or the error that
+    /// `each` returns. After an error the reader cannot be used again.
     pub fn push(
         &mut self,
         mut piece: Bytes,
@@ -141,11 +142,11 @@ impl BundleReader {
         Ok(())
     }
 
-    /// Takes from the front of a piece, until an entry is whole or nothing is left. The entry is to be
-    /// [verified](Self::verify) before more is taken.
+    /// Takes bytes from the front of a piece, until an entry is whole or the piece is empty. The
+    /// caller must [verify](Self::verify) the entry before the next call.
     ///
     /// # Errors
-    /// [`Error::Bundle`] naming the entry at which the bundle is damaged.
+    /// [`Error::Bundle`] with the name of the entry at which the bundle is damaged.
     pub(crate) fn arrive(&mut self, piece: &mut Bytes) -> Result<Option<Bytes>, Error> {
         loop {
             let wanted = match self.state {
@@ -186,15 +187,15 @@ impl BundleReader {
         }
     }
 
-    /// The SHA-256 of the entry that is whole, unless that is left to the caller.
+    /// SHA-256 of the whole entry; `None` if the caller digests entries.
     pub(crate) fn digest(&mut self) -> Option<[u8; 32]> {
         self.digest.as_mut().map(|digest| digest.finalize_reset().into())
     }
 
-    /// Verifies the entry that is whole by its SHA-256. The manifest has its own digest in it.
+    /// Verifies a whole entry by its SHA-256. The manifest contains its own digest.
     ///
     /// # Errors
-    /// [`Error::Bundle`] naming the entry, if it is damaged or too large.
+    /// [`Error::Bundle`] with the name of the entry, if it is damaged or too large.
     pub(crate) fn verify(&mut self, bytes: Bytes, digest: &[u8]) -> Result<Part, Error> {
         let size = bytes.len() as u64;
         let part = self.part(bytes, digest)?;
@@ -203,10 +204,10 @@ impl BundleReader {
         Ok(part)
     }
 
-    /// Says whether the whole bundle has arrived.
+    /// Checks that the whole bundle has arrived.
     ///
     /// # Errors
-    /// [`Error::Bundle`] naming the entry at which it breaks off.
+    /// [`Error::Bundle`] with the name of the entry at which the bundle breaks off.
     pub fn finish(&self) -> Result<(), Error> {
         if self.state == State::End {
             return Ok(());
@@ -219,7 +220,7 @@ impl BundleReader {
         Err(Error::bundle(entry, format!("the bundle breaks off here, after {} bytes", self.taken)))
     }
 
-    /// Exactly `wanted` bytes, or `None` if more must arrive first.
+    /// Takes exactly `wanted` bytes; `None` if more must arrive first.
     fn take(&mut self, piece: &mut Bytes, wanted: usize) -> Option<Bytes> {
         let missing = wanted - self.pending.len();
         let more = piece.split_to(missing.min(piece.len()));
@@ -248,11 +249,14 @@ impl BundleReader {
         let Some((name, size)) = tar::parse(block) else {
             return Err(Error::bundle(
                 expected,
-                "its tar header is damaged, or was not written by edge-export",
+                "its tar header is damaged, or another program than edge-export wrote it",
             ));
         };
         if name != expected {
-            return Err(Error::bundle(expected, format!("`{}` stands here", name.escape_debug())));
+            return Err(Error::bundle(
+                expected,
+                format!("found `{}` in its place", name.escape_debug()),
+            ));
         }
         match &self.manifest {
             None if size > self.limits.manifest => Err(Error::bundle(
@@ -262,7 +266,7 @@ impl BundleReader {
             Some(manifest) if manifest.entries[self.done - 1].bytes != size => Err(Error::bundle(
                 expected,
                 format!(
-                    "{size} bytes here, {} by the manifest",
+                    "found {size} bytes; expected {}, its size in the manifest",
                     manifest.entries[self.done - 1].bytes
                 ),
             )),
@@ -303,7 +307,7 @@ impl BundleReader {
         if actual != entry.sha256 {
             return Err(Error::bundle(
                 &entry.name,
-                format!("damaged: its SHA-256 is {actual}, the manifest says {}", entry.sha256),
+                format!("damaged: its SHA-256 is {actual}, expected {}", entry.sha256),
             ));
         }
         Ok(match self.done {
@@ -316,7 +320,7 @@ impl BundleReader {
 /// Writes a bundle. `manifest.entries` is filled in from the parts.
 ///
 /// # Errors
-/// Whatever `out` returns; [`std::io::ErrorKind::InvalidInput`] if an entry is 8 GiB or larger.
+/// The errors of `out`; [`std::io::ErrorKind::InvalidInput`] if an entry is 8 GiB or larger.
 pub fn write(
     mut manifest: Manifest,
     tokenizer: &[u8],
@@ -340,7 +344,7 @@ pub fn write(
         let header = tar::header(&name, size).ok_or_else(|| {
             std::io::Error::new(
                 std::io::ErrorKind::InvalidInput,
-                format!("{name} has {size} bytes, an entry holds less than 8 GiB"),
+                format!("{name} has {size} bytes; expected less than 8 GiB in an entry"),
             )
         })?;
         out.write_all(&header)?;

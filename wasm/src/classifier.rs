@@ -1,4 +1,4 @@
-//! From text to labels, leaving early.
+//! Classification of texts, with early exit.
 
 pub(crate) mod load;
 mod one;
@@ -15,7 +15,7 @@ use crate::exit::{argmax, softmax};
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, ExitPolicy};
 
-/// A model that puts labels on texts.
+/// Text classifier: a model with its tokenizer and engine.
 ///
 /// ```no_run
 /// use edge_runtime::{Classifier, ExitPolicy};
@@ -34,7 +34,7 @@ pub struct Classifier<E: Engine = CpuEngine> {
     threads: usize,
 }
 
-/// What a classifier says of one text.
+/// Answer of a classifier for one text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// The label with the largest probability.
@@ -45,14 +45,14 @@ pub struct Prediction {
     pub stage: usize,
     /// Tokens of the text, special tokens included.
     pub tokens: usize,
-    /// Whether the text was longer than the model takes.
+    /// True if the text was cut to the model's length.
     pub truncated: bool,
-    /// The logits at every exit that the text passed; the last are those of the answer.
+    /// The logits of every exit that the text passed, ending with the exit that answered.
     pub exits: Vec<Vec<f32>>,
 }
 
 impl<E: Engine> Classifier<E> {
-    /// A classifier of parts that are already loaded.
+    /// Creates a classifier from parts that are already loaded.
     pub(crate) fn from_parts(manifest: Manifest, tokenizer: Tokenizer, engine: E) -> Self {
         let tokenizer = tokenizer.with_vocabulary(manifest.architecture.vocabulary);
         Classifier {
@@ -64,8 +64,8 @@ impl<E: Engine> Classifier<E> {
         }
     }
 
-    /// Shares the texts of a call of [`classify`](Self::classify) among so many threads; 1 unless
-    /// this is called. Answers do not depend on it.
+    /// Sets the number of threads that share the texts of a call of [`classify`](Self::classify); 1
+    /// by default. Answers are the same for every number.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
@@ -77,7 +77,7 @@ impl<E: Engine> Classifier<E> {
         &self.engine
     }
 
-    /// What the bundle says of itself.
+    /// The manifest of the bundle.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -87,34 +87,35 @@ impl<E: Engine> Classifier<E> {
         &self.manifest.labels
     }
 
-    /// The policy that the bundle carries; full depth if it carries none.
+    /// The policy in the bundle; full depth if the bundle has none.
     pub fn policy(&self) -> ExitPolicy {
         self.manifest.policy.clone().unwrap_or_default()
     }
 
-    /// How many stages have arrived, of [`Manifest::stages`].
+    /// Number of stages that have arrived, of [`Manifest::stages`].
     pub fn stages_ready(&self) -> usize {
         self.engine.stages()
     }
 
-    /// The encoder layers that are computed for a text that leaves after `stage`.
+    /// Number of encoder layers that are computed for a text that leaves after `stage`.
     pub fn layers_through(&self, stage: usize) -> usize {
         self.manifest.stages.iter().take(stage + 1).map(|s| s.layers).sum()
     }
 
-    /// The token ids of a text, special tokens included, truncated to what the model takes.
+    /// Token ids of a text, special tokens included, truncated to the model's length.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the tokenizer fails, or gives an id that the model has no word for.
+    /// [`Error::Tokenizer`] if the tokenizer fails, or gives an id for which the model has no
+    /// embedding.
     pub fn tokenize(&self, text: &str) -> Result<Encoded, Error> {
         self.tokenizer.encode(text)
     }
 
-    /// Puts a label on each text.
+    /// Classifies each text.
     ///
     /// # Errors
-    /// [`Error::Policy`] if the policy does not fit the model, [`Error::Incomplete`] if a stage is
-    /// needed that has not arrived, [`Error::Tokenizer`], [`Error::Engine`] or
+    /// [`Error::Policy`] if the policy does not fit the model. [`Error::Incomplete`] if a stage
+    /// that is needed has not arrived. [`Error::Tokenizer`], [`Error::Engine`] or
     /// [`Error::NotFinite`] if the computation fails.
     pub fn classify(&self, texts: &[&str], policy: &ExitPolicy) -> Result<Vec<Prediction>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
@@ -140,11 +141,11 @@ impl<E: Engine> Classifier<E> {
         }
     }
 
-    /// The tokens of the next texts of a queue: as many as are well computed together, none at its
-    /// end.
+    /// Takes the tokens of the next texts of a queue: one batch of the engine's size. The batch is
+    /// empty at the end of the queue.
     ///
     /// # Errors
-    /// As [`tokenize`](Self::tokenize).
+    /// Errors of [`tokenize`](Self::tokenize).
     pub fn next_batch<T: AsRef<str>>(
         &self,
         queue: &mut Queue<impl Iterator<Item = T>>,
@@ -152,7 +153,7 @@ impl<E: Engine> Classifier<E> {
         self.next_batch_of(queue, self.engine.tokens_per_batch())
     }
 
-    /// As [`next_batch`](Self::next_batch), of at most `most` tokens unless it is one text.
+    /// Takes the next batch of a queue, of at most `most` tokens or of one text.
     pub(crate) fn next_batch_of<T: AsRef<str>>(
         &self,
         queue: &mut Queue<impl Iterator<Item = T>>,
@@ -172,10 +173,10 @@ impl<E: Engine> Classifier<E> {
         Ok(batch)
     }
 
-    /// As [`classify`](Self::classify), for texts that are tokens already.
+    /// Classifies texts that are tokens already.
     ///
     /// # Errors
-    /// As [`classify`](Self::classify).
+    /// Errors of [`classify`](Self::classify).
     pub fn classify_tokens(
         &self,
         texts: Vec<Encoded>,
@@ -199,7 +200,7 @@ impl<E: Engine> Classifier<E> {
         })
     }
 
-    /// Starts a walk through the stages, which [`advance`](Self::advance) carries on.
+    /// Starts a walk through the stages, which [`advance`](Self::advance) continues.
     ///
     /// # Errors
     /// [`Error::Policy`] or [`Error::Engine`].
@@ -220,11 +221,11 @@ impl<E: Engine> Classifier<E> {
         })
     }
 
-    /// Runs the stages that have arrived, until all texts have left. Gives whether they have; if
-    /// not, it takes more stages to go on.
+    /// Runs the stages that have arrived, until all texts have left. Returns true if all have left;
+    /// otherwise the walk needs more stages.
     ///
     /// # Errors
-    /// [`Error::Engine`] or [`Error::NotFinite`]; the walk is then of no further use.
+    /// [`Error::Engine`] or [`Error::NotFinite`]; the walk cannot be used after an error.
     pub fn advance(&self, walk: &mut Walk<E>) -> Result<bool, Error> {
         while !walk.inside.is_empty() && walk.next_stage < self.engine.stages() {
             let stage = walk.next_stage;
@@ -258,7 +259,7 @@ impl<E: Engine> Classifier<E> {
         Ok(walk.inside.is_empty())
     }
 
-    /// What an engine gives that has taken the texts through all stages.
+    /// Predictions from the results of an engine that ran all stages.
     pub(crate) fn predictions(
         &self,
         texts: &[Encoded],
@@ -269,7 +270,7 @@ impl<E: Engine> Classifier<E> {
         Ok(texts.map(|(text, left)| self.prediction(left.exits, text, left.stage)).collect())
     }
 
-    /// Errs if an exit has given a logit that is no number.
+    /// Checks that the logits of all exits are finite numbers.
     fn check_finite(&self, left: &[Left]) -> Result<(), Error> {
         let stages = (0..self.manifest.stages.len()).filter(|s| self.manifest.stages[*s].exit);
         for (exit, stage) in stages.enumerate() {
@@ -308,7 +309,7 @@ pub struct Queue<I> {
 }
 
 impl<I: Iterator<Item: AsRef<str>>> Queue<I> {
-    /// A queue of texts, which leave it in their order.
+    /// Creates a queue of texts, which leave the queue in their order.
     pub fn new(texts: impl IntoIterator<IntoIter = I>) -> Self {
         Queue { texts: texts.into_iter(), ahead: None }
     }
@@ -319,30 +320,30 @@ impl<I: Iterator<Item: AsRef<str>>> Queue<I> {
 pub struct Walk<E: Engine = CpuEngine> {
     batch: E::Batch,
     policy: ExitPolicy,
-    /// Those of the last exit.
+    /// Logits of the last exit.
     logits: Logits,
     /// The texts that have not left, in the order of the batch's rows.
     inside: Vec<usize>,
-    /// Where in `inside` those stand that stay after the last exit.
+    /// Rows of `inside` whose texts stay after the last exit.
     stay: Vec<usize>,
     passed: Vec<Vec<Vec<f32>>>,
     left: Vec<Option<Prediction>>,
-    /// Tokens of each text, and whether it was truncated.
+    /// Number of tokens of each text, and true if the text was truncated.
     texts: Vec<(usize, bool)>,
     next_stage: usize,
     next_exit: usize,
 }
 
 impl<E: Engine> Walk<E> {
-    /// The predictions so far: `None` for a text that has not left.
+    /// The predictions so far; `None` for a text that is still inside.
     pub fn predictions(&self) -> &[Option<Prediction>] {
         &self.left
     }
 
-    /// The predictions, once [`Classifier::advance`] has said that all texts have left.
+    /// The predictions, once [`Classifier::advance`] has returned true.
     ///
     /// # Panics
-    /// If a text has not left.
+    /// If a text is still inside.
     pub fn into_predictions(self) -> Vec<Prediction> {
         self.left.into_iter().map(|p| p.expect("all texts have left")).collect()
     }

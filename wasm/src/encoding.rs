@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The byte order mark with which some editors begin a UTF-8 file. It is no part of the text.
+/// Byte order mark at the start of UTF-8 files of some editors. It does not belong to the text.
 pub const UTF8_MARK: &str = "\u{feff}";
 
 /// An encoding that is refused. Its `Display` names it, what is expected, and the remedy.
@@ -13,7 +13,7 @@ pub enum Encoding {
     Utf16,
     /// UTF-32 of either byte order, with or without a mark.
     Utf32,
-    /// Bytes that are no text.
+    /// Binary data.
     Binary,
 }
 
@@ -28,10 +28,11 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Recognizes an encoding other than UTF-8 by the first bytes of a file; some thousand are enough.
+/// Recognizes an encoding other than UTF-8 by the first bytes of a file; a few thousand are enough.
 ///
-/// A byte order mark decides. Without one, NUL bytes do: text in UTF-8 has none, and in UTF-16 and
-/// UTF-32 their places tell the encoding. UTF-8 with a few NUL bytes gives `None`.
+/// A byte order mark decides. Without a mark, NUL bytes decide. UTF-8 text has no NUL bytes; in
+/// UTF-16 and UTF-32 text their positions show the encoding. UTF-8 with a few NUL bytes gives
+/// `None`.
 ///
 /// ```
 /// use edge_runtime::encoding::{Encoding, recognize};
@@ -40,7 +41,7 @@ impl fmt::Display for Encoding {
 /// ```
 pub fn recognize(start: &[u8]) -> Option<Encoding> {
     const MARKS: [(&[u8], Encoding); 4] = [
-        // Before UTF-16's, with which it begins.
+        // The mark of UTF-32 comes first: it begins with that of UTF-16.
         (b"\xff\xfe\0\0", Encoding::Utf32),
         (b"\0\0\xfe\xff", Encoding::Utf32),
         (b"\xff\xfe", Encoding::Utf16),
@@ -53,12 +54,12 @@ pub fn recognize(start: &[u8]) -> Option<Encoding> {
         start.iter().skip(from).step_by(step).filter(|b| **b == 0).count()
     };
     let all = nuls(0, 1);
-    // Control characters stand where UTF-16 has the upper halves of Cyrillic, Greek, Arabic.
+    // The upper bytes of Cyrillic, Greek and Arabic in UTF-16 are control characters.
     let controls = start.iter().filter(|b| **b < b' ' && !b"\r\n".contains(b)).count();
     if all == 0 || (4 * controls < start.len() && is_utf8(start)) {
         return None;
     }
-    // The bits of a character from 16 on: all but rare characters have none.
+    // Bits 16 and up of a character: zero in all but rare characters.
     let groups = start.len() / 4;
     let utf32 = [[0, 1], [3, 2]]
         .iter()
@@ -73,7 +74,7 @@ pub fn recognize(start: &[u8]) -> Option<Encoding> {
     })
 }
 
-/// Returns whether bytes are UTF-8, the last character perhaps cut short.
+/// Returns true if bytes are UTF-8, except for a last character that is cut short.
 fn is_utf8(start: &[u8]) -> bool {
     std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true)
 }
@@ -125,7 +126,7 @@ mod tests {
         }
         assert_eq!(recognize(&"\0很好很好".as_bytes()[..12]), None);
         assert_eq!(recognize(b""), None);
-        // Latin-1 is told line by line, where it is no UTF-8.
+        // Latin-1 is reported line by line, as invalid UTF-8.
         assert_eq!(recognize(b"na\xefve\n"), None);
     }
 

@@ -1,8 +1,8 @@
-//! What can go wrong, in words for people.
+//! Errors of the runtime.
 
 use std::path::PathBuf;
 
-/// An error of the runtime. Each message says what was wrong, where, and what is accepted.
+/// Error of the runtime. Each message names the fault, its place and the accepted form.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,7 +11,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         cause: std::io::Error,
     },
     /// A file of a checkpoint, or an ONNX file from elsewhere, cannot be used.
@@ -30,17 +30,17 @@ pub enum Error {
     Bundle {
         /// The entry that was being read.
         entry: String,
-        /// What is wrong with it.
+        /// Problem of the entry.
         problem: String,
     },
-    /// A graph cannot be run.
+    /// A graph cannot be used.
     #[error("{graph}, node `{node}`: {problem}")]
     Graph {
         /// The graph: `stage-3.onnx` or a file name.
         graph: String,
         /// The node, or the part of the graph, that is at fault.
         node: String,
-        /// What is wrong with it, and what is accepted.
+        /// Problem of the node, with the form that is accepted.
         problem: String,
     },
     /// `tokenizer.json` cannot be used.
@@ -49,14 +49,14 @@ pub enum Error {
     /// An exit policy does not fit the model.
     #[error("exit policy: {0}")]
     Policy(String),
-    /// A stage is needed that has not arrived.
+    /// A stage that is needed has not arrived.
     #[error("stage {needed} is needed and only {arrived} of {total} stages have arrived")]
     Incomplete {
         /// The stage that is needed.
         needed: usize,
-        /// How many have arrived.
+        /// Number of stages that have arrived.
         arrived: usize,
-        /// How many there will be.
+        /// Number of stages of the bundle.
         total: usize,
     },
     /// An exit gave a logit that is not a finite number.
@@ -72,30 +72,30 @@ pub enum Error {
     Engine {
         /// The stage that was run.
         stage: usize,
-        /// What the engine said.
+        /// Message of the engine.
         problem: String,
     },
-    /// The GPU cannot be used, or has failed. The CPU engine needs none.
+    /// The GPU cannot be used, or has failed. The CPU engine runs without a GPU.
     #[error("GPU: {problem}")]
     Gpu {
-        /// What kind of failure it is.
+        /// Kind of the failure.
         failure: GpuFailure,
-        /// What the GPU said.
+        /// Message of the GPU driver.
         problem: String,
     },
 }
 
-/// How a GPU fails.
+/// Kind of a GPU failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GpuFailure {
-    /// There is none, or none that can be used.
+    /// No usable adapter was found.
     NoAdapter,
-    /// It has not enough memory.
+    /// The memory of the GPU is too small.
     OutOfMemory,
-    /// It is gone: removed, reset, or its driver was replaced. Its engine is of no further use.
+    /// The GPU was removed or reset, or its driver was replaced. Its engine cannot be used again.
     Lost,
-    /// Something else, in the words of the driver.
+    /// Another failure, described by the driver.
     Other,
 }
 

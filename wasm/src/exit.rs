@@ -1,18 +1,18 @@
-//! Exit policies: pure functions from the logits of the exits passed so far to leave or stay.
+//! Exit policies: pure functions of the logits of the exits passed so far, to leave or to stay.
 //!
 //! * *confidence*: the largest probability (BranchyNet's successors, e.g. Schwartz et al. 2020,
 //!   "The Right Tool for the Job").
 //! * *entropy*: the normalized entropy of the probabilities (DeeBERT, Xin et al. 2020).
 //! * *margin*: the largest probability less the second largest.
-//! * *patience*: so many exits in a row agree on the label (PABEE, Zhou et al. 2020).
+//! * *patience*: the number of exits in a row with the same label (PABEE, Zhou et al. 2020).
 //!
 //! A threshold at the unreachable end of its scale (confidence 1, entropy 0, margin 1) keeps every
-//! sentence, even one whose probability rounds to 1: so a policy can pass over an exit.
+//! sentence, even one whose probability rounds to 1. Thus a policy can skip an exit.
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
 
-/// When a sentence leaves the network. The last exit takes every sentence that is still there.
+/// Rule by which a sentence leaves the network. At the last exit all remaining sentences leave.
 ///
 /// In JSON: `{"kind": "confidence", "threshold": 0.9}`, or with one threshold per exit
 /// `{"kind": "confidence", "threshold": [0.98, 0.95, 0.9]}`.
@@ -30,24 +30,24 @@ pub enum ExitPolicy {
     /// Full depth for every sentence.
     #[default]
     Never,
-    /// Leave when the largest probability is at least the threshold, 0 to 1; none leaves at 1.
+    /// Leave if the largest probability is at least the threshold, 0 to 1; at 1 all stay.
     Confidence {
-        /// The least probability that leaves.
+        /// The smallest probability that leaves.
         threshold: Thresholds,
     },
-    /// Leave when the entropy, divided by the logarithm of the number of labels, is at most the
-    /// threshold, 0 to 1; none leaves at 0.
+    /// Leave if the entropy, divided by the logarithm of the number of labels, is at most the
+    /// threshold, 0 to 1; at 0 all stay.
     Entropy {
         /// The largest normalized entropy that leaves.
         threshold: Thresholds,
     },
-    /// Leave when the largest probability exceeds the second by at least the threshold, 0 to 1;
-    /// none leaves at 1.
+    /// Leave if the largest probability exceeds the second by at least the threshold, 0 to 1; at 1
+    /// all stay.
     Margin {
-        /// The least margin that leaves.
+        /// The smallest margin that leaves.
         threshold: Thresholds,
     },
-    /// Leave when so many exits in a row, this one included, gave the same label.
+    /// Leave if a number of exits in a row, this exit included, gave the same label.
     Patience {
         /// The number of exits, 1 or more.
         threshold: usize,
@@ -58,9 +58,9 @@ pub enum ExitPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Thresholds {
-    /// The same for every exit.
+    /// One threshold for every exit.
     Common(f32),
-    /// One per exit, in their order.
+    /// One threshold per exit, in the exits' order.
     PerExit(Vec<f32>),
 }
 
@@ -111,7 +111,7 @@ impl ExitPolicy {
         ExitPolicy::Patience { threshold: exits }
     }
 
-    /// Whether the policy can be used with a model that has so many exits.
+    /// Checks that the policy fits a model with a number of exits.
     ///
     /// # Errors
     /// [`Error::Policy`] with the number that is out of range.
@@ -122,17 +122,17 @@ impl ExitPolicy {
             | ExitPolicy::Entropy { threshold }
             | ExitPolicy::Margin { threshold } => threshold.check(exits),
             ExitPolicy::Patience { threshold: 0 } => {
-                Err(Error::Policy("patience 0; it takes 1 exit or more".into()))
+                Err(Error::Policy("patience 0; expected 1 exit or more".into()))
             }
             ExitPolicy::Patience { .. } => Ok(()),
         }
     }
 
-    /// Whether a sentence leaves at exit number `exit` (0 is the first), given the logits of the
-    /// exits it has passed, that one last.
+    /// Returns true if a sentence leaves at exit number `exit`, counted from 0. `passed` has the
+    /// logits of the exits that the sentence has passed, ending with `exit`.
     ///
     /// # Panics
-    /// If `passed` is empty, or the policy has not passed [`check`](Self::check) for this model.
+    /// If `passed` is empty, or if [`check`](Self::check) refuses the policy for this model.
     pub fn leaves<L: AsRef<[f32]>>(&self, exit: usize, passed: &[L]) -> bool {
         let here = passed.last().expect("the logits of this exit").as_ref();
         match self {
@@ -170,7 +170,7 @@ pub fn softmax(logits: &[f32]) -> Vec<f32> {
     probabilities(logits).collect()
 }
 
-/// [`softmax`] without memory of its own.
+/// Probabilities from logits, without an allocation.
 pub(crate) fn probabilities(logits: &[f32]) -> impl Iterator<Item = f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponentials = logits.iter().map(move |l| libm::expf(l - largest));
@@ -178,7 +178,7 @@ pub(crate) fn probabilities(logits: &[f32]) -> impl Iterator<Item = f32> {
     exponentials.map(move |e| e / sum)
 }
 
-/// The index of the largest logit, the first of equals.
+/// The index of the largest logit; the first one of equal logits.
 pub fn argmax(logits: &[f32]) -> usize {
     let mut best = 0;
     for (i, l) in logits.iter().enumerate() {

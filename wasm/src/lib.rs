@@ -2,10 +2,10 @@
 //! sentences leave after a layer or two.
 //!
 //! A model is a bundle, `model.edge`, that `edge-export` writes. [`Classifier::open`] reads and
-//! verifies it, [`Classifier::classify`] answers. [`Loader`] takes a bundle in pieces and answers
-//! from the first exits while later layers are still arriving.
+//! verifies a bundle, [`Classifier::classify`] classifies texts. [`Loader`] takes a bundle in
+//! pieces, and answers from the first exits while later layers are still arriving.
 //!
-//! The way of the data: [`bundle`] (verified entries) → [`tokenizer`] (text to ids) → [`graph`]
+//! The data flow: [`bundle`] (verified entries) → [`tokenizer`] (text to ids) → [`graph`]
 //! (a stage as a list of calls) → [`engine`] (runs it) → [`exit`] (leave or stay).
 
 #![deny(missing_docs)]
@@ -34,7 +34,7 @@ pub use classifier::{Answer, Classifier, Loader, Prediction, Queue, Scratch, Wal
 pub use error::{Error, GpuFailure};
 pub use exit::{ExitPolicy, Thresholds};
 
-/// The README's example must compile.
+/// Test that the README's example compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Text to token ids: Hugging Face `tokenizers`, the same in every build.
+//! Conversion of text to token ids with Hugging Face `tokenizers`, the same in every build.
 
 mod parts;
 mod wordpiece;
@@ -14,7 +14,7 @@ use tokenizers::{
     TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
-/// Turns texts into token ids, special tokens included.
+/// Tokenizer: converts texts to token ids, special tokens included.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: Box<dyn Encode>,
@@ -22,7 +22,7 @@ pub struct Tokenizer {
     vocabulary: usize,
 }
 
-/// What tokenizers of all parts do.
+/// Encoding of a text, for tokenizers of any parts.
 trait Encode: std::fmt::Debug + Send + Sync {
     fn encode(&self, text: &str) -> tokenizers::Result<Encoding>;
 }
@@ -56,16 +56,16 @@ fn panicked(words: &str) -> String {
 pub struct Encoded {
     /// The ids, special tokens included.
     pub ids: Vec<u32>,
-    /// Whether the text was longer than the model takes.
+    /// True if the text was cut to the model's length.
     pub truncated: bool,
 }
 
 impl Tokenizer {
-    /// As [`from_json`](Self::from_json), for a file from a stranger, of the parts that a BERT tokenizer
-    /// has: `tokenizers` panics on some others that parse.
+    /// Reads an untrusted `tokenizer.json`, with the parts of a BERT tokenizer only: `tokenizers`
+    /// panics on some other parts.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`], naming the part that is not taken.
+    /// [`Error::Tokenizer`] with the name of the part that is not supported.
     pub fn from_bundle(json: &[u8], max_tokens: usize) -> Result<Self, Error> {
         let file: File =
             serde_json::from_slice(json).map_err(|e| Error::Tokenizer(e.to_string()))?;
@@ -75,11 +75,11 @@ impl Tokenizer {
         Ok(Tokenizer { inner: Box::new(inner), vocabulary: usize::MAX })
     }
 
-    /// Reads any `tokenizer.json`. Truncation is to `max_tokens`, whatever the file says; its padding
-    /// is ignored, for the runtime does not pad.
+    /// Reads any `tokenizer.json`. Texts are truncated to `max_tokens`. The file's own truncation
+    /// and padding are ignored; the runtime does not pad.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the file is not one that `tokenizers` reads.
+    /// [`Error::Tokenizer`] if `tokenizers` cannot read the file.
     pub fn from_json(json: &[u8], max_tokens: usize) -> Result<Self, Error> {
         let inner = guard(|| {
             let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(wrong)?;
@@ -90,18 +90,18 @@ impl Tokenizer {
         Ok(Tokenizer { inner: Box::new(inner), vocabulary: usize::MAX })
     }
 
-    /// Refuses texts with a token id of `vocabulary` or more, for which the model has no embedding.
+    /// Sets the number of embeddings: texts with a token id of `vocabulary` or more are refused.
     #[must_use]
     pub fn with_vocabulary(mut self, vocabulary: usize) -> Self {
         self.vocabulary = vocabulary;
         self
     }
 
-    /// The ids of a text.
+    /// Encodes a text as token ids.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the tokenizer fails, gives no token at all, or gives an id that the
-    /// model has no embedding for.
+    /// [`Error::Tokenizer`] if the tokenizer fails, gives zero tokens, or gives an id without an
+    /// embedding.
     pub fn encode(&self, text: &str) -> Result<Encoded, Error> {
         let encoding = self.inner.encode(text).map_err(wrong)?;
         if encoding.is_empty() {
@@ -128,7 +128,7 @@ fn wrong(error: tokenizers::Error) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
-/// Truncates to so many tokens, and does not pad.
+/// Sets truncation to `max_tokens`, and removes padding.
 fn configure<M, N, T, P, D>(
     tokenizer: &mut TokenizerImpl<M, N, T, P, D>,
     max_tokens: usize,
@@ -141,7 +141,7 @@ where
     D: Decoder,
 {
     tokenizer.with_padding(None);
-    // `tokenizers` subtracts the one from the other without a look.
+    // `tokenizers` subtracts `added` from `max_length` without a check.
     let added = tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(false));
     if added > max_tokens {
         return Err(Error::Tokenizer(format!(
@@ -158,7 +158,7 @@ where
     Ok(())
 }
 
-/// The parts of `tokenizer.json`, as far as they are looked at before `tokenizers` reads the file.
+/// Parts of `tokenizer.json` that are checked before `tokenizers` reads the file.
 #[derive(Deserialize)]
 struct File {
     normalizer: Option<Part>,
@@ -172,15 +172,15 @@ struct File {
 struct Part {
     #[serde(default)]
     r#type: String,
-    /// Of a model of byte pairs.
+    /// Merges of a byte-pair model.
     merges: Option<IgnoredAny>,
-    /// Of a sequence of normalizers.
+    /// Members of a sequence of normalizers.
     #[serde(default)]
     normalizers: Vec<Part>,
-    /// Of a sequence of pre-tokenizers.
+    /// Members of a sequence of pre-tokenizers.
     #[serde(default)]
     pretokenizers: Vec<Part>,
-    /// Of a template: what is put together for one text, and for two.
+    /// Pieces of a template for one text; `pair` has those for two.
     #[serde(default)]
     single: Vec<Piece>,
     #[serde(default)]
@@ -197,7 +197,7 @@ enum Piece {
 
 impl File {
     fn check(&self) -> Result<(), String> {
-        // Files of old do not name the model; without merges it is not byte pairs.
+        // Old files have no name of the model; a model without merges is WordPiece.
         if !(self.model.r#type.is_empty() && self.model.merges.is_none()) {
             check_part("model", Some(&self.model), &["WordPiece"])?;
         }
@@ -219,7 +219,7 @@ impl File {
         }
         let second = |piece: &Piece| matches!(piece, Piece::Sequence { id } if id == "B");
         if template.single.iter().any(second) {
-            return Err("its post_processor takes a second text where there is one".into());
+            return Err("its post_processor uses text B in `single`; expected text A alone".into());
         }
         Ok(())
     }
@@ -232,11 +232,7 @@ fn names<T: ?Sized>(kinds: &Kinds<T>) -> impl Iterator<Item = &'static str> {
 fn check_part(name: &str, part: Option<&Part>, taken: &[&str]) -> Result<(), String> {
     let Some(part) = part else { return Ok(()) };
     if !taken.contains(&part.r#type.as_str()) {
-        return Err(format!(
-            "its {name} is `{}`; a bundle may have {}",
-            part.r#type,
-            taken.join(", ")
-        ));
+        return Err(format!("its {name} is `{}`; expected {}", part.r#type, taken.join(", ")));
     }
     part.normalizers
         .iter()

@@ -1,4 +1,4 @@
-//! Errors and policies, as JavaScript has them.
+//! Conversion of errors and policies for JavaScript.
 
 use crate::{Error, ExitPolicy};
 use js_sys::Reflect;
@@ -7,15 +7,15 @@ use wasm_bindgen::prelude::*;
 pub(super) fn read_policy(policy: &JsValue) -> Result<ExitPolicy, JsValue> {
     let wrong = |problem: String| to_js(Error::Policy(problem));
     let json = js_sys::JSON::stringify(policy)?.as_string();
-    let json = json.ok_or_else(|| wrong("it is no object".into()))?;
+    let json = json.ok_or_else(|| wrong("expected an object".into()))?;
     serde_json::from_str(&json).map_err(|e| wrong(format!("{json}: {e}")))
 }
 
-/// An `Error` whose `name` tells our errors from those of the platform, and its `code` what kind it is.
+/// Makes an `Error` with the `name` of this package's errors, and the kind of error as its `code`.
 pub(super) fn error_to_js(code: &str, message: &str) -> JsValue {
     let error = js_sys::Error::new(message);
     error.set_name("EdgeError");
-    // A fresh object takes every property.
+    // Setting a property of a new object cannot fail.
     let _ = Reflect::set(&error, &"code".into(), &code.into());
     error.into()
 }

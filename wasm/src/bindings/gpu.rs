@@ -1,5 +1,5 @@
-//! The GPU engine for JavaScript, through wasm-bindgen: a module beside that of [`js`](super), which has
-//! the tokenizer and the CPU engine.
+//! The GPU engine for JavaScript, through wasm-bindgen. The tokenizer and the CPU engine are in
+//! another module, [`js`](super).
 
 use super::convert::{read_policy, to_js};
 use crate::bundle::{BundleReader, Manifest, Part, stage_entry};
@@ -18,13 +18,13 @@ use wasm_bindgen_futures::future_to_promise;
 pub struct WasmGpu {
     reader: BundleReader,
     manifest: Option<Manifest>,
-    /// Shared with the batches that are under way.
+    /// Engine, shared with the batches that are under way.
     engine: Rc<GpuEngine>,
 }
 
 #[wasm_bindgen]
 impl WasmGpu {
-    /// The best adapter, without a model; with values in f16 if so asked.
+    /// Opens the best adapter, without a model; values are f16 if `f16` is true.
     pub async fn open(f16: bool) -> Result<WasmGpu, JsValue> {
         let options = GpuOptions { f16, ..GpuOptions::default() };
         let engine = GpuEngine::open(options).await.map_err(to_js)?;
@@ -32,19 +32,19 @@ impl WasmGpu {
         Ok(WasmGpu { reader, manifest: None, engine: Rc::new(engine) })
     }
 
-    /// The adapter.
+    /// Name of the adapter.
     #[wasm_bindgen(getter)]
     pub fn name(&self) -> String {
         self.engine.name()
     }
 
-    /// Whether the adapter computes on the CPU.
+    /// True if the adapter computes on the CPU.
     #[wasm_bindgen(getter, js_name = isSoftware)]
     pub fn is_software(&self) -> bool {
         self.engine.is_software()
     }
 
-    /// Takes the next piece of the bundle. No batch may be under way.
+    /// Takes the next piece of the bundle. All batches must be complete.
     pub fn push(&mut self, piece: Vec<u8>) -> Result<(), JsValue> {
         let WasmGpu { reader, manifest, engine } = self;
         let pushed = reader.push(piece.into(), |part| {
@@ -65,9 +65,9 @@ impl WasmGpu {
         pushed.map_err(to_js)
     }
 
-    /// Computes a batch: `ids` of all texts side by side, and the `lengths` of the texts. Resolves with
-    /// the `stages` after which they left and the `logits` of all exits that each has passed, text by
-    /// text. The policy is that of the bundle unless given.
+    /// Computes a batch: `ids` of all texts joined, and the `lengths` of the texts. Resolves with
+    /// the `stages` after which the texts left, and the `logits` of all exits that each text
+    /// passed, text by text. The policy of the bundle is the default.
     pub fn run(
         &self,
         ids: Vec<u32>,
@@ -85,7 +85,7 @@ impl WasmGpu {
         let texts = lengths.iter().map(|n| rest.split_off(..*n as usize));
         let texts = texts.collect::<Option<Vec<&[u32]>>>().filter(|_| rest.is_empty());
         let Some(texts) = texts else {
-            let problem = "the lengths are not those of the ids".into();
+            let problem = "the sum of `lengths` differs from the number of `ids`".into();
             return Err(to_js(Error::Engine { stage: 0, problem }));
         };
         let (tokens, engine) = (Tokens::new(&texts), self.engine.clone());

@@ -1,7 +1,7 @@
-//! JavaScript, through wasm-bindgen.
+//! Classifier for JavaScript, through wasm-bindgen.
 //!
-//! A [`WasmClassifier`] reads its stream in the background. Calls wait until what they need has
-//! arrived, so that an answer comes from the first exits while later stages are on their way.
+//! A [`WasmClassifier`] reads its stream in the background. Calls wait for the stages that they
+//! need, so the first exits can answer while later stages are still arriving.
 
 use super::convert::{error_to_js, read_policy, to_js};
 use crate::bundle::{BundleReader, Part};
@@ -44,8 +44,8 @@ enum Arrival {
 #[wasm_bindgen]
 impl WasmClassifier {
     /// Starts to read a bundle and returns at once. `on_progress(bytes, totalBytes, stagesReady,
-    /// stagesTotal)` is called after each piece; the totals are 0 until the manifest is there. What
-    /// goes wrong on the way rejects every pending and every later call.
+    /// stagesTotal)` is called after each piece; the totals are 0 until the manifest has arrived. A
+    /// failure of reading rejects every pending and every later call.
     #[wasm_bindgen(js_name = fromStream)]
     pub fn from_stream(
         stream: &ReadableStream,
@@ -69,7 +69,7 @@ impl WasmClassifier {
                 Err(error) => Arrival::Failed(error),
             });
             if failed {
-                // The error that counts is known; that of a stream which cannot be cancelled is not.
+                // The first error is reported; an error of cancelling adds nothing.
                 let _ = JsFuture::from(reader.cancel()).await;
             }
         });
@@ -92,7 +92,7 @@ impl WasmClassifier {
         })
     }
 
-    /// What the bundle says of itself, as JSON.
+    /// The manifest of the bundle, as JSON.
     pub fn manifest(&self) -> Promise {
         self.promise(|shared| {
             let manifest = shared.loader.classifier()?.manifest();
@@ -108,8 +108,8 @@ impl WasmClassifier {
         })
     }
 
-    /// Starts to put a label on each text; the labels come from [`WasmJob::next`]. `policy` is that
-    /// of the bundle unless given.
+    /// Starts to classify texts; [`WasmJob::next`] gives the predictions. The policy of the bundle
+    /// is the default.
     pub fn begin(&self, texts: Vec<String>, policy: &JsValue) -> Result<WasmJob, JsValue> {
         let policy = match policy.is_undefined() {
             true => None,
@@ -129,8 +129,8 @@ impl WasmClassifier {
     }
 }
 
-/// Texts that are being classified, a batch at a time, so that whoever waits for another batch or for
-/// a page's events can have a turn in between.
+/// Texts that are classified a batch at a time. Other batches and the page's events have their turn
+/// between two batches.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct WasmJob {
@@ -142,7 +142,7 @@ pub struct WasmJob {
 struct Work {
     queue: Queue<std::vec::IntoIter<String>>,
     policy: Option<ExitPolicy>,
-    /// A batch that another engine has been given.
+    /// The batch that another engine computes.
     taken: Vec<Encoded>,
     /// The batch that waits for a stage to arrive.
     walk: Option<Walk>,
@@ -150,9 +150,9 @@ struct Work {
 
 #[wasm_bindgen]
 impl WasmJob {
-    /// The predictions for the next batch of texts, in order; none at the end. Resolves as soon as
-    /// all of the batch have left, which may take stages that are still on their way. Ask again only
-    /// after that.
+    /// The predictions for the next batch of texts, in order; an empty list at the end. Resolves
+    /// once all texts of the batch have left, which may wait for stages that are still arriving.
+    /// Call it again only after it has resolved.
     pub fn next(&self) -> Promise {
         let (shared, work) = (self.shared.clone(), self.work.clone());
         future_to_promise(async move {
@@ -168,9 +168,9 @@ impl WasmJob {
         })
     }
 
-    /// The next batch of texts, of at most so many tokens unless it is one text, for another engine to
-    /// compute: `ids` side by side and the `lengths` of the texts; no lengths at the end. Then comes
-    /// [`put`](Self::put) with what it has computed, or [`next`](Self::next) if it failed.
+    /// The next batch of texts for another engine, of at most `tokens` tokens or of one text: the
+    /// joined `ids`, and the `lengths` of the texts, empty at the end. Next call [`put`](Self::put)
+    /// with the engine's results, or [`next`](Self::next) if the engine failed.
     pub fn take(&self, tokens: usize) -> Promise {
         let (shared, work) = (self.shared.clone(), self.work.clone());
         future_to_promise(async move {
@@ -186,8 +186,8 @@ impl WasmJob {
         })
     }
 
-    /// The predictions for the batch that was taken: the `stages` after which its texts left, and the
-    /// logits of all exits that each has passed, text by text.
+    /// The predictions for the batch of [`take`](Self::take). `stages` are those after which its
+    /// texts left; `logits` are those of all exits that each text passed, text by text.
     pub fn put(&self, stages: &[u32], logits: &[f32]) -> Result<JsValue, JsValue> {
         let shared = self.shared.borrow();
         let gone = || error_to_js("disposed", "the classifier was disposed");
@@ -207,7 +207,7 @@ impl WasmJob {
 }
 
 impl Work {
-    /// The predictions of the batch, unless it takes more stages.
+    /// The predictions of the batch; `None` if it needs more stages.
     fn advance(&mut self, classifier: &Classifier) -> Result<Option<Vec<Prediction>>, Error> {
         let mut walk = match self.walk.take() {
             Some(walk) => walk,
@@ -231,7 +231,7 @@ impl Work {
     }
 }
 
-/// What the first bytes of a bundle say of it, as far as its manifest is among them and whole.
+/// Identity of a bundle, read from its first bytes, which must contain the whole manifest.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct WasmIdentity {
@@ -243,11 +243,11 @@ pub struct WasmIdentity {
 
 #[wasm_bindgen]
 impl WasmIdentity {
-    /// The identity of the bundle that begins with these bytes.
+    /// Reads the identity from the first bytes of a bundle; `None` if the manifest is incomplete.
     pub fn of(head: &[u8]) -> Option<WasmIdentity> {
         let mut reader = BundleReader::new(Limits::default());
         let mut digest = None;
-        // Whatever is wrong with the bundle is said by the loader, which reads it all.
+        // The loader reads the whole bundle and reports its errors.
         let _ = reader.push(head.to_vec().into(), |part| {
             if let Part::Manifest(manifest) = part {
                 digest = Some(manifest.digest);
@@ -257,7 +257,7 @@ impl WasmIdentity {
         Some(WasmIdentity { digest: digest?, total_bytes: reader.total()? as f64 })
     }
 
-    /// SHA-256 of the manifest, which holds those of all other entries.
+    /// SHA-256 of the manifest, which contains the SHA-256 of all other entries.
     #[wasm_bindgen(getter)]
     pub fn digest(&self) -> String {
         self.digest.clone()
@@ -271,14 +271,14 @@ impl Drop for WasmClassifier {
             .borrow_mut()
             .settle(Arrival::Failed(error_to_js("disposed", "the classifier was disposed")));
         spawn_local(async move {
-            // Nobody is left to be told that the stream cannot be cancelled.
+            // An error of cancelling has no receiver any more.
             let _ = JsFuture::from(reader.cancel()).await;
         });
     }
 }
 
 impl Shared {
-    /// Ends the arrival, unless it has failed before. A failed model holds no memory.
+    /// Ends the arrival, unless it has failed before. A failure frees the memory of the model.
     fn settle(&mut self, arrival: Arrival) {
         if matches!(self.arrival, Arrival::Failed(_)) {
             return;
@@ -312,7 +312,9 @@ async fn read_all(
         }
         let piece = Reflect::get(&read, &"value".into())?;
         let Some(piece) = piece.dyn_ref::<Uint8Array>() else {
-            return Err(to_js(Error::Stream("it gave a piece that is no Uint8Array".into())));
+            return Err(to_js(Error::Stream(
+                "expected pieces of type Uint8Array, found another type".into(),
+            )));
         };
         let mut piece = Bytes::from(piece.to_vec());
         match &subtle {
@@ -342,14 +344,14 @@ async fn read_all(
     }
 }
 
-/// The platform's SHA-256, several times as fast as ours; there is none outside a secure context.
+/// The platform's SHA-256, several times as fast as the one here; `None` outside a secure context.
 fn subtle() -> Option<SubtleCrypto> {
     let crypto = Reflect::get(&js_sys::global(), &"crypto".into()).ok()?;
     Reflect::get(&crypto, &"subtle".into()).ok()?.dyn_into().ok()
 }
 
-/// Does something with the loader of a bundle that is arriving, and has all look at it who wait; nothing
-/// once the classifier was disposed of.
+/// Calls `act` with the loader of a bundle that is arriving, and wakes all waiting calls. Returns
+/// `None` after the classifier was disposed of.
 fn loading<T>(
     shared: &RefCell<Shared>,
     act: impl FnOnce(&mut Loader) -> Result<T, Error>,
@@ -363,7 +365,7 @@ fn loading<T>(
     Ok(Some(done))
 }
 
-/// Waits until `get` has something, which it is asked after each piece.
+/// Waits until `get` returns a result; calls `get` after each piece.
 async fn until<T>(
     shared: &RefCell<Shared>,
     mut get: impl FnMut(&Shared) -> Option<Result<T, JsValue>>,
@@ -377,7 +379,7 @@ async fn until<T>(
             Some(got) => Poll::Ready(got),
             None if matches!(shared.arrival, Arrival::Complete) => Poll::Ready(Err(error_to_js(
                 "engine",
-                "the bundle is complete, and yet something is missing",
+                "a bug in the runtime: the bundle is complete, and a call still waits for it",
             ))),
             None => {
                 shared.waiting.push(context.waker().clone());
@@ -422,7 +424,7 @@ fn prediction_to_js(prediction: &Prediction, labels: &[String]) -> Result<JsValu
     Ok(object.into())
 }
 
-/// Whether the package's own JavaScript has thrown it, and said all that there is to say.
+/// Returns true if the package's own JavaScript has thrown the error, with a complete message.
 fn is_ours(error: &JsValue) -> bool {
     error.dyn_ref::<js_sys::Error>().is_some_and(|e| e.name() == "EdgeError")
 }

@@ -1,4 +1,4 @@
-//! `manifest.json`: what a bundle holds, and the proof that it is whole.
+//! `manifest.json`: list of the entries of a bundle, with the digests that verify them.
 
 use crate::{Error, ExitPolicy};
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,11 @@ pub const TOKENIZER: &str = "tokenizer.json";
 /// The first entry of a bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Always [`FORMAT`].
+    /// Name of the format, always [`FORMAT`].
     pub format: String,
     /// Version of the format, see [`VERSION`].
     pub version: u32,
-    /// SHA-256 of the manifest itself, with these 64 digits written as zeros.
+    /// SHA-256 of the manifest itself, computed with zeros for these 64 digits.
     pub digest: String,
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
@@ -29,10 +29,10 @@ pub struct Manifest {
     pub architecture: Architecture,
     /// The stages, in the order in which they run.
     pub stages: Vec<Stage>,
-    /// The exit policy to use where the caller gives none.
+    /// The exit policy that is used if the caller gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ExitPolicy>,
-    /// Where the weights came from.
+    /// Origin of the weights.
     #[serde(default)]
     pub provenance: Provenance,
     /// The entries that follow, in their order.
@@ -42,29 +42,29 @@ pub struct Manifest {
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Architecture {
-    /// `bert` or `distilbert`.
+    /// Family of the model: `bert` or `distilbert`.
     pub model_type: String,
     /// Number of encoder layers.
     pub layers: usize,
-    /// Width of the hidden states.
+    /// Hidden size.
     pub hidden: usize,
     /// Number of attention heads.
     pub heads: usize,
-    /// Width inside the feed-forward network.
+    /// Feed-forward width.
     pub intermediate: usize,
     /// Number of word pieces.
     pub vocabulary: usize,
     /// The longest input, in tokens; longer texts are truncated.
     pub max_tokens: usize,
-    /// `fp32` or `int8`.
+    /// Number format of the weights: `fp32` or `int8`.
     pub precision: String,
-    /// For `int8`: bits of the weights of the linear layers, 8 (−127…127) or 7 (−63…63).
+    /// Bits of the weights of the linear layers for `int8`: 8 (−127…127) or 7 (−63…63).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_bits: Option<u8>,
-    /// For `int8`: bits of the word embeddings, where these are not 8.
+    /// Bits of the word embeddings for `int8`; absent if they have 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding_bits: Option<u8>,
-    /// For `int8`: the linear layers whose weights have 4 bits in the file, as `layers.0.qkv`.
+    /// Linear layers whose weights have 4 bits in the file for `int8`, such as `layers.0.qkv`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub four_bits: Vec<String>,
 }
@@ -74,11 +74,11 @@ pub struct Architecture {
 pub struct Stage {
     /// Encoder layers that the stage computes.
     pub layers: usize,
-    /// Whether sentences can leave after it.
+    /// True if sentences can leave after the stage.
     pub exit: bool,
 }
 
-/// Where the weights came from.
+/// Origin of the weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The program that wrote the bundle, with its version.
@@ -116,10 +116,11 @@ pub fn stage_entry(stage: usize) -> String {
     format!("stage-{stage}.onnx")
 }
 
-/// Checks that every label has a name of its own: answers name labels, not numbers.
+/// Checks that the names of the labels are unique and not empty: answers contain names, not
+/// numbers.
 ///
 /// # Errors
-/// A message with the name and the numbers of its labels.
+/// A message with the name and the numbers of the labels that share it.
 pub fn check_labels(labels: &[String]) -> Result<(), String> {
     let mut numbers = HashMap::new();
     for (number, label) in labels.iter().enumerate() {
@@ -150,11 +151,11 @@ impl Manifest {
     /// Reads and checks `manifest.json`.
     ///
     /// # Errors
-    /// [`Error::Bundle`] naming `manifest.json`, if it is not JSON, of another version, damaged, or
-    /// contradicts itself.
+    /// [`Error::Bundle`] with the name `manifest.json`, if it is damaged, has another version,
+    /// contradicts itself, or cannot be parsed as JSON.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         let wrong = |problem: String| Error::bundle(MANIFEST, problem);
-        // Only the version is sure to be understood, so it is looked at first.
+        // Other versions may have other fields, so the version is checked first.
         #[derive(Deserialize)]
         struct Head {
             format: String,
@@ -164,7 +165,7 @@ impl Manifest {
         let head: Head = serde_json::from_slice(bytes)
             .map_err(|e| wrong(format!("not a manifest of an Edge Distil bundle: {e}")))?;
         if head.format != FORMAT {
-            return Err(wrong(format!("format is `{}`, not `{FORMAT}`", head.format)));
+            return Err(wrong(format!("format is `{}`; expected `{FORMAT}`", head.format)));
         }
         if head.version != VERSION {
             return Err(wrong(format!(
@@ -177,7 +178,7 @@ impl Manifest {
         if head.digest.len() != NO_DIGEST.len()
             || sha256_hex(text.replacen(&head.digest, NO_DIGEST, 1).as_bytes()) != head.digest
         {
-            return Err(wrong("damaged: its SHA-256 is not the one it states".into()));
+            return Err(wrong("damaged: its SHA-256 differs from its `digest`".into()));
         }
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
         manifest.check().map_err(wrong)?;
@@ -194,7 +195,7 @@ impl Manifest {
         let layers = self.stages.iter().try_fold(0usize, |sum, s| sum.checked_add(s.layers));
         if layers != Some(self.architecture.layers) {
             return Err(format!(
-                "the stages do not have {} layers together, as the architecture says",
+                "the layers of the stages do not add up to {}, the number in `architecture`",
                 self.architecture.layers
             ));
         }
@@ -208,7 +209,10 @@ impl Manifest {
             )
         })?;
         if self.architecture.max_tokens < 3 {
-            return Err(format!("max_tokens is {}, less than 3", self.architecture.max_tokens));
+            return Err(format!(
+                "max_tokens is {}; expected 3 or more",
+                self.architecture.max_tokens
+            ));
         }
         let expected =
             std::iter::once(TOKENIZER.to_string()).chain((0..self.stages.len()).map(stage_entry));
@@ -216,13 +220,13 @@ impl Manifest {
             match self.entries.get(i) {
                 Some(entry) if entry.name == name => {}
                 Some(entry) => {
-                    return Err(format!("entry {} is `{}`, not `{name}`", i + 1, entry.name));
+                    return Err(format!("entry {} is `{}`; expected `{name}`", i + 1, entry.name));
                 }
                 None => return Err(format!("entry `{name}` is not listed")),
             }
         }
         if let Some(extra) = self.entries.get(self.stages.len() + 1) {
-            return Err(format!("entry `{}` is one too many", extra.name));
+            return Err(format!("unexpected entry `{}` after the last stage", extra.name));
         }
         if let Some(policy) = &self.policy {
             policy.check(self.exits()).map_err(|e| e.to_string())?;

@@ -1,12 +1,12 @@
-//! The one form of tar that a bundle is written in.
+//! Tar format of a bundle.
 //!
 //! POSIX ustar, regular files only, owner 0, mode 0644, time 0. A name and a size have exactly one
-//! header, so that a reader can compare all 512 bytes and a damaged header cannot pass.
+//! header. A reader compares all 512 bytes, so every damaged header is refused.
 
-/// Headers and padding come in blocks of this many bytes.
+/// Bytes of a block. A header is one block, and padding fills the last block of a body.
 pub const BLOCK: usize = 512;
 
-/// The largest size that eleven octal digits hold, and one more.
+/// Smallest size that is too large for eleven octal digits.
 const SIZE_LIMIT: u64 = 1 << 33;
 
 /// The header of an entry.
@@ -35,7 +35,7 @@ pub fn header(name: &str, size: u64) -> Option<[u8; BLOCK]> {
     Some(h)
 }
 
-/// Name and size out of a header, if it is exactly the one that [`header`] makes of them.
+/// Reads name and size from a header, if [`header`] makes exactly these bytes of them.
 pub fn parse(block: &[u8; BLOCK]) -> Option<(&str, u64)> {
     let end = block[..100].iter().position(|b| *b == 0).unwrap_or(100);
     let name = std::str::from_utf8(&block[..end]).ok()?;
@@ -44,7 +44,7 @@ pub fn parse(block: &[u8; BLOCK]) -> Option<(&str, u64)> {
     (header(name, size)? == *block).then_some((name, size))
 }
 
-/// How many zero bytes follow a body of this size.
+/// Number of zero bytes that follow a body of a size.
 pub fn padding(size: u64) -> usize {
     (size.next_multiple_of(BLOCK as u64) - size) as usize
 }

@@ -1,4 +1,4 @@
-//! From the pieces of a bundle to a classifier.
+//! Loading of a classifier from the pieces of a bundle.
 
 use super::Classifier;
 use crate::Error;
@@ -8,26 +8,26 @@ use crate::graph::{Call, Op, StageGraph};
 use crate::tokenizer::Tokenizer;
 use bytes::Bytes;
 
-/// Builds a [`Classifier`] from a bundle that arrives in pieces. The classifier can answer from
-/// the first exits before the last stages are there.
+/// Loader that builds a [`Classifier`] from a bundle that arrives in pieces. The classifier can
+/// answer from the first exits before the last stages have arrived.
 #[derive(Debug)]
 pub struct Loader<E: Engine = CpuEngine> {
     reader: BundleReader,
     manifest: Option<Manifest>,
     classifier: Option<Classifier<E>>,
-    /// Until the classifier has it.
+    /// Engine; `None` once the classifier has it.
     engine: Option<E>,
 }
 
 impl<E: Engine + Default> Loader<E> {
-    /// A loader that has seen nothing yet.
+    /// Creates a loader at the start of a bundle.
     pub fn new(limits: Limits) -> Self {
         Self::with_engine(limits, E::default())
     }
 }
 
 impl<E: Engine> Loader<E> {
-    /// As [`new`](Self::new), for an engine that has no stages yet.
+    /// Creates a loader for an engine that has no stages yet.
     pub fn with_engine(limits: Limits, engine: E) -> Self {
         Self::with_reader(BundleReader::new(limits), engine)
     }
@@ -39,8 +39,8 @@ impl<E: Engine> Loader<E> {
     /// Takes the next piece of the bundle.
     ///
     /// # Errors
-    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`]; the loader is then of no
-    /// further use.
+    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`]; the loader cannot be used after
+    /// an error.
     pub fn push(&mut self, piece: impl Into<Bytes>) -> Result<(), Error> {
         let mut piece = piece.into();
         while let Some(entry) = self.reader.arrive(&mut piece)? {
@@ -50,10 +50,10 @@ impl<E: Engine> Loader<E> {
         Ok(())
     }
 
-    /// Takes an entry of the bundle that is whole, with its SHA-256.
+    /// Takes a whole entry of the bundle, with its SHA-256.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Errors of [`push`](Self::push).
     pub(crate) fn accept(&mut self, entry: Bytes, digest: &[u8]) -> Result<(), Error> {
         match self.reader.verify(entry, digest)? {
             Part::Manifest(m) => self.manifest = Some(*m),
@@ -89,10 +89,10 @@ impl<E: Engine> Loader<E> {
         self.reader.total()
     }
 
-    /// Says whether the bundle is complete.
+    /// Checks that the bundle is complete.
     ///
     /// # Errors
-    /// [`Error::Bundle`] naming the entry at which it breaks off.
+    /// [`Error::Bundle`] with the name of the entry at which the bundle breaks off.
     pub fn check_complete(&self) -> Result<(), Error> {
         self.reader.finish()
     }
@@ -100,32 +100,32 @@ impl<E: Engine> Loader<E> {
     /// The complete classifier.
     ///
     /// # Errors
-    /// As [`check_complete`](Self::check_complete).
+    /// Errors of [`check_complete`](Self::check_complete).
     pub fn finish(self) -> Result<Classifier<E>, Error> {
         self.reader.finish()?;
         Ok(self.classifier.expect("a complete bundle has a tokenizer"))
     }
 }
 
-/// For a platform that digests entries faster than we.
+/// Loading on a platform that has a faster SHA-256.
 #[cfg(all(target_arch = "wasm32", not(feature = "wgpu")))]
 impl Loader {
-    /// As [`new`](Self::new), for a caller that digests each entry that [`arrive`](Self::arrive) gives, and
-    /// gives it to [`accept`](Self::accept).
+    /// Creates a loader for a caller that digests entries. The caller passes each entry of
+    /// [`arrive`](Self::arrive) to [`accept`](Self::accept), with the digest.
     pub(crate) fn without_digest(limits: Limits) -> Self {
         Self::with_reader(BundleReader::without_digest(limits), CpuEngine::default())
     }
 
-    /// Takes from the front of a piece, until an entry is whole or nothing is left.
+    /// Takes bytes from the front of a piece, until an entry is whole or the piece is empty.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Errors of [`push`](Self::push).
     pub(crate) fn arrive(&mut self, piece: &mut Bytes) -> Result<Option<Bytes>, Error> {
         self.reader.arrive(piece)
     }
 }
 
-/// A stage must be what the manifest says of it.
+/// Checks a stage against the manifest: its logits, input and output.
 pub(crate) fn check_stage(
     manifest: &Manifest,
     index: usize,
@@ -136,9 +136,10 @@ pub(crate) fn check_stage(
     let labels = graph.logits.map(|(_, labels)| labels);
     let expected = stage.exit.then_some(manifest.labels.len());
     let problem = if labels != expected {
-        format!("it gives {labels:?} logits, by the manifest it gives {expected:?}")
+        format!("it gives {labels:?} logits; expected {expected:?}, as in the manifest")
     } else if graph.input.is_none() != (index == 0) {
-        "stage 0 takes token ids, and only stage 0".into()
+        "expected token ids as the input of stage 0, and hidden states as the input of others"
+            .into()
     } else if !last && graph.next_hidden.is_none() {
         "it gives no hidden states for the next stage".into()
     } else {
@@ -147,7 +148,7 @@ pub(crate) fn check_stage(
     Err(Error::graph(&graph.name, "graph", problem))
 }
 
-/// Every token that the manifest permits must have a row in the tables.
+/// Checks that the tables have a row for every token and position in the manifest.
 fn check_tables(manifest: &Manifest, graph: &StageGraph, call: &Call) -> Result<(), Error> {
     let Op::Embed { words, positions, .. } = &call.op else {
         return Ok(());
@@ -157,8 +158,8 @@ fn check_tables(manifest: &Manifest, graph: &StageGraph, call: &Call) -> Result<
         return Ok(());
     }
     let problem = format!(
-        "it has {} word pieces and {} positions, by the manifest it has {vocabulary} and \
-         {max_tokens}",
+        "it has {} word pieces and {} positions; expected at least {vocabulary} and \
+         {max_tokens}, as in the manifest",
         words.rows, positions.rows
     );
     Err(Error::graph(&graph.name, &call.name, problem))

@@ -1,31 +1,31 @@
-//! One text after another, in memory that is used again.
+//! Classification of one text after another, with reused memory.
 //!
-//! [`Classifier::classify`] gives predictions that own all they hold. Here they borrow it from a
-//! [`Scratch`], so that nothing is allocated for a text that has no more tokens than the longest
-//! before it, apart from what the tokenizer takes and gives back.
+//! Predictions of [`Classifier::classify`] own their memory; answers borrow it from a [`Scratch`].
+//! For a text with at most as many tokens as the longest text before it, only the tokenizer
+//! allocates memory. The tokenizer frees it again.
 
 use super::Classifier;
 use crate::engine::{Engine, Left, Logits, Tokens};
 use crate::exit::{argmax, probabilities};
 use crate::{Error, ExitPolicy};
 
-/// The memory of [`Classifier::classify_text`] and [`Classifier::classify_ids`]. It belongs to no
-/// classifier, and may be used with one after another.
+/// Memory of [`Classifier::classify_text`] and [`Classifier::classify_ids`]. Several classifiers
+/// may use the same memory, one after another.
 #[derive(Debug, Default)]
 pub struct Scratch {
     tokens: Tokens,
     logits: Logits,
-    /// The logits of every exit, those that the text has passed first.
+    /// Logits of exits: first the exits that the text has passed, then unused ones.
     passed: Vec<Vec<f32>>,
     probabilities: Vec<f32>,
 }
 
-/// What a classifier says of one text, as long as the [`Scratch`] is not used for another one.
+/// Answer of a classifier for one text, valid until the next use of the [`Scratch`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answer<'a> {
     /// The label with the largest probability.
     pub label: &'a str,
-    /// Where it stands in [`Classifier::labels`].
+    /// Index of the label in [`Classifier::labels`].
     pub index: usize,
     /// One probability per label, in the order of [`Classifier::labels`].
     pub probabilities: &'a [f32],
@@ -33,17 +33,17 @@ pub struct Answer<'a> {
     pub stage: usize,
     /// Tokens of the text, special tokens included.
     pub tokens: usize,
-    /// Whether the text was longer than the model takes.
+    /// True if the text was cut to the model's length.
     pub truncated: bool,
-    /// The logits at every exit that the text passed; the last are those of the answer.
+    /// The logits of every exit that the text passed, ending with the exit that answered.
     pub exits: &'a [Vec<f32>],
 }
 
 impl<E: Engine> Classifier<E> {
-    /// Puts a label on one text. Only the tokenizer allocates, as [`tokenize`](Self::tokenize) does.
+    /// Classifies one text. Only the tokenizer allocates memory, in [`tokenize`](Self::tokenize).
     ///
     /// # Errors
-    /// As [`classify`](Self::classify).
+    /// Errors of [`classify`](Self::classify).
     pub fn classify_text<'a>(
         &'a self,
         text: &str,
@@ -55,11 +55,11 @@ impl<E: Engine> Classifier<E> {
         Ok(Answer { truncated: encoded.truncated, ..answer })
     }
 
-    /// Puts a label on one text whose token ids are known, special tokens included.
+    /// Classifies one text from its token ids, special tokens included.
     ///
     /// # Errors
-    /// As [`classify`](Self::classify); [`Error::Engine`] if there are no ids, more than the model
-    /// takes, or one that it has no word for.
+    /// Errors of [`classify`](Self::classify); [`Error::Engine`] if `ids` is empty or longer than
+    /// the model's length, or has an id without an embedding.
     pub fn classify_ids<'a>(
         &'a self,
         ids: &[u32],

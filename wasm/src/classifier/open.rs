@@ -1,8 +1,8 @@
-//! The ways to open a bundle. They differ in what memory holds the weights.
+//! Opening of a bundle from a file, from memory or from a stream.
 //!
-//! Int8 tables of embeddings, half of a small model, are used where they lie, and so are weights that are
-//! packed for the processor at an address that 64 divides. Other weights are copied: an engine lays them
-//! out anew.
+//! The functions differ in the memory that contains the weights. Int8 embedding tables, half of a
+//! small model, are used in place. Weights that are packed for the processor are used in place too,
+//! if their address is a multiple of 64. Other weights are copied into the engine's layout.
 
 use super::{Classifier, Loader};
 use crate::bundle::MANIFEST;
@@ -13,15 +13,15 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-/// How much is read at once. A piece goes to the reader before the next one is read, so that of a
-/// file no more is in memory than the entry that is being read and what the engine keeps.
+/// Bytes of one read. Each piece is parsed before the next read. Memory thus contains only the
+/// entry that is being read and the data that the engine keeps.
 const PIECE: usize = 16 << 10;
 
 impl Classifier {
-    /// Opens a bundle in a file, which it reads.
+    /// Opens a bundle in a file and reads it into memory.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, else as [`from_bytes`](Self::from_bytes).
+    /// [`Error::Io`] if the file cannot be read; errors of [`from_bytes`](Self::from_bytes).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let wrong = |cause| Error::Io { path: path.into(), cause };
@@ -29,16 +29,16 @@ impl Classifier {
         load(&mut file, wrong)
     }
 
-    /// Opens a bundle in a file, which it maps into memory: what the engine uses in place is then
-    /// read when it is needed, and given back when memory is short.
+    /// Opens a bundle in a file and maps it into memory. The system reads data that the engine uses
+    /// in place on first use, and drops it when memory is short.
     ///
     /// # Safety
-    /// Nobody may write to the file, or cut it short, while the classifier lives: it would compute
-    /// with bytes that were not verified, and a read behind the end of a shorter file ends the
-    /// process (by the signal SIGBUS on Unix). To replace a model, write a new file and rename it.
+    /// The file must stay unchanged while the classifier lives. After a change the classifier
+    /// computes with unverified bytes. A read behind the end of a shortened file ends the process
+    /// (by the signal SIGBUS on Unix). To replace a model, write a new file and rename it.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Errors of [`open`](Self::open).
     #[cfg(any(unix, windows))]
     pub unsafe fn open_mapped(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -49,11 +49,11 @@ impl Classifier {
         Self::from_bytes(Bytes::from_owner(map))
     }
 
-    /// Opens a bundle that is part of the program: `include_bytes!("model.edge")`. Nothing is copied
-    /// that the engine can use in place.
+    /// Opens a bundle that is part of the program: `include_bytes!("model.edge")`. Data that the
+    /// engine can use in place is not copied.
     ///
     /// # Errors
-    /// As [`from_bytes`](Self::from_bytes).
+    /// Errors of [`from_bytes`](Self::from_bytes).
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, Error> {
         Self::from_bytes(Bytes::from_static(bytes))
     }
@@ -61,17 +61,18 @@ impl Classifier {
     /// Opens a bundle in memory, which the classifier keeps.
     ///
     /// # Errors
-    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`], naming what is wrong.
+    /// [`Error::Bundle`], [`Error::Graph`] or [`Error::Tokenizer`], with the name of the part at
+    /// fault.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, Error> {
         let mut loader = Loader::new(Limits::default());
         loader.push(bytes)?;
         loader.finish()
     }
 
-    /// Opens a bundle that is read from front to back.
+    /// Opens a bundle from a reader, which is read from front to back.
     ///
     /// # Errors
-    /// [`Error::Stream`] if reading fails, else as [`from_bytes`](Self::from_bytes).
+    /// [`Error::Stream`] if reading fails; errors of [`from_bytes`](Self::from_bytes).
     pub fn from_reader(mut reader: impl Read) -> Result<Self, Error> {
         load(&mut reader, |e| Error::Stream(e.to_string()))
     }
@@ -79,7 +80,7 @@ impl Classifier {
     /// Opens a bundle that arrives piece by piece. To answer before it is complete, use [`Loader`].
     ///
     /// # Errors
-    /// [`Error::Stream`] if the stream fails, else as [`from_bytes`](Self::from_bytes).
+    /// [`Error::Stream`] if the stream fails; errors of [`from_bytes`](Self::from_bytes).
     pub async fn from_stream<S, B, F>(stream: S) -> Result<Self, Error>
     where
         S: futures_core::Stream<Item = Result<B, F>>,
@@ -99,7 +100,7 @@ impl<E: Engine> Classifier<E> {
     /// Opens a bundle in memory for an engine that has no stages yet.
     ///
     /// # Errors
-    /// As [`from_bytes`](Classifier::from_bytes), and what the engine says of a stage.
+    /// Errors of [`from_bytes`](Classifier::from_bytes), and of the engine for a stage.
     pub fn with_engine(bytes: impl Into<Bytes>, engine: E) -> Result<Self, Error> {
         let mut loader = Loader::with_engine(Limits::default(), engine);
         loader.push(bytes)?;

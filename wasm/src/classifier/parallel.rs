@@ -1,4 +1,4 @@
-//! Many texts on several threads.
+//! Classification of many texts on several threads.
 
 use super::{Classifier, Prediction};
 use crate::engine::Engine;
@@ -6,11 +6,11 @@ use crate::{Error, ExitPolicy};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Shares of each thread: who has had short texts takes another share.
+/// Shares of the texts for each thread. A thread that finishes early takes another share.
 const SHARES: usize = 16;
 
 impl<E: Engine> Classifier<E> {
-    /// The same answers as on one thread, in the order of the texts.
+    /// Classifies texts on several threads. Answers equal those on one thread, in the texts' order.
     pub(super) fn classify_in_parallel(
         &self,
         texts: &[&str],

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The one task that is supported: one label a text, by softmax.
+/// The only task that is supported: one label for each text, by softmax.
 const SINGLE_LABEL: &str = "single_label_classification";
 
-/// Families that give the first token the position `pad_token_id + 1`, as `modeling_*.py` of transformers
-/// shows. Their last positions are fewer by as many.
+/// Families whose first token has the position `pad_token_id + 1` (`modeling_*.py` of
+/// transformers). Their longest text is shorter by the same number.
 const POSITIONS_AFTER_PADDING: [&str; 12] = [
     "camembert",
     "data2vec-text",
@@ -27,23 +27,23 @@ const POSITIONS_AFTER_PADDING: [&str; 12] = [
     "xmod",
 ];
 
-/// `pad_token_id` of those families where `config.json` has none.
+/// Default `pad_token_id` of [`POSITIONS_AFTER_PADDING`].
 const PADDING: usize = 1;
 
 /// The largest size that is read.
 const LARGEST: usize = i32::MAX as usize;
 
-/// The largest `num_labels` that names are made up for.
+/// The largest `num_labels` for which default names are made.
 const MOST_LABELS: usize = 1 << 20;
 
 /// Settings of a text classifier, as transformers reads them from `config.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The labels, in the order of the outputs: two or more, each with a name of its own.
+    /// The labels, in the order of the outputs: two or more, with unique names.
     pub labels: Vec<String>,
     /// Number of tokens in the vocabulary.
     pub vocabulary: Option<usize>,
-    /// Number of tokens that there are positions for, special tokens included.
+    /// Number of tokens that have positions, special tokens included.
     pub max_tokens: Option<usize>,
 }
 
@@ -51,19 +51,21 @@ impl Config {
     /// Reads `config.json`.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::File`] as [`from_json`](Self::from_json).
+    /// [`Error::Io`] if the file cannot be read, [`Error::File`] if [`from_json`](Self::from_json)
+    /// fails.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::from_json(&read_file(path)?).map_err(|problem| Error::file(path, problem))
     }
 
     /// Reads the bytes of `config.json`.
     ///
-    /// A setting that is `null` counts as absent. Where `id2label` is absent, labels have the names that
-    /// transformers makes up, `LABEL_0` to `LABEL_1` or as many as `num_labels` says; `label2id` is not read.
+    /// A setting that is `null` counts as absent. If `id2label` is absent, labels have the default
+    /// names of transformers, `LABEL_0`, `LABEL_1`, … up to `num_labels` (2 by default). `label2id`
+    /// is not read.
     ///
     /// # Errors
-    /// A message that names the setting, if the task is not a label for each text, if labels are not
-    /// numbered from 0, share a name or contradict `num_labels`, or if a size is no size.
+    /// A message that names the setting. Causes: another task than one label for each text; labels
+    /// with gaps in their numbers or equal names; a contradiction to `num_labels`; an invalid size.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
         let mut fields: Map<String, Value> =
             serde_json::from_slice(json).map_err(|e| e.to_string())?;
@@ -103,7 +105,7 @@ fn labels(fields: &Map<String, Value>) -> Result<Vec<String>, String> {
         ));
     }
     if labels.len() == 1 {
-        return Err("1 label, which transformers takes for a regression; a classifier has 2 or \
+        return Err("1 label, which means regression in transformers; expected 2 labels or \
              more"
             .into());
     }
@@ -115,18 +117,18 @@ fn labels(fields: &Map<String, Value>) -> Result<Vec<String>, String> {
 /// Names by number, from `id2label`.
 fn names(id2label: &Map<String, Value>) -> Result<Vec<String>, String> {
     if id2label.is_empty() {
-        return Err("id2label is empty; a classifier has 2 labels or more".into());
+        return Err("id2label is empty; expected 2 labels or more".into());
     }
     let mut named = BTreeMap::new();
     for (key, value) in id2label {
-        // Python's `int` takes spaces and zeros in front.
+        // Python's `int` accepts leading spaces and zeros.
         let number: i64 = key.trim().parse().map_err(|_| {
             format!("id2label has the key `{key}`; expected the numbers 0, 1, 2, …")
         })?;
         let name = match value {
             Value::String(name) => name.clone(),
             Value::Number(name) => name.to_string(),
-            // As Python prints it, and with it the answers of transformers.
+            // Python's spelling, which transformers has in its answers.
             Value::Bool(true) => "True".into(),
             Value::Bool(false) => "False".into(),
             other => {
@@ -154,7 +156,7 @@ fn names(id2label: &Map<String, Value>) -> Result<Vec<String>, String> {
     Ok(named.into_values().collect())
 }
 
-/// The tokens that `max_position_embeddings` has positions for.
+/// Number of tokens that have positions, from `max_position_embeddings`.
 fn max_tokens(fields: &Map<String, Value>) -> Result<Option<usize>, String> {
     const NAME: &str = "max_position_embeddings";
     let Some(positions) = size(fields, NAME, LARGEST)? else { return Ok(None) };
@@ -162,7 +164,7 @@ fn max_tokens(fields: &Map<String, Value>) -> Result<Option<usize>, String> {
     if !POSITIONS_AFTER_PADDING.contains(&family) {
         return Ok(Some(positions));
     }
-    // MPNet's code has the number itself.
+    // MPNet's code has a constant.
     let padding = match fields.get("pad_token_id").filter(|_| family != "mpnet") {
         None => PADDING,
         Some(id) => usize::try_from(id.as_u64().unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
@@ -177,7 +179,7 @@ fn max_tokens(fields: &Map<String, Value>) -> Result<Option<usize>, String> {
     }
 }
 
-/// A whole number of at least 1.
+/// Reads a whole number of at least 1.
 fn size(fields: &Map<String, Value>, name: &str, largest: usize) -> Result<Option<usize>, String> {
     let Some(value) = fields.get(name) else { return Ok(None) };
     match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
@@ -188,7 +190,7 @@ fn size(fields: &Map<String, Value>, name: &str, largest: usize) -> Result<Optio
     }
 }
 
-/// A value for a message: strings as `text`, lists and objects by their kind.
+/// Formats a value for a message: strings as `text`, lists and objects by their kind.
 fn quoted(value: &Value) -> String {
     match value {
         Value::String(text) => format!("`{text}`"),

@@ -1,8 +1,8 @@
 //! Tokenizer files: `tokenizer.json`, or `vocab.txt`, with the settings beside them.
 //!
 //! [`read`] returns the `tokenizer.json` that behaves as `AutoTokenizer.from_pretrained` of
-//! transformers 5.23 does. Settings that it cannot follow are errors that name the setting. So are
-//! settings by which transformers 4 and 5 give different tokens.
+//! transformers 5.23 does. A setting that cannot be followed is an error that names the setting. A
+//! setting that gives different tokens in transformers 4 and 5 is an error too.
 //!
 //! | class of the tokenizer | with `vocab.txt` only | with `tokenizer.json` |
 //! |---|---|---|
@@ -12,8 +12,8 @@
 //! | written in Python only, as `BertJapaneseTokenizer` | refused | refused |
 //!
 //! The class is `tokenizer_class` of `tokenizer_config.json` or `config.json`, else the one of
-//! `model_type`. A `tokenizer.json` without a settings file beside it is used as it is: transformers
-//! would lower-case its texts where the class is BERT's, even if the file keeps case.
+//! `model_type`. A `tokenizer.json` without a settings file beside it is used as it is:
+//! transformers would lower-case its texts where the class is BERT's, even if the file keeps case.
 //!
 //! | setting | |
 //! |---|---|
@@ -52,7 +52,8 @@ pub const SETTINGS: [&str; 3] = [settings::CONFIG, settings::SPECIAL, settings::
 /// Bytes of the `tokenizer.json` of a folder, with the settings beside it.
 ///
 /// # Errors
-/// [`Error::Io`] if a file cannot be read, [`Error::File`] if it has a setting that cannot be followed.
+/// [`Error::Io`] if a file cannot be read, [`Error::File`] if it has a setting that cannot be
+/// followed.
 pub fn read(folder: &Path) -> Result<Vec<u8>, Error> {
     let settings = Settings::read(folder)?;
     settings.check()?;
@@ -64,7 +65,7 @@ pub fn read(folder: &Path) -> Result<Vec<u8>, Error> {
         return from_json(&bytes, &class, &settings).map(|changed| changed.unwrap_or(bytes));
     }
     if !vocabulary.exists() {
-        let problem = "missing, and vocab.txt is too; a checkpoint has one of them";
+        let problem = "missing, and vocab.txt is too; expected one of them";
         return Err(Error::file(json, problem));
     }
     class.check(&settings)?;
@@ -81,7 +82,7 @@ pub fn read(folder: &Path) -> Result<Vec<u8>, Error> {
     Ok(to_bytes(&tokenizer))
 }
 
-/// A `tokenizer.json` with the settings beside it, if they change it.
+/// Applies settings to a `tokenizer.json`; `None` if they change nothing.
 fn from_json(bytes: &[u8], class: &Class, settings: &Settings) -> Result<Option<Vec<u8>>, Error> {
     let wrong = |problem: String| Error::file(settings.path(TOKENIZER), problem);
     let mut tokenizer: Value = match serde_json::from_slice(bytes) {

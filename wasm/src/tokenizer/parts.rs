@@ -1,7 +1,7 @@
-//! The tokenizers that a bundle may have: BERT's, put together of parts of `tokenizers`.
+//! BERT tokenizers, which a bundle may contain, built from parts of `tokenizers`.
 //!
-//! A [`tokenizers::Tokenizer`] can be any of the library's and so brings the code of all of them into a
-//! program. This one brings what it can be itself: a program that reads bundles is half a megabyte
+//! A [`tokenizers::Tokenizer`] can have any part of the library, so a program with it contains the
+//! code of all parts. The type here has BERT's parts only. It makes a program half a megabyte
 //! smaller.
 
 use super::wordpiece::WordPiece;
@@ -32,7 +32,7 @@ pub(super) const SEQUENCE: &str = "Sequence";
 
 type Result<T> = std::result::Result<T, serde_json::Error>;
 
-/// Parts of one kind by their names, each with what reads it.
+/// Parts of one kind: name and reader of each part.
 pub(super) type Kinds<T> = [(&'static str, fn(Value) -> Result<Box<T>>)];
 
 pub(super) type AnyNormalizer = dyn Normalizer + Send + Sync;
@@ -43,7 +43,7 @@ fn read<T: DeserializeOwned>(json: Value) -> Result<Box<T>> {
     serde_json::from_value(json).map(Box::new)
 }
 
-/// What may stand as the normalizer, alone or in a sequence.
+/// Supported normalizers, alone or in a sequence.
 pub(super) const NORMALIZERS: &Kinds<AnyNormalizer> = &[
     ("BertNormalizer", |json| Ok(read::<BertNormalizer>(json)?)),
     ("Lowercase", |json| Ok(read::<Lowercase>(json)?)),
@@ -55,7 +55,7 @@ pub(super) const NORMALIZERS: &Kinds<AnyNormalizer> = &[
     ("StripAccents", |json| Ok(read::<StripAccents>(json)?)),
 ];
 
-/// What may stand as the pre-tokenizer, alone or in a sequence.
+/// Supported pre-tokenizers, alone or in a sequence.
 pub(super) const PRE_TOKENIZERS: &Kinds<AnyPreTokenizer> = &[
     ("BertPreTokenizer", |json| Ok(read::<BertPreTokenizer>(json)?)),
     ("Digits", |json| Ok(read::<Digits>(json)?)),
@@ -64,13 +64,13 @@ pub(super) const PRE_TOKENIZERS: &Kinds<AnyPreTokenizer> = &[
     ("WhitespaceSplit", |json| Ok(read::<WhitespaceSplit>(json)?)),
 ];
 
-/// What may stand as the post-processor.
+/// Supported post-processors.
 pub(super) const PROCESSORS: &Kinds<AnyProcessor> = &[
     ("BertProcessing", |json| Ok(read::<BertProcessing>(json)?)),
     ("TemplateProcessing", |json| Ok(read::<TemplateProcessing>(json)?)),
 ];
 
-/// Reads the parts of a part: of a sequence, which has them in the field `inner`, those within it.
+/// Reads a part, or all parts of a sequence, which are in its field `inner`.
 fn read_all<T: ?Sized>(
     mut json: Value,
     kinds: &Kinds<T>,
@@ -80,21 +80,21 @@ fn read_all<T: ?Sized>(
     let name = json["type"].as_str().unwrap_or_default();
     if name == SEQUENCE && !inner.is_empty() {
         let Value::Array(inside) = json[inner].take() else {
-            return Err(Error::custom(format!("a sequence without `{inner}`")));
+            return Err(Error::custom(format!("a `Sequence` lacks its list `{inner}`")));
         };
         return inside.into_iter().try_for_each(|json| read_all(json, kinds, inner, parts));
     }
     let Some((_, read)) = kinds.iter().find(|(kind, _)| *kind == name) else {
-        return Err(Error::custom(format!("a part `{name}`, which a bundle may not have")));
+        return Err(Error::custom(format!("part `{name}` is not supported in a bundle")));
     };
     parts.push(read(json)?);
     Ok(())
 }
 
-/// Normalizers, one after the other.
+/// Normalizers, applied in order.
 pub(super) struct Normalizers(Vec<Box<AnyNormalizer>>);
 
-/// Pre-tokenizers, one after the other.
+/// Pre-tokenizers, applied in order.
 pub(super) struct PreTokenizers(Vec<Box<AnyPreTokenizer>>);
 
 /// A post-processor.

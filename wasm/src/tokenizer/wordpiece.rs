@@ -1,7 +1,8 @@
-//! WordPiece with a vocabulary that is quickly made, and small.
+//! WordPiece with a small vocabulary that loads quickly.
 //!
-//! The [`WordPiece`](tokenizers::models::wordpiece::WordPiece) of `tokenizers` has two maps with a string
-//! for each piece in both. Of a model's first answer in a browser it took a tenth.
+//! The [`WordPiece`](tokenizers::models::wordpiece::WordPiece) of `tokenizers` has two maps, each
+//! with a string for every piece. Loading them took a tenth of the time to the first answer in a
+//! browser.
 
 use hashbrown::HashTable;
 use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 use tokenizers::models::wordpiece::{self, WordPieceTrainer};
 use tokenizers::{Model, Token};
 
-/// The longest pieces of a word, one after the other (Wu et al. 2016, as BERT has it).
+/// WordPiece model: splits a word into the longest pieces, from its start (Wu et al. 2016, as in
+/// BERT).
 #[derive(Debug, Deserialize)]
 pub(super) struct WordPiece {
     unk_token: String,
@@ -24,7 +26,7 @@ pub(super) struct WordPiece {
 }
 
 impl WordPiece {
-    /// The longest piece that a text begins with and that is longer than `least` bytes.
+    /// Finds the longest piece at the start of a text that is longer than `least` bytes.
     fn longest<'a>(&self, text: &'a str, least: usize) -> Option<(u32, &'a str)> {
         let mut rest = text;
         while rest.len() > least {
@@ -37,7 +39,7 @@ impl WordPiece {
         None
     }
 
-    /// The pieces of a word; none if some of it is no piece.
+    /// Pieces of a word; `None` if a part of the word matches no piece.
     fn pieces(&self, word: &str) -> Option<Vec<Token>> {
         let mut tokens = Vec::new();
         let mut start = 0;
@@ -95,9 +97,9 @@ impl Model for WordPiece {
 /// Pieces and their ids.
 #[derive(Default)]
 struct Vocabulary {
-    /// All pieces, one behind the other.
+    /// All pieces, joined.
     text: String,
-    /// Where each stands in the text, with its id.
+    /// Range of each piece in the text, with its id.
     pieces: HashTable<(Range<usize>, u32)>,
     hasher: RandomState,
 }
@@ -113,7 +115,7 @@ impl Vocabulary {
         self.pieces.iter().map(|(at, id)| (&self.text[at.clone()], *id))
     }
 
-    /// Takes the piece that stands at the end of the text; of two that are equal the last one counts.
+    /// Adds the piece at the end of the text. If two pieces are equal, the last one is used.
     fn insert(&mut self, at: Range<usize>, id: u32) {
         let Vocabulary { text, pieces, hasher } = self;
         let hash = |at: &Range<usize>| hasher.hash_one(&text[at.clone()]);
@@ -157,7 +159,7 @@ impl<'de> Visitor<'de> for Pieces {
     }
 }
 
-/// Reads a string to the end of another one.
+/// Reads a string and appends it to another string.
 struct Append<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Append<'_> {

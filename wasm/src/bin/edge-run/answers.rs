@@ -29,7 +29,7 @@ pub struct Answers<'a, E: Engine> {
 }
 
 impl<'a, E: Engine> Answers<'a, E> {
-    /// Prepares to answer as the arguments ask.
+    /// Prepares answers with the settings of the command line.
     ///
     /// # Errors
     /// The exit policy does not fit the model.
@@ -45,7 +45,8 @@ impl<'a, E: Engine> Answers<'a, E> {
         })
     }
 
-    /// Answers every line of a file, a batch at a time. Gives the number of lines without an answer.
+    /// Answers every line of a file, a batch at a time. Returns the number of lines without an
+    /// answer.
     pub fn of_file(&mut self, path: &Path, stats: bool) -> anyhow::Result<usize> {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         let bytes = file.metadata().map(|m| m.len()).unwrap_or(0);
@@ -98,7 +99,7 @@ impl<'a, E: Engine> Answers<'a, E> {
         Ok(bad)
     }
 
-    /// Answers texts, each with its number, which is that of a `unit`. Gives the number of texts
+    /// Answers numbered texts; `unit` names the numbers in messages. Returns the number of texts
     /// without an answer.
     pub fn of_batch(&mut self, unit: &str, texts: &[(usize, String)]) -> anyhow::Result<usize> {
         if texts.is_empty() {
@@ -129,7 +130,7 @@ impl<'a, E: Engine> Answers<'a, E> {
         Ok(bad)
     }
 
-    /// Answers each text alone, so that one with an error costs no other its answer.
+    /// Answers each text alone, so that an error of one text affects that text only.
     fn one_by_one(&self, texts: &[&str]) -> Vec<Result<Prediction, Error>> {
         let one = |text: &&str| {
             let mut predictions = self.classifier.classify(&[*text], &self.policy)?;
@@ -183,7 +184,7 @@ impl<'a, E: Engine> Answers<'a, E> {
         writeln!(self.out, "{} {probability:.3}{remarks}  {text}", p.label)
     }
 
-    /// Prints on standard error where texts left, and the speed.
+    /// Prints the exits at which texts left, and the speed, on standard error.
     pub fn print_stats(&self) {
         let texts: usize = self.exits.iter().sum();
         if texts == 0 {
@@ -208,17 +209,18 @@ impl<'a, E: Engine> Answers<'a, E> {
     }
 }
 
-/// Number of lines that are classified together. A person who types wants an answer to each line.
+/// Number of lines that are classified together; 1 if a person types, who waits for each answer.
 fn lines_per_batch(threads: usize, typed: bool) -> usize {
     if typed { 1 } else { LINES_PER_THREAD * threads }
 }
 
-/// Returns whether an error may come of one text of a batch alone.
+/// Returns true if an error may concern a single text of a batch.
 fn is_of_a_text(error: &Error) -> bool {
     matches!(error, Error::Tokenizer(_) | Error::Engine { .. })
 }
 
-/// A bar, on a terminal only, and only where the answers go elsewhere.
+/// Makes a progress bar. It is hidden if standard error is a file, or if answers go to the
+/// terminal.
 fn progress_bar(bytes: u64, wanted: bool) -> ProgressBar {
     if !std::io::stderr().is_terminal() || (std::io::stdout().is_terminal() && !wanted) {
         return ProgressBar::hidden();

@@ -8,14 +8,15 @@ use std::path::PathBuf;
 /// Classifies texts with a model.edge, or with an ONNX file from elsewhere.
 ///
 /// Without TEXT, each line of standard input (or of --file) is a text. A line that cannot be read
-/// is reported with its number, and the rest goes on; the exit status is then 1. Other errors give 2.
+/// is reported with its number, and the rest goes on; the exit status is then 1. Other errors give
+/// 2.
 #[derive(Parser)]
 #[command(name = "edge-run", version, override_usage = "edge-run [OPTIONS] [MODEL] [TEXT]...")]
 pub struct Arguments {
     /// MODEL is a first argument that is a file or looks like a path, as model.edge and
     /// out/model.onnx do (an .onnx needs the build feature `onnx`, and tokenizer.json and
-    /// config.json beside it). Without it $EDGE_MODEL or the shipped model is used. The rest are texts; put -- before texts that begin
-    /// with a dash
+    /// config.json beside it). Without it $EDGE_MODEL or the shipped model is used. The rest are
+    /// texts; put -- before texts that begin with a dash
     #[arg(value_name = "[MODEL] TEXT")]
     pub arguments: Vec<String>,
     /// Read texts from a file, one a line
@@ -64,24 +65,26 @@ pub enum Policy {
     Entropy,
     /// Leave when the two largest probabilities are at least the threshold apart
     Margin,
-    /// Leave when as many exits in a row agree as the threshold says
+    /// Leave when a number of exits in a row agree; the number is the threshold
     Patience,
 }
 
 impl EngineName {
-    /// Returns whether it is the GPU and nothing else.
+    /// Returns true if only the GPU may compute.
     pub fn is_gpu(self) -> bool {
         matches!(self, EngineName::Gpu | EngineName::GpuF16)
     }
 }
 
 impl Arguments {
-    /// Exit policy that is asked for, else `own`.
+    /// Exit policy of the arguments, or `own` if they have none.
     pub fn policy(&self, own: ExitPolicy) -> anyhow::Result<ExitPolicy> {
         let threshold = |usual: f32| self.threshold.unwrap_or(usual);
         Ok(match self.policy {
             None => own,
-            Some(Policy::Never) if self.threshold.is_some() => bail!("never takes no threshold"),
+            Some(Policy::Never) if self.threshold.is_some() => {
+                bail!("policy never has no threshold; remove --threshold")
+            }
             Some(Policy::Never) => ExitPolicy::Never,
             Some(Policy::Confidence) => ExitPolicy::confidence(threshold(0.9)),
             Some(Policy::Entropy) => ExitPolicy::entropy(threshold(0.3)),
@@ -89,7 +92,9 @@ impl Arguments {
             Some(Policy::Patience) => {
                 let exits = threshold(2.0);
                 if exits.fract() != 0.0 || !(1.0..=1e6).contains(&exits) {
-                    bail!("patience takes a whole number of exits, 1 or more, not {exits}");
+                    bail!(
+                        "threshold of patience is {exits}; expected a whole number of exits, 1 or more"
+                    );
                 }
                 ExitPolicy::patience(exits as usize)
             }

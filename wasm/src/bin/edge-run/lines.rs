@@ -4,27 +4,27 @@ use anyhow::{Context, bail};
 use edge_runtime::encoding::{self, UTF8_MARK};
 use std::io::{BufRead, Read};
 
-/// Bytes of the longest line that is read.
+/// Length of the longest line that is read, in bytes.
 const LIMIT: usize = 1 << 20;
 
 /// A line that was read.
 pub enum Line {
     /// A text, without its line feed.
     Text(String),
-    /// A line that is no text, with the reason.
+    /// A line that cannot be read as text, with the reason.
     Bad(String),
     /// The end of the input.
     End,
 }
 
-/// A reader of lines. Of a line that is too long it holds no more than the limit in memory.
+/// Reader of lines. At most the limit is in memory of a line that is too long.
 pub struct Lines<R> {
     input: R,
     read: usize,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Looks at how the input begins.
+    /// Checks the encoding at the start of the input.
     ///
     /// # Errors
     /// The input cannot be read, or is in another encoding than UTF-8.
@@ -62,7 +62,9 @@ impl<R: BufRead> Lines<R> {
             let rest = self.input.skip_until(b'\n')?;
             self.read += rest;
             read += rest;
-            return Ok(Line::Bad(format!("{read} bytes, a line has at most {LIMIT}")));
+            return Ok(Line::Bad(format!(
+                "found {read} bytes; expected at most {LIMIT} in a line"
+            )));
         }
         if line.last() == Some(&b'\n') {
             line.pop();

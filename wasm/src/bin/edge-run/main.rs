@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match answer(Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        // Nobody reads on, as behind `| head`.
+        // The reader of the pipe has closed it, as `| head` does.
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("edge-run: {error:#}");
@@ -28,13 +28,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether an error is that of writing to a pipe without a reader.
+/// Returns true if an error comes from writing to a closed pipe.
 fn is_closed(error: &anyhow::Error) -> bool {
     let io = |e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe;
     error.downcast_ref::<std::io::Error>().is_some_and(io)
 }
 
-/// Answers all texts. Gives whether each of them has an answer.
+/// Answers all texts. Returns true if every text has an answer.
 fn answer(mut arguments: Arguments) -> anyhow::Result<bool> {
     let model = model::choose(&mut arguments.arguments)?;
     if model::has_extension(&model, "onnx") {
@@ -103,7 +103,7 @@ fn run<E: Engine>(classifier: Classifier<E>, arguments: &Arguments) -> anyhow::R
 fn print<E: Engine>(classifier: &Classifier<E>, arguments: &Arguments) -> anyhow::Result<bool> {
     let mut answers = Answers::new(classifier, arguments)?;
     let (unit, bad) = match (&arguments.file, arguments.arguments.is_empty()) {
-        (Some(_), false) => bail!("texts or --file, not both"),
+        (Some(_), false) => bail!("found texts and --file; expected one of them"),
         (Some(path), true) => ("line", answers.of_file(path, arguments.stats)?),
         (None, true) => ("line", answers.of_standard_input()?),
         (None, false) => {

@@ -3,18 +3,18 @@
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
-/// Place of the shipped model in the project.
+/// Path of the shipped model in the project.
 const SHIPPED: &str = "models/sst2-minilm/model.edge";
 
-/// Returns whether a path ends in `.edge` or `.onnx`, in capitals too.
+/// Returns true if a path has an extension, in small letters or capitals.
 pub fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
 }
 
-/// Takes the model off the front of the arguments, if the first of them names one.
+/// Removes the model from the front of the arguments, if the first argument names one.
 ///
-/// A first argument that exists, or looks like a path, is the model or an error: as a text it would be
-/// classified by another model than the one that was meant.
+/// A first argument that exists, or looks like a path, is the model or an error. As a text, it
+/// would be classified by a wrong model.
 pub fn choose(arguments: &mut Vec<String>) -> anyhow::Result<PathBuf> {
     let Some(first) = arguments.first() else { return shipped() };
     let path = Path::new(first);
@@ -38,8 +38,8 @@ pub fn choose(arguments: &mut Vec<String>) -> anyhow::Result<PathBuf> {
     shipped()
 }
 
-/// Returns whether an argument is more likely a path than a text: it has no white space, and has a separator
-/// or ends like a file name.
+/// Returns true if an argument is more likely a path than a text: it lacks white space, and has a
+/// separator or ends like a file name.
 fn looks_like_path(argument: &str) -> bool {
     let extension = || {
         let (stem, extension) = argument.rsplit_once('.')?;
@@ -51,8 +51,8 @@ fn looks_like_path(argument: &str) -> bool {
         && (argument.contains(std::path::is_separator) || extension() == Some(true))
 }
 
-/// Finds `$EDGE_MODEL`, or the shipped model: in this folder, or in the project that the program was
-/// built in. The latter is told on standard error.
+/// Finds `$EDGE_MODEL`, or the shipped model: in this folder, or in the project that the program
+/// was built in. The path of a shipped model is printed on standard error.
 fn shipped() -> anyhow::Result<PathBuf> {
     if let Some(model) = std::env::var_os("EDGE_MODEL") {
         return Ok(model.into());
@@ -64,7 +64,7 @@ fn shipped() -> anyhow::Result<PathBuf> {
         .find(|path| path.exists());
     let model = found.with_context(|| {
         format!(
-            "no model: name one (edge-run MODEL …), set EDGE_MODEL, or make {SHIPPED} by ./demo"
+            "no model: name one (edge-run MODEL …), set EDGE_MODEL, or make {SHIPPED} with ./demo"
         )
     })?;
     eprintln!("edge-run: no model is named; using {}", model.display());

@@ -1,4 +1,4 @@
-//! Tokens that are added to a vocabulary, and their ids.
+//! Added tokens of a tokenizer, and their ids.
 
 use super::settings::{self, Settings, TOKENIZER};
 use crate::Error;
@@ -33,7 +33,7 @@ impl Added {
         }
     }
 
-    /// A token of a settings file: its text, or an object.
+    /// Reads a token of a settings file: a string or an object.
     fn read(value: &Value, special: bool) -> Result<Self, String> {
         let wrong = || format!("expected a token as a string or an object, found {value}");
         match value {
@@ -81,11 +81,11 @@ struct Special {
     named: Vec<Added>,
     /// Tokens of a list.
     unnamed: Vec<Added>,
-    /// Contents that a file states, by a name of all models or in a list.
+    /// Contents in a file, by a name of all models or in a list.
     stated: Vec<String>,
-    /// Contents that only the class states.
+    /// Contents of the class's defaults that are in no file.
     implied: Vec<String>,
-    /// Contents by the names that the class has a default for.
+    /// Contents by name, for names with a default in the class.
     by_name: HashMap<&'static str, String>,
 }
 
@@ -128,7 +128,7 @@ impl Special {
         }
         for (value, file, name) in settings.unnamed()? {
             let token = read(settings, (file, name), &value, true)?;
-            // transformers 5 looks for `added_tokens.json` before it takes these.
+            // transformers 5 reads `added_tokens.json` before these.
             if (file, name) != (settings::SPECIAL, settings::ADDITIONAL) {
                 special.stated.push(token.content.clone());
             }
@@ -138,7 +138,7 @@ impl Special {
     }
 }
 
-/// Returns whether a text has no ids without this special token.
+/// Returns true if every text needs a special token.
 fn needs(name: &str) -> bool {
     matches!(name, "unk_token" | "sep_token" | "cls_token")
 }
@@ -156,17 +156,17 @@ fn read(
 /// Tokens in the order in which they are added.
 pub(super) struct Tokens {
     list: Vec<Added>,
-    /// Contents of the tokens that a file numbers.
+    /// Contents of the tokens with an id in a file.
     stated: HashSet<String>,
     implied: Vec<String>,
     by_name: HashMap<&'static str, String>,
 }
 
 impl Tokens {
-    /// All tokens that are added: those of `tokenizer.json` (`own`), of the settings, and the special
-    /// tokens of the class.
+    /// Collects all added tokens: the tokens of `tokenizer.json` (`own`), of the settings, and the
+    /// special tokens of the class.
     ///
-    /// A class that makes its tokenizer anew (`anew`) takes `own` only where the settings have no
+    /// A class that builds its tokenizer itself (`anew`) uses `own` only if the settings lack
     /// `added_tokens_decoder`.
     pub fn of(
         settings: &Settings,
@@ -214,23 +214,24 @@ impl Tokens {
         Ok(Tokens { list, stated, implied: special.implied, by_name: special.by_name })
     }
 
-    /// Returns whether a file numbers a token.
+    /// Returns true if a file has an id for a token.
     pub fn has_id(&self, token: &str) -> bool {
         self.stated.contains(token)
     }
 
-    /// The special token of a name, for which the class has a default.
+    /// The special token of a name. The class must have a default for the name.
     pub fn name(&self, name: &str) -> &str {
         &self.by_name[name]
     }
 
-    /// Gives an id to each token: that of the vocabulary, or the next one after its last place.
+    /// Numbers the tokens: a token has its id in the vocabulary, or the next id after the
+    /// vocabulary.
     ///
-    /// The ids that files state give the order only, as in transformers. Where a vocabulary repeats a
-    /// piece, the number of its pieces is the first id that an added token gets.
+    /// The ids in files give the order only, as in transformers. If a vocabulary repeats a piece,
+    /// the first added token has the number of different pieces as its id.
     ///
-    /// A special token that no file names, and that the vocabulary lacks, is left out where the model has
-    /// no embedding for it.
+    /// A default special token that is absent from all files and from the vocabulary is left out,
+    /// if the model lacks an embedding for it.
     pub fn number(self, model: &Value, settings: &Settings, file: &str) -> Result<Numbered, Error> {
         let problem = "its model has no `vocab`";
         let (pieces, size) =
@@ -255,8 +256,8 @@ impl Tokens {
     }
 }
 
-/// Pieces of a vocabulary with their ids, and its size. Byte pairs and word pieces have a map, Unigram
-/// has a list of pieces with scores.
+/// Pieces of a vocabulary with their ids, and its size. The vocabulary of byte pairs and word
+/// pieces is a map, that of Unigram is a list of pieces with scores.
 fn pieces(model: &Value) -> Option<(HashMap<&str, u64>, usize)> {
     let pieces: HashMap<&str, u64> = match &model["vocab"] {
         Value::Object(pieces) => {
@@ -272,8 +273,8 @@ fn pieces(model: &Value) -> Option<(HashMap<&str, u64>, usize)> {
     Some((pieces, size))
 }
 
-/// Refuses an `added_tokens_decoder` that lacks a token of `tokenizer.json`: transformers 4 adds it, 5
-/// does not.
+/// Refuses an `added_tokens_decoder` that lacks a token of `tokenizer.json`: transformers 4 adds
+/// that token, transformers 5 leaves it out.
 fn check_decoder<'a>(
     settings: &Settings,
     own: &[(u64, Added)],
@@ -304,7 +305,7 @@ impl Numbered {
     }
 }
 
-/// Puts added tokens into a `tokenizer.json`. The order stays where the tokens do.
+/// Writes added tokens into a `tokenizer.json`. If the tokens are unchanged, their order stays.
 pub(super) fn write(tokenizer: &mut Value, tokens: &Numbered) {
     let mut own = of_tokenizer(tokenizer).unwrap_or_default();
     own.sort_by_key(|(id, _)| *id);

@@ -1,11 +1,11 @@
-//! `BertTokenizer` of transformers: made from `vocab.txt`, or from the vocabulary of `tokenizer.json`.
+//! `BertTokenizer` of transformers, from `vocab.txt` or from the vocabulary of `tokenizer.json`.
 
 use super::added::{self, Numbered, Tokens};
 use super::settings::{Settings, TOKENIZER, VOCABULARY};
 use crate::Error;
 use serde_json::{Map, Value, json};
 
-/// Special tokens where no file names them.
+/// Default special tokens.
 pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("unk_token", "[UNK]"),
     ("sep_token", "[SEP]"),
@@ -14,13 +14,14 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("mask_token", "[MASK]"),
 ];
 
-/// Start of a piece that continues a word.
+/// Prefix of a piece that continues a word.
 const PREFIX: &str = "##";
 
-/// Length of the longest word that has pieces.
+/// Length of the longest word that is split into pieces, in characters.
 const LONGEST_WORD: u64 = 100;
 
-/// The tokenizer of a `vocab.txt`, a token a line. Of equal lines the last one counts.
+/// Builds the tokenizer of a `vocab.txt`, one token a line. If lines are equal, the last one is
+/// used.
 pub(super) fn from_vocabulary(text: &str, settings: &Settings) -> Result<Value, Error> {
     let vocabulary: Map<String, Value> = (0u64..)
         .zip(text.lines())
@@ -84,8 +85,8 @@ fn normalizer(settings: &Settings) -> Result<Value, Error> {
     }))
 }
 
-/// Puts the settings into a `tokenizer.json`, whose parts must be those that the class makes:
-/// transformers 5 makes them anew, transformers 4 keeps those of the file.
+/// Applies the settings to a `tokenizer.json`. Its parts must equal those of the class:
+/// transformers 5 builds the parts itself, transformers 4 keeps the parts of the file.
 pub(super) fn adapt(tokenizer: &mut Value, settings: &Settings) -> Result<(), Error> {
     let own = &tokenizer["normalizer"];
     let model = &tokenizer["model"];
@@ -109,7 +110,7 @@ pub(super) fn adapt(tokenizer: &mut Value, settings: &Settings) -> Result<(), Er
     Ok(())
 }
 
-/// Refuses a post-processor that is not `[CLS]`, the text, `[SEP]`, by the names of the settings.
+/// Checks that the post-processor gives `[CLS]`, the text, `[SEP]`, by the names of the settings.
 pub(super) fn check_processor(
     tokenizer: &Value,
     tokens: &Numbered,
@@ -144,7 +145,7 @@ pub(super) fn check_processor(
 
 fn differs(settings: &Settings, found: &str, expected: &str) -> Error {
     let problem = format!(
-        "{found}; expected {expected}, for the tokenizer's class is BERT's. `\"tokenizer_class\": \
+        "{found}; expected {expected}, as in BERT's tokenizer class. `\"tokenizer_class\": \
          \"PreTrainedTokenizerFast\"` in tokenizer_config.json uses this file as it is"
     );
     Error::file(settings.path(TOKENIZER), problem)

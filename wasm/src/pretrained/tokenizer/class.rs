@@ -1,12 +1,12 @@
-//! Classes of tokenizers, by their names in transformers.
+//! Tokenizer classes of transformers, by name.
 
 use super::settings::{Settings, TOKENIZER};
 use crate::Error;
 use serde_json::Value;
 use std::fmt;
 
-/// Classes that make a WordPiece tokenizer as `BertTokenizer` does. (In transformers 5 most are
-/// other names of it.)
+/// Classes with the same tokenizer as `BertTokenizer`. (In transformers 5 most are other names of
+/// it.)
 pub(super) const BERT: [&str; 9] = [
     "BertTokenizer",
     "DistilBertTokenizer",
@@ -19,7 +19,7 @@ pub(super) const BERT: [&str; 9] = [
     "RetriBertTokenizer",
 ];
 
-/// Values of `model_type` whose tokenizer is BERT's where no class is named.
+/// Values of `model_type` whose default tokenizer is BERT's.
 const BERT_MODELS: [&str; 13] = [
     "bert",
     "convbert",
@@ -39,7 +39,7 @@ const BERT_MODELS: [&str; 13] = [
 /// Classes that use a `tokenizer.json` as it is.
 const GENERIC: [&str; 3] = ["PreTrainedTokenizer", "TokenizersBackend", "PythonBackend"];
 
-/// Classes that are written in Python only: no `tokenizer.json` describes them.
+/// Classes that exist in Python only, without a `tokenizer.json`.
 const PYTHON: [&str; 18] = [
     "BertJapaneseTokenizer",
     "BertweetTokenizer",
@@ -61,7 +61,7 @@ const PYTHON: [&str; 18] = [
     "XLMTokenizer",
 ];
 
-/// Models that other classes read from a `tokenizer.json`.
+/// Types of the model in the `tokenizer.json` of other classes.
 const MODELS: [(&str, &str); 20] = [
     ("AlbertTokenizer", "Unigram"),
     ("BigBirdTokenizer", "Unigram"),
@@ -88,7 +88,7 @@ const MODELS: [(&str, &str); 20] = [
 /// Class of a tokenizer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Class that a file names, without `Fast` at its end.
+    /// Class named in a file, without `Fast` at its end.
     Named(String),
     /// Class that transformers chooses by `model_type`.
     OfModel(Option<String>),
@@ -103,7 +103,7 @@ impl Class {
         }
     }
 
-    /// Returns whether the class is `BertTokenizer` or makes the same.
+    /// Returns true if the class is `BertTokenizer` or has the same tokenizer.
     pub fn is_bert(&self) -> bool {
         match self {
             Class::Named(name) => BERT.contains(&name.as_str()),
@@ -112,7 +112,7 @@ impl Class {
         }
     }
 
-    /// Refuses a class that is written in Python only.
+    /// Refuses a class that exists in Python only.
     pub fn check(&self, settings: &Settings) -> Result<(), Error> {
         let Class::Named(name) = self else { return Ok(()) };
         if !PYTHON.contains(&name.as_str()) {
@@ -125,7 +125,7 @@ impl Class {
         Err(Error::file(settings.class_path(), problem))
     }
 
-    /// Refuses a model that the class does not read.
+    /// Refuses a model of another type than the class reads.
     pub fn check_model(&self, model: &Value) -> Result<(), String> {
         let Class::Named(name) = self else { return Ok(()) };
         let expected = MODELS.iter().find(|(class, _)| class == name).map(|(_, model)| *model);
@@ -138,7 +138,7 @@ impl Class {
         }
     }
 
-    /// Refuses settings that the class would change a `tokenizer.json` by.
+    /// Refuses settings that differ from a `tokenizer.json` in a part that the class would change.
     pub fn check_contradictions(&self, file: &Value, settings: &Settings) -> Result<(), Error> {
         let generic = match self {
             Class::Named(name) => {
@@ -171,7 +171,7 @@ impl Class {
     }
 }
 
-/// A part of a kind: this one, or one of those in a sequence.
+/// Finds a part of a kind: the part itself, or a part in a sequence.
 fn find<'a>(part: &'a Value, kind: &str) -> Option<&'a Value> {
     if part["type"] == kind {
         return Some(part);

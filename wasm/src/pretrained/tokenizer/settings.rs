@@ -32,7 +32,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the files that a folder has.
+    /// Reads the settings files of a folder.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let read = |name: &str| -> Result<Option<Fields>, Error> {
             let path = folder.join(name);
@@ -43,7 +43,7 @@ impl Settings {
             serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::file(path, e.to_string()))
         };
         let config = read(CONFIG)?;
-        // transformers ignores the older files where the newer one numbers the added tokens.
+        // transformers ignores the older files if the newer one has ids for the added tokens.
         let numbered = config.as_ref().is_some_and(|c| c.contains_key("added_tokens_decoder"));
         let older = |name| if numbered { Ok(None) } else { read(name) };
         Ok(Settings {
@@ -59,12 +59,12 @@ impl Settings {
         self.folder.join(file)
     }
 
-    /// An error about `tokenizer_config.json`.
+    /// Makes an error about `tokenizer_config.json`.
     pub fn error(&self, problem: impl Into<String>) -> Error {
         Error::file(self.path(CONFIG), problem)
     }
 
-    /// Returns whether there is a file besides `config.json`.
+    /// Returns true if the folder has a settings file besides `config.json`.
     pub fn has_files(&self) -> bool {
         self.config.is_some() || self.special.is_some() || self.added.is_some()
     }
@@ -89,7 +89,7 @@ impl Settings {
         self.get("truncation_side")
     }
 
-    /// Number of tokens that the model has embeddings for.
+    /// Number of embeddings of the model.
     pub fn embeddings(&self) -> Option<u64> {
         self.model.get("vocab_size")?.as_u64()
     }
@@ -105,22 +105,22 @@ impl Settings {
         self.model.get("model_type")?.as_str()
     }
 
-    /// The file that the class is from.
+    /// The file that names the class.
     pub fn class_path(&self) -> PathBuf {
         let named = self.get("tokenizer_class").is_some_and(Value::is_string);
         self.path(if named { CONFIG } else { MODEL })
     }
 
-    /// Refuses settings that no `tokenizer.json` can express, or that run code.
+    /// Refuses settings that a `tokenizer.json` cannot express, or that run code.
     pub fn check(&self) -> Result<(), Error> {
         if self.flag("split_special_tokens")? == Some(true) {
             return Err(self.error(
-                "`split_special_tokens` is true; expected false, for [SEP] in a text is one token",
+                "`split_special_tokens` is true; expected false: [SEP] in a text is one token",
             ));
         }
         if let Some(side) = self.truncation_side().filter(|side| *side != "right") {
             return Err(self.error(format!(
-                "`truncation_side` is {side}; expected \"right\", where texts are cut"
+                "`truncation_side` is {side}; expected \"right\", the only side that is supported"
             )));
         }
         for (name, reason) in [
@@ -128,7 +128,7 @@ impl Settings {
             ("init_inputs", "arguments without a name are not read"),
         ] {
             if let Some(value) = self.get(name).filter(|value| !is_empty(value)) {
-                return Err(self.error(format!("`{name}` is {value}; expected none, for {reason}")));
+                return Err(self.error(format!("`{name}` is {value}; expected none: {reason}")));
             }
         }
         let files = self.get("fast_tokenizer_files").and_then(Value::as_array);
@@ -140,7 +140,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Added tokens with their ids, of `tokenizer_config.json` or of `added_tokens.json`, each with its
+    /// Added tokens of `tokenizer_config.json` or `added_tokens.json`, each with its id and its
     /// file.
     pub fn numbered(&self) -> Result<Vec<(u64, Value, &'static str)>, Error> {
         let wrong = |file: &str, problem: String| Error::file(self.path(file), problem);
@@ -172,13 +172,13 @@ impl Settings {
         Ok(tokens)
     }
 
-    /// Special tokens that have a name, as `cls_token`, with the file. The older file counts first.
+    /// Special token by name, such as `cls_token`, with its file. The older file has precedence.
     pub fn named(&self, name: &str) -> Option<(&Value, &'static str)> {
         let older = self.special.as_ref().and_then(|fields| fields.get(name));
         older.map(|value| (value, SPECIAL)).or_else(|| Some((self.get(name)?, CONFIG)))
     }
 
-    /// Names of further special tokens that are of this model only.
+    /// Names of further special tokens, which this model alone has.
     pub fn further_names(&self) -> Vec<&str> {
         let fields = self.special.iter().chain(&self.config).flatten();
         let mut names = Vec::new();

@@ -8,7 +8,7 @@ const PIECES: &str =
 /// Number of the pieces.
 const N: u32 = 15;
 
-/// A folder that is removed in the end.
+/// Temporary folder, removed when the value is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -36,12 +36,12 @@ impl Drop for Folder {
     }
 }
 
-/// A folder with `vocab.txt`.
+/// Makes a folder with `vocab.txt`.
 fn vocabulary(files: &[(&str, Value)]) -> Folder {
     Folder::of(&[&[("vocab.txt", json!(PIECES))], files].concat())
 }
 
-/// A `tokenizer.json` that keeps case.
+/// Makes a `tokenizer.json` that keeps case.
 fn cased() -> Value {
     let folder = vocabulary(&[("tokenizer_config.json", json!({"do_lower_case": false}))]);
     serde_json::from_slice(&read(&folder.0).unwrap()).unwrap()
@@ -52,7 +52,7 @@ fn ids(folder: &Folder, text: &str) -> Vec<u32> {
     tokenizer.unwrap().encode(text).unwrap().ids
 }
 
-/// The file that an error names, and its words.
+/// File and problem of the error for a folder.
 fn refused(folder: &Folder) -> (String, String) {
     match read(&folder.0).unwrap_err() {
         Error::File { path, problem } => {
@@ -103,7 +103,7 @@ fn tokenizer_json_alone_is_returned_as_it_is() {
     let text = format!(" {}\n", cased());
     let folder = Folder::of(&[("tokenizer.json", json!(text))]);
     assert_eq!(read(&folder.0).unwrap(), text.as_bytes());
-    // Settings that change nothing leave the bytes, too.
+    // Settings that change nothing leave the bytes as they are.
     let settings = json!({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": true});
     let folder =
         Folder::of(&[("tokenizer.json", json!(text)), ("tokenizer_config.json", settings)]);
@@ -150,7 +150,7 @@ fn classes_are_refused_by_name() {
         assert_eq!(file, name);
         assert!(problem.contains(class), "{problem}");
     }
-    // Of config.json, where the other file names none.
+    // The class in config.json is used if the other file has none.
     let model = json!({"model_type": "bert", "tokenizer_class": "BertJapaneseTokenizer"});
     assert_eq!(refused(&vocabulary(&[("config.json", model)])).0, "config.json");
     let model = json!({"model_type": "roberta"});
@@ -258,7 +258,8 @@ fn files_that_are_not_json_are_named() {
 fn added_tokens_follow_the_vocabulary_whatever_ids_files_state() {
     let gap = vocabulary(&[("added_tokens.json", json!({"@user": N + 9, "[url]": N + 3}))]);
     assert_eq!(ids(&gap, "@user [url] now"), [2, N + 1, N, 10, 3]);
-    // Of two equal lines the last one counts; the first added token has the number of the pieces.
+    // Of two equal lines the last one is used; the first added token has the number of pieces as
+    // its id.
     let twice = format!("{PIECES}\ngood\nlast");
     let added = ("added_tokens.json", json!({"@user": N + 2}));
     let folder = Folder::of(&[("vocab.txt", json!(twice)), added]);
