@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Builds the browser package into wasm/pkg: the runtime as WebAssembly, with plain and with relaxed
 // SIMD, its JavaScript, its types.
-// `node wasm/build.mjs` does all of its set-up by itself; when nothing has changed it is quick.
+// `node wasm/build.mjs` does all of its set-up itself; it is quick if nothing has changed.
 
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -19,9 +19,9 @@ const pkg = join(wasmDir, "pkg");
 const targetDir = join(root, "target", "wasm");
 
 /**
- * The builds: two of which compile.ts chooses, and the GPU engine, which webgpu.ts loads. They share what they
- * depend on, so relaxed SIMD is for our own crate alone: its kernels. Builds of one name share the JavaScript
- * that wasm-bindgen makes.
+ * The builds: two CPU engines, of which compile.ts chooses one, and the GPU engine, which webgpu.ts loads. The
+ * builds share their dependencies, so relaxed SIMD is enabled for our own crate alone: its kernels. Builds of
+ * one name share the JavaScript that wasm-bindgen generates.
  */
 const BUILDS = [
   { name: "edge_runtime", wasm: "edge_runtime_bg.wasm" },
@@ -29,16 +29,16 @@ const BUILDS = [
   { name: "edge_runtime_gpu", cargo: ["--features", "wgpu"], wasm: "edge_runtime_gpu.wasm" },
 ];
 
-/** Where that JavaScript is kept. */
+/** Folder of the JavaScript that wasm-bindgen generates. */
 const glueDir = join(targetDir, "glue");
 const glues = [...new Set(BUILDS.map(({ name }) => join(glueDir, `${name}.js`)))];
 const LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 const RUSTFLAGS = [
   "-Ctarget-feature=+simd128",
-  // getrandom, which the tokenizer links, has to be told where randomness comes from on the web.
+  // getrandom, which the tokenizer links, needs its source of randomness for the web.
   '--cfg=getrandom_backend="wasm_js"',
-  // Panic messages name source files: relative to here, not to the machine that built them.
+  // Panic messages name source files, with paths relative to the project.
   `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=cargo`,
   `--remap-path-prefix=${root}=.`,
 ];
@@ -63,7 +63,7 @@ async function main() {
   report(stampFile, inputs, fresh);
 }
 
-/** What the builds are made from, besides the toolchain: the contents of files, each after its name. */
+/** Inputs of the builds, besides the toolchain: each file's name, then its contents. */
 function sources() {
   const within = (folder) =>
     readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
@@ -74,7 +74,7 @@ function sources() {
   return files.sort().flatMap((file) => [relative(root, file), readFileSync(file)]);
 }
 
-/** Makes the JavaScript of a build, and puts its finished module into the package. */
+/** Generates the JavaScript of a build, and copies its finished module into the package. */
 function bind(bindgen, compiled, { name, wasm }) {
   const out = join(targetDir, "bindgen");
   const glue = join(glueDir, `${name}.js`);
@@ -84,7 +84,7 @@ function bind(bindgen, compiled, { name, wasm }) {
   run(bindgen, [module, out]);
   const made = readFileSync(join(out, "edge_runtime.js"));
   if (existsSync(glue) && !readFileSync(glue).equals(made)) {
-    throw new Failure("the builds do not share their JavaScript: they differ in more than their instructions");
+    throw new Failure("builds of one name have different JavaScript; expected a difference in their instructions only");
   }
   mkdirSync(glueDir, { recursive: true });
   writeFileSync(glue, made);
@@ -92,10 +92,10 @@ function bind(bindgen, compiled, { name, wasm }) {
   copyFileSync(join(out, "edge_runtime_bg.wasm"), join(pkg, wasm));
 }
 
-/** Compiles a build, and gives the path of its module. */
+/** Compiles a build. Returns the path of its module. */
 function compileRuntime(toolchain, { cargo = [], rustc = [], wasm }) {
   const made = join(targetDir, TARGET, "web");
-  // Cargo gives the modules of all builds one name there, and takes the one of another build for its own.
+  // Cargo has one name for the modules of all builds here, and would take another build's module.
   rmSync(join(made, "deps", "edge_runtime.wasm"), { force: true });
   const args = ["rustc", "--locked", "--package", "edge-runtime", "--lib", "--no-default-features"];
   args.push("--profile", "web", "--target", TARGET, "--target-dir", targetDir, ...cargo, ...toolchain.args);
@@ -115,9 +115,9 @@ function compileBindgen() {
   return join(targetDir, "release", process.platform === "win32" ? "edge-bindgen.exe" : "edge-bindgen");
 }
 
-/** What a page or a worker fetches, each with all of its own in one file: a further one is a round trip. */
+/** Entry files of pages and workers. Each is bundled into one file: a further file costs a round trip. */
 const ENTRIES = ["index.js", "worker.js", "gpu.js"];
-/** The types of the package's surface. */
+/** Public types of the package. */
 const DECLARATIONS = ["index.d.ts", "errors.d.ts", "types.d.ts"];
 
 async function compileTypeScript() {
@@ -138,7 +138,7 @@ async function compileTypeScript() {
       format: "esm",
       target: "es2022",
       minify: true,
-      // Whoever logs an error's class is to read EdgeError.
+      // The class of an error keeps its name, EdgeError, in logs.
       keepNames: true,
       legalComments: "none",
       logLevel: "warning",
@@ -148,14 +148,14 @@ async function compileTypeScript() {
   for (const name of DECLARATIONS) copyFileSync(join(out, name), join(pkg, name));
 }
 
-/** Minifying drops the comments by which bundlers leave the one import alone whose address is computed. */
+/** Restores the comments that tell bundlers to ignore the import of a computed address; minifying drops them. */
 function keepImport(file) {
   const parts = readFileSync(file, "utf8").split(/\bimport\((?=\w+\.href\))/);
-  if (parts.length !== 2) throw new Failure(`${file}: ${parts.length - 1} imports of a computed address, not one`);
+  if (parts.length !== 2) throw new Failure(`${file}: found ${parts.length - 1} imports of a computed address; expected 1`);
   writeFileSync(file, parts.join("import(/*webpackIgnore:true*//*@vite-ignore*/"));
 }
 
-/** Prints the size of each file that a page loads. Brotli at its best takes seconds, so the sizes are kept. */
+/** Prints the size of each file that a page loads. Best brotli takes seconds, so the sizes are stored. */
 function report(stampFile, inputs, fresh) {
   const sizes = fresh?.inputs === inputs ? fresh.sizes : {};
   const rows = readdirSync(pkg, { recursive: true }).filter((name) => /\.(js|wasm)$/.test(name)).sort();
@@ -183,7 +183,7 @@ function readStamp(path) {
   try {
     return JSON.parse(readFileSync(path, "utf8"));
   } catch {
-    return undefined; // Missing or cut short: everything is made anew.
+    return undefined; // Missing or cut short: all is built again.
   }
 }
 

@@ -139,7 +139,7 @@ test("without WebGPU, gpu is an error and auto the CPU", async () => {
     const loading = Classifier.load("/model.edge", { engine: "gpu", worker: false });
     return loading.then(() => "loaded", (error) => `${error.name} ${error.code}: ${error.message}`);
   });
-  assert.match(said, /^EdgeError engine: there is no WebGPU/);
+  assert.match(said, /^EdgeError engine: this browser has no WebGPU/);
   await page.close();
 });
 

@@ -125,7 +125,7 @@ test("without a network, or with a server in trouble, the stored model answers",
   await context.unroute("**/model.edge");
   await context.route("**/model.edge", (route) => route.fulfill({ status: 404 }));
   const gone = await visit();
-  assert.match(gone.error, /^EdgeError network: .*the server says 404/);
+  assert.match(gone.error, /^EdgeError network: .*the server returned 404/);
 });
 
 test("without a network and without a store there is an error in words", async () => {

@@ -229,7 +229,7 @@ test("errors have the same type, code and message on both sides", async () => {
     /^TypeError/,
     /^TypeError/,
     /^EdgeError bundle: bundle entry `manifest.json`: ./,
-    /^EdgeError network: cannot load http.*the server says 404/,
+    /^EdgeError network: cannot load http.*the server returned 404/,
     /^TypeError/,
     /^EdgeError engine: ./,
     /^EdgeError disposed: ./,

@@ -1,8 +1,8 @@
-// Debian's packages.
+// Installation of Debian packages.
 
 import { ask, run } from "./run.mjs";
 
-/** Installs packages where apt-get and the rights to use it are there; whether they were. */
+/** Installs packages if apt-get and the rights to use it exist. Returns true if they do. */
 export function aptInstall(packages) {
   const apt = aptGet();
   if (!apt) return false;
@@ -15,7 +15,7 @@ export function aptInstall(packages) {
   return true;
 }
 
-/** The words that call apt-get as root, if there are any. */
+/** Command that calls apt-get as root; undefined if none exists. */
 function aptGet() {
   if (process.platform !== "linux" || ask("apt-get", ["--version"]) === undefined) return undefined;
   if (process.getuid() === 0) return ["apt-get"];

@@ -1,11 +1,11 @@
-// Packages from npm, as their lock file has them.
+// Installation of npm packages from a lock file.
 
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./run.mjs";
 
-/** Installs what the lock file of a folder lists, unless it is there. */
+/** Installs the packages of a folder's lock file, unless they are installed. */
 export function npmInstall(folder) {
   const lock = readFileSync(join(folder, "package-lock.json"));
   const wanted = createHash("sha256").update(lock).digest("hex");

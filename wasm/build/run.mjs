@@ -1,11 +1,11 @@
-// Running programs, and failing in words for people.
+// Running of programs, with messages for people.
 
 import { spawnSync } from "node:child_process";
 
-/** What stops the build, with a message that says what to do. */
+/** Error that stops the build. Its message contains the remedy. */
 export class Failure extends Error {}
 
-/** Runs a program with our output; fails if it does. */
+/** Runs a program, which prints to this program's output. Throws an error if the program fails. */
 export function run(program, args, { cwd, env } = {}) {
   const options = { cwd, env: { ...process.env, ...env }, stdio: "inherit" };
   const result = spawnSync(program, args, options);
@@ -15,7 +15,7 @@ export function run(program, args, { cwd, env } = {}) {
   }
 }
 
-/** Runs a program quietly; what it printed, or undefined if it cannot run or fails. */
+/** Runs a program quietly. Returns its output, or undefined if it cannot run or fails. */
 export function ask(program, args, { timeout, env } = {}) {
   const options = { encoding: "utf8", env: { ...process.env, ...env }, timeout };
   const result = spawnSync(program, args, { ...options, stdio: ["ignore", "pipe", "ignore"] });

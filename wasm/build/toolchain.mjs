@@ -11,20 +11,20 @@ const DEBIAN_PACKAGES = ["rustc-web", "cargo-web", "rust-web-src"];
 const DEBIAN_RUSTC = "/usr/bin/rustc";
 const DEBIAN_CARGO = "/usr/bin/cargo";
 
-/** How to call cargo: `{ cargo, args, env, version }`. What is there already comes before what must be fetched. */
+/** Command for cargo: `{ cargo, args, env, version }`. Installed toolchains are tried before downloads. */
 export function wasmToolchain() {
   const found = active() ?? debian() ?? fromRustup() ?? fromDebian() ?? giveUp();
   return { ...found, version: ask(found.env.RUSTC ?? "rustc", ["-vV"]) ?? "" };
 }
 
-/** The Rust that is in use, if it has the standard library for the target. */
+/** The active Rust, if it has the standard library for the target. */
 function active() {
   const sysroot = ask("rustc", ["--print", "sysroot"]);
   const std = sysroot && join(sysroot, "lib", "rustlib", TARGET, "lib");
   return std && existsSync(std) ? { cargo: "cargo", args: [], env: {} } : undefined;
 }
 
-/** Debian's Rust, which brings the source of the standard library and compiles it along. */
+/** Debian's Rust, which compiles the standard library from its source. */
 function debian() {
   if (!existsSync(DEBIAN_CARGO)) return undefined;
   const sysroot = ask(DEBIAN_RUSTC, ["--print", "sysroot"]);
@@ -42,7 +42,7 @@ function debian() {
   };
 }
 
-/** A linker for WebAssembly: the one that comes with Rust, or LLVM's. */
+/** Finds a linker for WebAssembly: Rust's or LLVM's. */
 function findLinker() {
   const sysroot = ask("rustc", ["--print", "sysroot"]);
   const host = ask("rustc", ["--print", "host-tuple"]);

@@ -1,4 +1,5 @@
-//! Answers while a model is still arriving: pieces of bytes go into a `Loader`, which verifies them.
+//! Answers while a model is still arriving: pieces of bytes go into a `Loader`, which verifies
+//! them.
 //!
 //!     cargo run --release -p edge-runtime --example from_bytes -- model.edge "what a wonderful film"
 //!
@@ -20,7 +21,8 @@ fn main() -> anyhow::Result<()> {
     loop {
         let length = file.read(&mut piece)?;
         loader.push(piece[..length].to_vec())?;
-        // The classifier is there once the vocabulary has arrived; each further stage answers more texts.
+        // The classifier exists once the tokenizer has arrived; each further stage answers more
+        // texts.
         if let Some(classifier) = loader.classifier() {
             if walk.is_none() {
                 let tokens = classifier.tokenize(text)?;

@@ -1,10 +1,10 @@
-//! Chooses an exit policy from texts of one's own: at each exit the least confidence at which the exit said what
-//! the last one says.
+//! Chooses an exit policy from your own texts: at each exit the smallest confidence at which its
+//! label equals the label of the last exit.
 //!
 //!     cargo run --release -p edge-runtime --example own_policy -- model.edge texts.txt
 //!
-//! No labels are needed. On other texts the agreement is only likely: `edge-distill calibrate` chooses thresholds
-//! for a budget of accuracy, on rows with labels.
+//! The texts need no labels. On other texts the agreement is only likely. `edge-distill calibrate`
+//! chooses thresholds for a budget of accuracy, on rows with labels.
 
 use anyhow::Context;
 use edge_runtime::exit::{argmax, confidence};

@@ -1,4 +1,4 @@
-"""Small files for the fuzzer to start from: seeds.py CORPUS."""
+"""Writes small seed files for the fuzzer: seeds.py CORPUS."""
 
 import json
 import sys

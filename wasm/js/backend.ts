@@ -1,4 +1,4 @@
-// What a classifier computes with: the thread that it lives in, or a worker.
+// Interface of the code that computes for a classifier: in the same thread, or in a worker.
 
 import type { Engine, EngineChoice, Manifest, Policy, Prediction, Progress } from "./types.js";
 
@@ -12,14 +12,14 @@ export interface Backend {
   dispose(): void;
 }
 
-/** A model as a backend takes it: an absolute address, or its bytes as they come. */
+/** Model for a backend: an absolute address, or a stream of its bytes. */
 export type Model = string | ReadableStream<Uint8Array>;
 
 export interface BackendOptions {
   readonly engine: EngineChoice;
-  /** Whether a model from an address may be stored, and taken from the store. */
+  /** True if a model from an address may be stored, and read from the store. */
   readonly cache: boolean;
-  /** Called when somebody else computes than before. */
+  /** Called when the engine changes. */
   readonly onEngine?: ((engine: Engine) => void) | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -1,9 +1,9 @@
-// The WebAssembly module: which build this browser runs fastest, fetched and compiled once.
+// The WebAssembly module: the fastest build for this browser, fetched and compiled once.
 
 import { EdgeError, messageOf } from "./errors.js";
 import { readFile } from "./host.js";
 
-/** A module of one function that makes a vector: whether it validates says whether there is SIMD. */
+/** A module of one function that makes a vector. It is valid only in a browser with SIMD. */
 // prettier-ignore
 const SIMD = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, // magic, version
@@ -13,8 +13,8 @@ const SIMD = new Uint8Array([
 ]);
 
 /**
- * A module that exports `f`: one dot product of relaxed SIMD as the kernels use it, four times
- * -128 by 127 added to 1000.
+ * A module that exports `f`: one dot product of relaxed SIMD, as in the kernels. It adds four times
+ * -128 by 127 to 1000.
  */
 // prettier-ignore
 const RELAXED_DOT = new Uint8Array([
@@ -32,7 +32,7 @@ const RELAXED_DOT = new Uint8Array([
 ]);
 const RELAXED_DOT_GIVES = -4 * 128 * 127 + 1000;
 
-/** Whether relaxed SIMD is there and right: early versions of V8 lose the sum that is added to. */
+/** True if relaxed SIMD exists and is correct: early versions of V8 drop the addend. */
 function hasRelaxedSimd() {
   if (!WebAssembly.validate(RELAXED_DOT)) return false;
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(RELAXED_DOT));
@@ -44,10 +44,10 @@ export interface Compiled {
   readonly arithmetic: "simd128" | "relaxed-simd";
 }
 
-/** The module; threads can pass it on to each other. */
+/** The compiled module, which threads can send to each other. */
 export function compiled(): Promise<Compiled> {
   compiling ??= compile().catch((error: unknown) => {
-    compiling = undefined; // The network may be back at the next call.
+    compiling = undefined; // The next call tries again.
     throw error;
   });
   return compiling;
@@ -61,18 +61,18 @@ async function compile(): Promise<Compiled> {
   if (!WebAssembly.validate(SIMD)) {
     throw new EdgeError(
       "unsupported",
-      "this browser's WebAssembly has no SIMD; it takes Chrome 91, Firefox 89, Safari 16.4 or later",
+      "this browser's WebAssembly has no SIMD; expected Chrome 91, Firefox 89, Safari 16.4 or later",
     );
   }
   const relaxed = hasRelaxedSimd();
-  // Each address stands whole, so that bundlers find the file.
+  // Bundlers find a file only by a complete literal address.
   const address = relaxed
     ? new URL("./edge_runtime_relaxed.wasm", import.meta.url)
     : new URL("./edge_runtime_bg.wasm", import.meta.url);
   return { module: await moduleAt(address), arithmetic: relaxed ? "relaxed-simd" : "simd128" };
 }
 
-/** The module at an address, or an error for people. */
+/** Loads the module at an address. */
 export async function moduleAt(address: URL): Promise<WebAssembly.Module> {
   try {
     return await load(address);
@@ -89,8 +89,8 @@ async function load(address: URL): Promise<WebAssembly.Module> {
   const file = address.protocol === "file:" ? await readFile(address) : undefined;
   if (file) return WebAssembly.compile(file);
   const response = await fetch(address);
-  if (!response.ok) throw new Error(`the server says ${response.status}`);
-  // Browsers compile while they load, unless the server does not call the file WebAssembly.
+  if (!response.ok) throw new Error(`the server returned ${response.status}`);
+  // Browsers compile during the download if the server sends the type of WebAssembly.
   const known = response.headers.get("Content-Type")?.startsWith("application/wasm");
   return known ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
 }

@@ -1,21 +1,21 @@
-// A model from an address: from the store as far as an earlier visit kept it, the rest from the
-// network. Which model an address has is known from its first bytes, whatever the server's headers say.
+// Download of a model from an address. The part that an earlier visit stored comes from the store, the
+// rest from the network. The first bytes identify the model; the server's headers are not used for that.
 
 import { WasmIdentity } from "./edge_runtime.js";
 import { Connection, Unreachable, request } from "./network.js";
 import { runtime } from "./runtime.js";
 import { Store, type Identity, type Stored } from "./store.js";
 
-/** The longest manifest that a bundle may have, with its header. */
+/** Size of the longest manifest of a bundle, with its header. */
 const HEAD = (1 << 20) + 1024;
-/** How much is asked for first where an earlier visit may have stored the rest. */
+/** Bytes of the first request, if an earlier visit may have stored the rest. */
 const GLANCE = 1 << 14;
-/** How much is stored at a time: at least so much, and what comes while the store is busy with it. */
+/** Smallest and largest size of a stored segment. A segment grows while the store is busy. */
 const LEAST = 1 << 20;
 const MOST = 2 << 20;
 
 export class Download {
-  /** Where the bytes come from at present. */
+  /** Current source of the bytes. */
   from: "network" | "cache" = "network";
   readonly #address: string;
   readonly #signal: AbortSignal;
@@ -23,7 +23,7 @@ export class Download {
   #store: Store | undefined;
   #identity: Identity | undefined;
 
-  /** `visited` is that of the store. */
+  /** `visited` is the result of the store's `visited`. */
   constructor(address: string, visited: Promise<boolean | undefined>, signal: AbortSignal) {
     this.#address = address;
     this.#visited = visited;
@@ -39,7 +39,7 @@ export class Download {
     try {
       response = await request(this.#address, { from: 0, ...(part && { to: part }), bypass }, this.#signal);
     } catch (error) {
-      // Without a network there is what the last visit left.
+      // Without a network, the model of the last visit is used.
       this.#store = await opening;
       const kept = error instanceof Unreachable ? await this.#store?.kept(this.#address) : undefined;
       if (!kept) throw error;
@@ -67,17 +67,17 @@ export class Download {
     yield* this.#storing(stored.bytes, new Uint8Array(), rest.pieces());
   }
 
-  /** Notes that the model was whole, so that the next visit may have it from the store. */
+  /** Records that the model is complete and verified, so the next visit can read it from the store. */
   async verified(): Promise<void> {
     await this.#orWithout((store) => store.keep(this.#address, this.#identity!));
   }
 
-  /** Notes that what came was damaged, so that the next visit does not get it again. */
+  /** Deletes a damaged model from the store, so the next visit downloads it again. */
   async damaged(): Promise<void> {
     await this.#orWithout((store, digest) => store.remove(digest));
   }
 
-  /** Reads until it is known which model this is, and gives what was read. */
+  /** Reads until the model is identified. Returns the bytes that were read. */
   async #identify(arriving: AsyncGenerator<Uint8Array>): Promise<Uint8Array> {
     await runtime();
     let head: Uint8Array = new Uint8Array();
@@ -98,7 +98,7 @@ export class Download {
     yield* stored.pieces();
   }
 
-  /** Passes on what arrives, which begins at `from` and has `head` before it, and stores both. */
+  /** Yields the bytes that arrive, and stores them. They follow `head`, which begins at byte `from`. */
   async *#storing(from: number, head: Uint8Array, arriving: AsyncGenerator<Uint8Array>) {
     if (!this.#store || !this.#identity) return yield* arriving;
     const segment = new Uint8Array(MOST);
@@ -130,18 +130,18 @@ export class Download {
     try {
       await take(head);
       for await (const piece of arriving) {
-        // Whoever waits for an answer is served first; the piece is still good.
+        // The reader of the stream comes first; the piece is valid until the next one is read.
         yield piece;
         await take(piece);
       }
     } finally {
-      // What has come of a broken download is stored too.
+      // The bytes of a broken download are stored too.
       if (this.#store && filled > 0) await flush();
       await written;
     }
   }
 
-  /** Does something with the store, and does without the store from then on if that fails. */
+  /** Calls `use` with the store. After a failure the store is not used any more. */
   async #orWithout(use: (store: Store, digest: string) => Promise<void>): Promise<void> {
     if (!this.#store || !this.#identity) return;
     const store = this.#store;
@@ -149,7 +149,7 @@ export class Download {
     try {
       await use(store, digest);
     } catch {
-      // Storage is full or was taken away. What is stored of this model helps nobody then.
+      // Storage is full or was denied. The stored part of this model has no use then.
       this.#store = undefined;
       await store.remove(digest).catch(() => {});
     }

@@ -1,6 +1,6 @@
-// What can go wrong, as an error with a code, the same on both sides of a worker.
+// Errors with a code, the same on both sides of a worker.
 
-/** What kind of error it is, for a program; the message is for people. */
+/** Kind of an error, for programs; the message is for people. */
 export type ErrorCode =
   /** The model cannot be fetched, and no copy of it is stored. */
   | "network"
@@ -8,24 +8,24 @@ export type ErrorCode =
   | "stream"
   /** The bundle is damaged, hostile or of another version. */
   | "bundle"
-  /** A graph in it cannot be run. */
+  /** A graph of the bundle cannot be run. */
   | "graph"
-  /** Its tokenizer cannot be used. */
+  /** The tokenizer of the bundle cannot be used. */
   | "tokenizer"
   /** An exit policy does not fit the model. */
   | "policy"
-  /** The engine failed, or is not there. */
+  /** The engine failed, or is not available. */
   | "engine"
-  /** The model gave a number that is none: its weights are damaged. */
+  /** The model gave NaN or an infinite number: its weights are damaged. */
   | "not-finite"
-  /** This browser lacks something without which nothing runs. */
+  /** This browser lacks a feature that the runtime needs. */
   | "unsupported"
-  /** The worker cannot be started, or ended by itself. */
+  /** The worker cannot be started, or has failed. */
   | "worker"
   /** The classifier was disposed of. */
   | "disposed";
 
-/** An error of the runtime. What a caller got wrong is a `TypeError`, what it stopped its signal's reason. */
+/** Error of the runtime. A wrong argument is a `TypeError`; a stopped call rejects with the signal's reason. */
 export class EdgeError extends Error {
   override readonly name = "EdgeError";
   readonly code: ErrorCode;
@@ -36,13 +36,13 @@ export class EdgeError extends Error {
   }
 }
 
-/** What the WebAssembly module throws, as errors of ours; anything else stays as it is. */
+/** Converts an error of the WebAssembly module to an `EdgeError`; other errors are returned unchanged. */
 export function ours(error: unknown): unknown {
   if (error instanceof EdgeError || !(error instanceof Error) || !("code" in error)) return error;
   return error.name === "EdgeError" ? new EdgeError(error.code as ErrorCode, error.message) : error;
 }
 
-/** An error on its way between threads, where a class does not survive. */
+/** An error in a message between threads, which cannot contain classes. */
 export interface WireError {
   readonly name: string;
   readonly message: string;

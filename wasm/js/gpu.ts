@@ -1,3 +1,3 @@
-// The GPU engine: a file by itself, which is fetched where there is a GPU.
+// The GPU engine: a separate file, which is fetched only on a machine with a GPU.
 
 export { default as init, WasmGpu } from "./edge_runtime_gpu.js";

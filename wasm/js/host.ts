@@ -1,4 +1,4 @@
-// What differs between a page, a worker and Node.
+// Functions that differ between a page, a worker and Node.
 
 interface NodeProcess {
   getBuiltinModule?(name: "node:fs/promises"): {
@@ -6,25 +6,25 @@ interface NodeProcess {
   };
 }
 
-/** The bytes of a file where there are files, which is in Node. Bundlers see no import. */
+/** Reads a file in Node; undefined elsewhere. Bundlers see no import. */
 export async function readFile(path: URL | string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const { process } = globalThis as { process?: NodeProcess };
   return process?.getBuiltinModule?.("node:fs/promises").readFile(path);
 }
 
-/** Whether this is a page's own thread, which is not to be kept busy. */
+/** True in a page's own thread, which must stay responsive. */
 export function isPage(): boolean {
   return typeof document === "object" && typeof Worker === "function";
 }
 
-/** A source as an address that means the same in a worker; in Node a path stays one. */
+/** Converts a source to an absolute address, which is valid in a worker too; in Node a path stays a path. */
 export function absolute(address: string | URL): string {
   if (address instanceof URL) return address.href;
   const base = typeof document === "object" ? document.baseURI : globalThis.location?.href;
   return base === undefined ? address : new URL(address, base).href;
 }
 
-/** Lets whatever else waits have its turn: other calls, events, timers. */
+/** Waits for one turn of the event loop, so that other calls, events and timers can run. */
 export function turn(): Promise<void> {
   return new Promise((done) => {
     const { port1, port2 } = new MessageChannel();
@@ -36,7 +36,7 @@ export function turn(): Promise<void> {
   });
 }
 
-/** What a promise gives, or the reason of a signal that stops the wait for it. */
+/** Waits for a promise. Rejects with the signal's reason if the signal stops the wait. */
 export function unless<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   if (!signal) return promise;
   return new Promise((done, failed) => {

@@ -1,4 +1,4 @@
-// Classifies text in the browser, and in Node, with models that leave early.
+// Classifies text in the browser, and in Node, with early-exit models.
 //
 //     const classifier = await Classifier.load("model.edge");
 //     const { label, stage } = await classifier.classify("what a film");
@@ -13,13 +13,13 @@ import type { ClassifyOptions, Engine, LoadOptions, Manifest, Policy, Prediction
 export { EdgeError, type ErrorCode } from "./errors.js";
 export type * from "./types.js";
 
-/** The most texts of a stream that are classified together. */
+/** Largest number of texts of a stream that are classified together. */
 const TOGETHER = 64;
 
-/** Ends the workers of classifiers that were dropped and never disposed of. */
+/** Ends the workers of classifiers that were dropped without `dispose`. */
 const dropped = new FinalizationRegistry<Backend>((backend) => backend.dispose());
 
-/** A model that puts labels on texts. */
+/** Text classifier. */
 export class Classifier {
   readonly #backend: Backend;
   readonly #policy: Policy | undefined;
@@ -31,8 +31,8 @@ export class Classifier {
   }
 
   /**
-   * Loads a bundle. Resolves as soon as the first exit can answer; later stages go on arriving,
-   * and calls that need them wait for them.
+   * Loads a bundle. Resolves as soon as the first exit can answer. Later stages are still arriving
+   * then, and calls that need a stage wait for it.
    */
   static async load(source: Source, options: LoadOptions = {}): Promise<Classifier> {
     const { onProgress, policy, signal, engine = "auto", worker, cache = true } = options;
@@ -42,25 +42,25 @@ export class Classifier {
     return new Classifier(await start(model, inner, worker), policy);
   }
 
-  /** What the bundle says of itself. */
+  /** The manifest of the bundle. */
   get manifest(): Manifest {
     return this.#backend.manifest;
   }
 
-  /** Who computes. */
+  /** The engine that computes. */
   get engine(): Engine {
     return this.#backend.engine;
   }
 
   /**
-   * Resolves when the whole bundle has arrived, is verified and, where that is possible, is kept
-   * for the next visit; rejects if it is damaged or breaks off.
+   * Resolves when the whole bundle has arrived, is verified and, if storage permits, is stored for
+   * the next visit. Rejects if the bundle is damaged or breaks off.
    */
   async complete(): Promise<void> {
     await this.#backend.complete();
   }
 
-  /** Puts a label on a text, or on each of several; resolves when all of them have left. */
+  /** Classifies a text, or several; resolves when all of them have left. */
   async classify(text: string, options?: ClassifyOptions): Promise<Prediction>;
   async classify(texts: readonly string[], options?: ClassifyOptions): Promise<Prediction[]>;
   async classify(
@@ -69,7 +69,7 @@ export class Classifier {
   ): Promise<Prediction | Prediction[]> {
     const list = typeof texts === "string" ? [texts] : texts;
     if (!Array.isArray(list) || !list.every((text) => typeof text === "string")) {
-      throw new TypeError("classify takes a string or an array of strings");
+      throw new TypeError("classify expected a string or an array of strings, found another type");
     }
     const { policy = this.#policy, signal } = options;
     const predictions = await this.#backend.classify(list, policy, signal);
@@ -77,8 +77,8 @@ export class Classifier {
   }
 
   /**
-   * Puts a label on each text of a stream, in order. Texts that come while others are classified
-   * are classified together; the stream is asked for at most 64 more than have been answered.
+   * Classifies each text of a stream, in order. Texts that arrive during a classification are
+   * classified together afterwards. At most 64 texts more than have been answered are read.
    */
   async *stream(
     texts: Iterable<string> | AsyncIterable<string>,
@@ -92,18 +92,18 @@ export class Classifier {
     return this.#backend.tokenize(text);
   }
 
-  /** Bytes of memory that the runtime holds, the model's weights included. */
+  /** Bytes of memory of the runtime, the model's weights included. */
   async memory(): Promise<number> {
     return this.#backend.memory();
   }
 
-  /** Stops loading and gives the memory back; pending and later calls reject. */
+  /** Stops loading and frees the memory; pending and later calls reject. */
   dispose(): void {
     dropped.unregister(this.#backend);
     this.#backend.dispose();
   }
 
-  /** As `dispose`, for `using`. */
+  /** Calls `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -114,7 +114,7 @@ async function start(model: Model, options: BackendOptions, worker?: boolean): P
     try {
       return await Remote.open(model, options);
     } catch (error) {
-      // What a stream has given is gone with the worker; an address can be loaded once more.
+      // The bytes of a stream are lost with the worker; an address can be loaded again.
       const here = worker === undefined && typeof model === "string";
       if (!here || !(error instanceof EdgeError) || error.code !== "worker") throw error;
       console.warn(`edge-distil computes in the page's own thread: ${error.message}`);
@@ -128,15 +128,15 @@ function open(source: Source): Model {
   if (source instanceof ReadableStream) return source;
   if (source instanceof ArrayBuffer) return new Blob([source]).stream();
   if (!(source instanceof Response)) {
-    throw new TypeError("a model is an address, a Response, a ReadableStream or an ArrayBuffer");
+    throw new TypeError("expected an address, a Response, a ReadableStream or an ArrayBuffer as the model, found another type");
   }
   const name = source.url || "the response";
-  if (!source.ok) throw new EdgeError("network", `cannot load ${name}: the server says ${source.status}`);
+  if (!source.ok) throw new EdgeError("network", `cannot load ${name}: the server returned ${source.status}`);
   if (!source.body) throw new EdgeError("network", `${name} has no body`);
   return source.body;
 }
 
-/** What has come of a stream each time that it is asked, at least one text and at most `most`. */
+/** Batches of the texts that have arrived since the last batch, at least one text and at most `most`. */
 async function* batches(texts: Iterable<string> | AsyncIterable<string>, most: number) {
   if (Symbol.iterator in texts) {
     let batch: string[] = [];

@@ -45,7 +45,7 @@ export class Local implements Backend {
     const { signal, onProgress, onEngine } = options;
     signal?.throwIfAborted();
     const stop = new AbortController();
-    // Once loading is done its signal stops nothing any more; disposing does.
+    // After loading, its signal has no effect any more, and `dispose` stops the classifier.
     const abort = () => stop.abort(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
     let wasm: WasmClassifier | undefined;
@@ -132,7 +132,7 @@ export class Local implements Backend {
   }
 }
 
-/** Resolves when all of the model has come, is verified, and is kept where it may be. */
+/** Resolves when the whole model has arrived, is verified and, if permitted, is stored. */
 function settled(wasm: WasmClassifier, download: Download | undefined): Promise<void> {
   const settled = wasm.complete().then(
     () => download?.verified(),
@@ -142,7 +142,7 @@ function settled(wasm: WasmClassifier, download: Download | undefined): Promise<
       throw problem;
     },
   );
-  settled.catch(() => {}); // Whoever waits is told; if nobody does, the calls that need it are.
+  settled.catch(() => {}); // The error reaches callers of `complete`, and calls that need a stage.
   return settled;
 }
 
@@ -166,9 +166,9 @@ async function from(
   }
   const download = new Download(model, cache ? visited(model) : Promise.resolve(undefined), signal);
   const pieces = download.pieces();
-  // Asked for at once, so that the model is on its way while the runtime is compiled.
+  // Requested at once, so that the model is downloaded while the runtime is compiled.
   let first: ReturnType<typeof pieces.next> | undefined = pieces.next();
-  first.catch(() => {}); // Whoever reads is told.
+  first.catch(() => {}); // The reader of the stream gets the error.
   const reader = {
     read: () => {
       const next = first ?? pieces.next();
@@ -187,7 +187,7 @@ async function file(path: string): Promise<Uint8Array<ArrayBuffer>> {
   } catch (error) {
     throw new EdgeError("network", `cannot read ${path}: ${messageOf(error)}`, { cause: error });
   }
-  throw new EdgeError("network", `cannot load ${path}: http:, https:, blob: and data: are taken`);
+  throw new EdgeError("network", `cannot load ${path}: expected an address with http:, https:, blob: or data:`);
 }
 
 interface Reader {
@@ -195,7 +195,7 @@ interface Reader {
   cancel(reason?: unknown): Promise<void>;
 }
 
-/** What a reader gives, as a stream that ends with an error when the signal says so. */
+/** Makes a stream from a reader. The stream ends with an error if the signal is aborted. */
 function streamOf(reader: Reader, signal: AbortSignal): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
@@ -206,7 +206,7 @@ function streamOf(reader: Reader, signal: AbortSignal): ReadableStream<Uint8Arra
         });
       },
       async pull(controller) {
-        // A fast network has the next piece at once: whoever asks for an answer is to have a turn.
+        // A fast network gives the next piece at once, so calls that wait for an answer get a turn here.
         await turn();
         const { done, value } = await reader.read();
         if (signal.aborted) return;

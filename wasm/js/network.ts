@@ -1,25 +1,25 @@
-// Bytes over the network, going on where a broken connection left off.
+// Download of bytes, which continues after a broken connection.
 
 import { EdgeError, messageOf } from "./errors.js";
 import { unless } from "./host.js";
 import { pieces } from "./pieces.js";
 
-/** How often a connection may break without a single byte in between. */
+/** Largest number of failures of a connection in a row, without a single byte in between. */
 const RETRIES = 4;
-/** Milliseconds before the first new attempt; each further one waits twice as long. */
+/** Milliseconds before the first new attempt; the pause doubles with each further attempt. */
 const PAUSE = 250;
 
 interface Part {
   readonly from: number;
-  /** The first byte that is not wanted; the end of the file unless given. */
+  /** End of the part, exclusive; the end of the file by default. */
   readonly to?: number;
-  /** The version of the file that the part must be of. */
+  /** Required version of the file. */
   readonly tag?: string | undefined;
-  /** Whether the browser's own cache is left out, since what comes is stored elsewhere. */
+  /** True if the browser's own cache is not used, because the bytes are stored elsewhere. */
   readonly bypass: boolean;
 }
 
-/** The answer to a request for a part of a file; an error unless the server has the file. */
+/** Requests a part of a file. Throws an error if the server cannot send the file. */
 export async function request(address: string, { from, to, tag, bypass }: Part, signal: AbortSignal) {
   const headers: Record<string, string> = {};
   if (from > 0 || to !== undefined) headers["Range"] = `bytes=${from}-${to === undefined ? "" : to - 1}`;
@@ -32,11 +32,11 @@ export async function request(address: string, { from, to, tag, bypass }: Part, 
     throw new Unreachable(`cannot load ${address}: ${messageOf(error)}`, error);
   }
   if (response.ok) return response;
-  const words = `cannot load ${address}: the server says ${response.status}`;
+  const words = `cannot load ${address}: the server returned ${response.status}`;
   throw response.status >= 500 ? new Unreachable(words) : new EdgeError("network", words);
 }
 
-/** A failure that may pass: no connection, or a server in trouble. */
+/** A temporary failure: no connection, or an error of the server. */
 export class Unreachable extends EdgeError {
   constructor(message: string, cause?: unknown) {
     super("network", message, { cause });
@@ -44,28 +44,28 @@ export class Unreachable extends EdgeError {
 }
 
 interface Start {
-  /** The byte to begin with. */
+  /** The first byte. */
   readonly at: number;
-  /** The answer to a request from there on, if one was sent. */
+  /** The response to a request from byte `at` on, if one was sent. */
   readonly response?: Response;
-  /** The end of the part that was asked for, if it was not all of the file. */
+  /** The end of the part that was requested; undefined for the whole file. */
   readonly part?: number | undefined;
-  /** As in a request. */
+  /** True if the browser's own cache is not used, as in a request. */
   readonly bypass: boolean;
 }
 
-/** The bytes of a file from some byte on. */
+/** Download of a file from a given byte on. */
 export class Connection {
-  /** Size of the file, as soon as it is known. */
+  /** Size of the file; undefined until it is known. */
   totalBytes: number | undefined;
   readonly #address: string;
   readonly #signal: AbortSignal;
   #at: number;
   #response: Response | undefined;
-  /** The version of the file, if the server names it and may be asked for it. */
+  /** The version of the file, if the server sends one that a request may contain. */
   #tag: string | undefined;
 
-  /** The end of the part that the first response has, if it has not all of the file. */
+  /** The end of the part in the first response; undefined for the whole file. */
   readonly #part: number | undefined;
   readonly #bypass: boolean;
 
@@ -91,7 +91,7 @@ export class Connection {
         this.#response = undefined;
         if (this.#at === this.totalBytes) return;
         if (this.#at === this.#part) continue;
-        // Whose size is not known is no bundle, and ends where it ends.
+        // A file of unknown size is no bundle; it ends with its response.
         if (this.#at > (this.totalBytes ?? 0)) return;
         throw new Unreachable(`the connection to ${this.#address} ended early`);
       } catch (error) {
@@ -117,7 +117,7 @@ export class Connection {
         if (piece.length > 0) yield piece;
       }
     } finally {
-      // A part is short, and let be.
+      // A part is short, so the connection stays open until its end.
       if (this.#part === undefined) await arriving.return(undefined);
     }
   }
@@ -138,7 +138,7 @@ export class Connection {
     if (response.status === 206 && start !== undefined && Number(start) !== this.#at) {
       throw new EdgeError(
         "network",
-        `${this.#address}: asked for bytes from ${this.#at}, the server sends them from ${start}`,
+        `${this.#address}: expected bytes from ${this.#at}, the server sent them from ${start}`,
       );
     }
     return response;
@@ -146,7 +146,8 @@ export class Connection {
 
   #remember(response: Response | undefined) {
     const tag = response?.headers.get("ETag");
-    // A weak tag vouches for no bytes. Another origin would have to be asked for leave to send it.
+    // A weak tag does not identify the bytes. A request to another origin may contain a tag only with its
+    // permission.
     if (tag && !tag.startsWith("W/") && response?.type === "basic") this.#tag = tag;
   }
 }

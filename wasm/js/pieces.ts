@@ -1,10 +1,10 @@
-// The bytes of a response, piece by piece, through one buffer where the browser can do that: pieces
-// that each have memory of their own wait for the garbage collector, and together are a second model.
+// The bytes of a response, piece by piece, through one buffer if the browser supports that. Pieces with
+// separate buffers wait for the garbage collector, and together are as large as a second model.
 
-/** Bytes that are read at once. */
+/** Bytes of one read. */
 const SIZE = 512 << 10;
 
-/** Gives the bytes of a stream; a piece is good only until the next one is asked for. */
+/** Yields the bytes of a stream; a piece is valid until the next one is read. */
 export async function* pieces(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = reuse(body) ?? body.getReader();
   let ended = false;
@@ -19,7 +19,7 @@ export async function* pieces(body: ReadableStream<Uint8Array>): AsyncGenerator<
     ended = true;
     throw error;
   } finally {
-    // Nobody is left to be told that a connection cannot be ended.
+    // An error of cancelling has no receiver any more.
     if (!ended) reader.cancel().catch(() => {});
   }
 }
@@ -29,7 +29,7 @@ function reuse(body: ReadableStream<Uint8Array>) {
   try {
     reader = body.getReader({ mode: "byob" });
   } catch {
-    return undefined; // A browser, or a stream, that cannot.
+    return undefined; // The browser or the stream does not support it.
   }
   let buffer = new ArrayBuffer(SIZE);
   return {

@@ -1,4 +1,4 @@
-// Loads and classifies in a worker of its own.
+// Loads and classifies in a separate worker.
 
 import type { Backend, BackendOptions, Model } from "./backend.js";
 import { compiled } from "./compile.js";
@@ -19,7 +19,7 @@ export class Remote implements Backend {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   #calls = 0;
-  /** Why nothing can be asked any more. */
+  /** Reason why calls are refused; undefined while they are accepted. */
   #ended: unknown;
 
   private constructor(worker: Worker) {
@@ -82,7 +82,7 @@ export class Remote implements Backend {
         this.#end(error);
       };
       const address = typeof model === "string" ? { address: model } : {};
-      // At once: the page's thread is busy while it compiles.
+      // Sent before compiling, which keeps the page's thread busy.
       this.#send({ kind: "load", ...address, engine, cache, progress: onProgress !== undefined });
       compiled().then((compiled) => this.#send({ kind: "module", compiled }), failed);
     });
@@ -124,14 +124,14 @@ export class Remote implements Backend {
 
 function start(): Worker {
   try {
-    // Bundlers know this form, and put the worker into a file of its own.
+    // Bundlers recognize this form, and put the worker into a separate file.
     return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "edge-distil" });
   } catch {
     return startFromAfar();
   }
 }
 
-/** The script of another origin's server may be imported by a worker, not started as one. */
+/** Starts a worker with a script of another origin, which a worker may import but which cannot start one. */
 function startFromAfar(): Worker {
   const script = `import ${JSON.stringify(import.meta.url.replace(/[^/]*$/, "worker.js"))};`;
   const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
@@ -140,15 +140,15 @@ function startFromAfar(): Worker {
     worker.addEventListener("message", () => URL.revokeObjectURL(address), { once: true });
     return worker;
   } catch (error) {
-    throw new EdgeError("worker", `no worker can be started: ${String(error)}`, { cause: error });
+    throw new EdgeError("worker", `cannot start a worker: ${String(error)}`, { cause: error });
   }
 }
 
-/** What to do with a piece, and with the error that came in its place. */
+/** Handlers that send a piece, or the error in its place, to the worker. */
 function passOn(worker: Worker) {
   const send = (request: Request) => worker.postMessage(request);
   return [
-    // Sent as a copy: the bytes belong to whoever gave the stream.
+    // Sent as a copy: the bytes belong to the owner of the stream.
     ({ done, value }: IteratorResult<Uint8Array, unknown>) =>
       send(done ? { kind: "piece" } : { kind: "piece", bytes: (value as Uint8Array).slice() }),
     (error: unknown) => send({ kind: "piece", error: toWire(error) }),

@@ -1,4 +1,4 @@
-// The runtime of this thread: one instance of the WebAssembly module, whose classes `edge_runtime.js` has.
+// The runtime of this thread: one instance of the WebAssembly module, with the classes of `edge_runtime.js`.
 
 import { compiled, type Compiled } from "./compile.js";
 import init from "./edge_runtime.js";
@@ -8,7 +8,7 @@ export interface Runtime {
   readonly memory: WebAssembly.Memory;
 }
 
-/** The runtime, which the classes need before they can be used; it is started once. */
+/** Starts the runtime once. The classes can be used after that. */
 export function runtime(): Promise<Runtime> {
   started ??= start().catch((error: unknown) => {
     started = undefined;
@@ -19,7 +19,7 @@ export function runtime(): Promise<Runtime> {
 let started: Promise<Runtime> | undefined;
 let given: Promise<Compiled> | undefined;
 
-/** Has the runtime started from a module that another thread compiles. */
+/** Sets the module from which the runtime starts: one that another thread compiles. */
 export function give(module: Promise<Compiled>): void {
   given = module;
 }

@@ -1,34 +1,34 @@
 // Models that an earlier visit fetched, in the browser's Cache Storage.
 //
-// A model lies there under the digest of its manifest, in segments, so that what a broken download
-// left can be gone on with; a visit is remembered under the model's address:
+// A model is stored under the digest of its manifest, in segments, so that a broken download can be
+// continued. A visit is stored under the model's address:
 //
 //     https://edge-distil.invalid/model/DIGEST/FROM-TO   bytes FROM to TO of the model
-//     https://edge-distil.invalid/visit/ADDRESS          which digest that address had
+//     https://edge-distil.invalid/visit/ADDRESS          digest of the model at that address
 //
-// Nothing is ever fetched from these addresses.
+// These addresses are keys only; they are never fetched.
 
 import { pieces } from "./pieces.js";
 
 const NAME = "edge-distil";
 const BASE = "https://edge-distil.invalid";
 
-/** A model by its hash. */
+/** Identity of a model: its digest and size. */
 export interface Identity {
-  /** SHA-256 of the manifest, which holds those of all other entries. */
+  /** SHA-256 of the manifest, which contains the SHA-256 of all other entries. */
   readonly digest: string;
   readonly totalBytes: number;
 }
 
-/** What an address had at the last visit. */
+/** Models of an address at the last visit. */
 interface Visit {
-  /** Stored from the first byte to the last, and verified. */
+  /** Model that is stored completely, and verified. */
   readonly whole?: Identity;
-  /** Stored as far as it came. */
+  /** Digest of a model that is stored in part. */
   readonly partial?: string;
 }
 
-/** What is stored of a model, from its first byte on. */
+/** Stored part of a model, from its first byte on. */
 export interface Stored {
   readonly bytes: number;
   pieces(): AsyncGenerator<Uint8Array>;
@@ -41,16 +41,16 @@ interface Segment {
 }
 
 /**
- * Whether an earlier visit may have stored something from an address; undefined where nothing is ever
- * stored from it.
+ * True if an earlier visit may have stored bytes from an address; undefined if bytes from it are never
+ * stored.
  */
 export async function visited(address: string): Promise<boolean | undefined> {
-  // Only a server's files have an address that means something at the next visit.
+  // Only the addresses of a server's files are valid at the next visit.
   if (!address.startsWith("http")) return undefined;
   try {
     return await (await Store.open())?.visited(address);
   } catch {
-    return undefined; // A store that cannot be read is none.
+    return undefined; // A store that cannot be read is not used.
   }
 }
 
@@ -61,22 +61,22 @@ export class Store {
     this.#cache = cache;
   }
 
-  /** The store, or undefined where there is none or it is denied. */
+  /** Opens the store; undefined if it does not exist or is denied. */
   static async open(): Promise<Store | undefined> {
     try {
       return new Store(await globalThis.caches.open(NAME));
     } catch {
-      return undefined; // No caches in Node, none outside a secure context, denied by a setting.
+      return undefined; // In Node, outside a secure context, or denied by a setting.
     }
   }
 
-  /** Whether anything from this address may be here. */
+  /** True if bytes from an address may be in the store. */
   async visited(address: string): Promise<boolean> {
     const { whole, partial } = await this.#visit(address);
     return whole !== undefined || partial !== undefined;
   }
 
-  /** The model that this address had at the last visit, with its bytes, if all of it is here. */
+  /** The model of an address at the last visit, with its bytes, if it is stored completely. */
   async kept(address: string): Promise<(Stored & { readonly identity: Identity }) | undefined> {
     const { whole: identity } = await this.#visit(address);
     const stored = identity && (await this.stored(identity.digest));
@@ -84,8 +84,8 @@ export class Store {
   }
 
   /**
-   * What is here of a model, from its first byte. Another page may be storing more of it meanwhile: `pieces`
-   * gives the `bytes` that were here at the call, and no others.
+   * The stored part of a model, from its first byte. Another page may store more of the model meanwhile:
+   * `pieces` gives exactly the `bytes` that were stored at the call.
    */
   async stored(digest: string): Promise<Stored> {
     const segments = await this.#segments(digest);
@@ -100,14 +100,14 @@ export class Store {
     }
   }
 
-  /** Stores bytes of a model, which it copies at once; rejects where storage is full. */
+  /** Stores bytes of a model, which are copied at once; rejects if storage is full. */
   async write(digest: string, from: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const address = `${BASE}/model/${digest}/${from}-${from + bytes.length}`;
-    // A body of bytes would be copied once more.
+    // A `Blob` saves one copy of the bytes.
     await this.#cache.put(address, new Response(new Blob([bytes])));
   }
 
-  /** Notes that a model from an address is being stored; an earlier one's broken download is dropped. */
+  /** Records that a model from an address is being stored, and deletes an earlier broken download. */
   async begin(address: string, digest: string): Promise<void> {
     const visit = await this.#visit(address);
     if (visit.partial === digest) return;
@@ -115,19 +115,19 @@ export class Store {
     if (visit.partial) await this.#sweep(visit.partial);
   }
 
-  /** Notes that a model is whole and verified; what the address had before is dropped. */
+  /** Records that a model is complete and verified, and deletes the earlier models of the address. */
   async keep(address: string, identity: Identity): Promise<void> {
     const { whole, partial } = await this.#visit(address);
     await this.#note(address, { whole: identity });
     for (const old of [whole?.digest, partial]) if (old) await this.#sweep(old);
   }
 
-  /** Deletes a model, which is damaged or has no room. */
+  /** Deletes a model that is damaged or does not fit. */
   async remove(digest: string): Promise<void> {
     for (const request of await this.#under(`/model/${digest}/`)) await this.#cache.delete(request);
   }
 
-  /** Deletes a model if no address has it any more. */
+  /** Deletes a model that no address has any more. */
   async #sweep(digest: string): Promise<void> {
     for (const request of await this.#under("/visit/")) {
       const { whole, partial } = await this.#read(request);
@@ -136,7 +136,7 @@ export class Store {
     await this.remove(digest);
   }
 
-  /** The segments that follow on each other from the first byte. */
+  /** The contiguous segments from the first byte on. */
   async #segments(digest: string): Promise<Segment[]> {
     const found = (await this.#under(`/model/${digest}/`)).map((request): Segment => {
       const [from, to] = request.url.slice(request.url.lastIndexOf("/") + 1).split("-").map(Number);

@@ -1,4 +1,4 @@
-// Compiled and never run: what the types must accept, and what they must refuse.
+// Code that the types must accept or refuse. It is compiled and never run.
 
 import {
   Classifier,

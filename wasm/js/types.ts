@@ -1,65 +1,65 @@
-// The types of the package's surface.
+// The public types of the package.
 
-/** Where a bundle comes from: an address (in Node also a path), a response, a stream of bytes, or the bytes. */
+/** Source of a bundle: an address (in Node also a path), a response, a stream of bytes, or the bytes. */
 export type Source = string | URL | Response | ReadableStream<Uint8Array> | ArrayBuffer;
 
 /**
- * When a text leaves the network. A threshold is one number for all exits, or one per exit.
- * `confidence` leaves at the largest probability, `entropy` at a normalized entropy at or below,
- * `margin` at the distance of the two largest probabilities, `patience` when so many exits in a
- * row agree; `never` runs the full depth.
+ * Rule by which a text leaves the network. A threshold is one number for all exits, or one per exit.
+ * A text leaves if the measure of the policy reaches the threshold: the largest probability for
+ * `confidence`, the difference of the two largest probabilities for `margin`, or the number of exits
+ * in a row that agree for `patience`. For `entropy` it leaves if the normalized entropy is at most the
+ * threshold. `never` runs the full depth.
  */
 export type Policy =
   | { readonly kind: "confidence" | "entropy" | "margin"; readonly threshold: number | readonly number[] }
   | { readonly kind: "patience"; readonly threshold: number }
   | { readonly kind: "never" };
 
-/** How much of a bundle has arrived. */
+/** Part of a bundle that has arrived. */
 export interface Progress {
   readonly bytes: number;
-  /** 0 until the first entry of the bundle has arrived, as is `stagesTotal`. */
+  /** Size of the bundle. It and `stagesTotal` are 0 until the first entry of the bundle has arrived. */
   readonly totalBytes: number;
   readonly stagesReady: number;
   readonly stagesTotal: number;
-  /** Where the bytes come from: over the network, or from what an earlier visit stored. */
+  /** Source of the bytes: the network, or the store of an earlier visit. */
   readonly from: "network" | "cache";
 }
 
 /**
- * Who computes: `cpu` is WebAssembly with SIMD. `gpu` is WebGPU, once all of the model has arrived, or an
- * error where there is none; `gpu-f16` the same with values in f16, or an error where the GPU has no
- * `shader-f16`. `auto` begins on the CPU, and where there is a GPU it measures both and gives
- * it the batches that it is faster at; what the GPU fails at goes to the CPU.
+ * Choice of the engine. `cpu` is WebAssembly with SIMD. `gpu` is WebGPU, used once the whole model has
+ * arrived; it is an error without a GPU. `gpu-f16` is WebGPU with values in f16; it is an error without
+ * `shader-f16`. `auto` begins on the CPU. If a GPU exists, `auto` measures both, and gives the GPU the
+ * batches at which it is faster; batches that fail on the GPU go to the CPU.
  */
 export type EngineChoice = "auto" | "cpu" | "gpu" | "gpu-f16";
 
-/** Who computes, and with what. */
+/** Engine that computes, with its arithmetic. */
 export interface Engine {
   readonly name: "cpu" | "gpu";
   readonly arithmetic: "simd128" | "relaxed-simd" | "webgpu" | "webgpu-f16";
-  /** Why `auto` did or did not take the GPU. */
+  /** Reason for the choice of `auto`. */
   readonly reason?: string;
 }
 
 export interface LoadOptions {
   /** Called after each piece that arrives. */
   readonly onProgress?: (progress: Progress) => void;
-  /** The exit policy of calls that give none; that of the bundle unless given. */
+  /** Default exit policy of calls; by default the policy of the bundle. */
   readonly policy?: Policy;
   /** Stops loading. */
   readonly signal?: AbortSignal;
-  /** `auto` unless given. */
+  /** Choice of the engine; `auto` by default. */
   readonly engine?: EngineChoice;
   /**
-   * Whether to compute in a worker of the classifier's own, so that a page never freezes. Unless
-   * given: in a page yes, or in the page's own thread where no worker can be had; elsewhere (in a
-   * worker, in Node) no.
+   * True to compute in a separate worker, so that a page never freezes. The default in a page is
+   * true, with the page's own thread as a fallback if a worker cannot be started. The default
+   * elsewhere (in a worker, in Node) is false.
    */
   readonly worker?: boolean;
   /**
-   * Whether to keep a model that comes from an address in the browser's Cache Storage, under its
-   * hash, and take it from there. True unless given; where storage is denied or full, the model is
-   * fetched each time.
+   * True to store a model from an address in the browser's Cache Storage, under its hash, and to read
+   * it from there. True by default. If storage is denied or full, the model is fetched each time.
    */
   readonly cache?: boolean;
 }
@@ -70,7 +70,7 @@ export interface ClassifyOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What a classifier says of one text. */
+/** Answer of a classifier for one text. */
 export interface Prediction {
   /** The label with the largest probability. */
   readonly label: string;
@@ -80,13 +80,13 @@ export interface Prediction {
   readonly stage: number;
   /** Tokens of the text, special tokens included. */
   readonly tokens: number;
-  /** Whether the text was longer than the model takes. */
+  /** True if the text was cut to the model's length. */
   readonly truncated: boolean;
-  /** The logits at every exit that the text passed; the last are those of the answer. */
+  /** The logits of every exit that the text passed, ending with the exit that answered. */
   readonly exits: readonly (readonly number[])[];
 }
 
-/** What a bundle says of itself, as far as a page needs it. */
+/** Manifest of a bundle: the fields that a page needs. */
 export interface Manifest {
   readonly labels: readonly string[];
   readonly stages: readonly { readonly layers: number; readonly exit: boolean }[];
@@ -97,6 +97,6 @@ export interface Manifest {
     readonly precision: string;
   };
   readonly policy?: Policy;
-  /** What follows the manifest in the bundle: the tokenizer, then a graph for each stage. */
+  /** Entries after the manifest: the tokenizer, then a graph for each stage. */
   readonly entries: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
 }

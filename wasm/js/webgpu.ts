@@ -1,4 +1,4 @@
-// The GPU beside the CPU's runtime: the model goes to both, and batches to who is faster.
+// The GPU engine beside the CPU engine: both get the model, and the faster one gets each batch.
 
 import { moduleAt } from "./compile.js";
 import type { WasmClassifier, WasmJob } from "./edge_runtime.js";
@@ -7,9 +7,9 @@ import type { init, WasmGpu } from "./gpu.js";
 import { turn } from "./host.js";
 import type { Engine, Policy, Prediction } from "./types.js";
 
-/** The most tokens of a batch: enough to fill a GPU. */
+/** Largest number of tokens of a batch: enough to fill a GPU. */
 const TOKENS = 4096;
-/** Texts of the batches that are measured, and their words. */
+/** Numbers of texts in the measured batches, and number of words of each text. */
 const MEASURED = [16, 1];
 const WORDS = 28;
 
@@ -23,7 +23,7 @@ interface GpuModule {
   readonly WasmGpu: typeof WasmGpu;
 }
 
-/** What the DOM's types need not have. */
+/** WebGPU types, which the types of the DOM may lack. */
 interface Adapter {
   readonly isFallbackAdapter?: boolean;
   readonly info?: { readonly isFallbackAdapter?: boolean; readonly architecture?: string };
@@ -35,18 +35,18 @@ interface WebGpu {
 export class Accelerator {
   readonly #forced: boolean;
   readonly #f16: boolean;
-  /** The engine, without a model; rejects where there is none. */
+  /** The engine, without a model; rejects if it cannot be opened. */
   readonly opened: Promise<Gpu>;
-  /** Resolves when batches may go to the GPU, or are known not to. */
+  /** Resolves when the choice between GPU and CPU is made. */
   #ready: Promise<void> = Promise.resolve();
   #gpu: Gpu | undefined;
-  /** From how many tokens on a batch goes to the GPU. */
+  /** Smallest number of tokens of a batch that goes to the GPU. */
   #from = Infinity;
-  /** Why it is as it is. */
+  /** Reason for the choice. */
   #reason: string | undefined;
-  /** What has ended it. */
+  /** Error that ended the use of the GPU. */
   #problem: unknown;
-  /** What has arrived before the engine was there. */
+  /** Pieces that arrived before the engine was opened. */
   #pieces: Uint8Array[] = [];
   #disposed = false;
   #changed = () => {};
@@ -61,7 +61,7 @@ export class Accelerator {
     );
   }
 
-  /** The same stream, whose pieces the GPU is given too. */
+  /** Returns the same stream, and passes its pieces to the GPU too. */
   follow(stream: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
     if (this.#reason !== undefined || !webgpu()) return stream;
     const passing = new TransformStream<Uint8Array, Uint8Array>({
@@ -73,7 +73,7 @@ export class Accelerator {
     return stream.pipeThrough(passing);
   }
 
-  /** Has batches computed once all of the model has arrived; `changed` is told when that begins or ends. */
+  /** Starts to compute batches once the whole model has arrived; calls `changed` when that begins or ends. */
   start(cpu: WasmClassifier, complete: Promise<void>, changed: () => void): void {
     this.#changed = changed;
     this.#ready = Promise.all([this.opened, complete])
@@ -81,7 +81,7 @@ export class Accelerator {
       .catch((error: unknown) => this.#giveUp(error));
   }
 
-  /** Who computes. */
+  /** The engine that computes. */
   engine(cpu: Engine): Engine {
     const gpu: Engine = { name: "gpu", arithmetic: this.#f16 ? "webgpu-f16" : "webgpu" };
     const usual = this.#from < Infinity || this.#forced ? gpu : cpu;
@@ -110,7 +110,7 @@ export class Accelerator {
     }
   }
 
-  /** Bytes of memory of the engine, those of the GPU excluded. */
+  /** Bytes of memory of the engine, without the GPU's memory. */
   memory(): number {
     return this.#gpu?.memory.buffer.byteLength ?? 0;
   }
@@ -130,7 +130,7 @@ export class Accelerator {
 
   #push(piece: Uint8Array): void {
     if (this.#reason !== undefined || this.#disposed) return;
-    // A copy: whoever reads the stream takes the pieces' memory with them.
+    // A copy: the reader of the stream reuses the memory of the pieces.
     if (!this.#gpu) return void this.#pieces.push(piece.slice());
     try {
       this.#gpu.wasm.push(piece);
@@ -154,7 +154,7 @@ export class Accelerator {
     this.#gpu = undefined;
   }
 
-  /** Measures both, unless there is no choice. */
+  /** Chooses the engine: measures both, unless the GPU is forced. */
   async #choose(cpu: WasmClassifier): Promise<void> {
     const gpu = this.#gpu;
     if (!gpu || this.#disposed) return;
@@ -176,7 +176,7 @@ export class Accelerator {
       });
       if (this.#disposed) return;
       if (onGpu >= onCpu) break;
-      // The smallest batch stands for all that are smaller.
+      // The result of the smallest batch is used for all smaller ones.
       from = texts === 1 ? 0 : ids.length;
     }
     this.#from = from;
@@ -187,7 +187,7 @@ export class Accelerator {
   }
 }
 
-/** The shorter of two times, after a first one that does not count. */
+/** Shorter one of two times, after a warm-up run. */
 async function fastest(run: () => Promise<unknown>): Promise<number> {
   let least = Infinity;
   for (let i = 0; i < 3; i++) {
@@ -203,18 +203,18 @@ function webgpu(): WebGpu | undefined {
   return (globalThis.navigator as { gpu?: WebGpu } | undefined)?.gpu;
 }
 
-/** Opens the engine where there is a GPU; one that is a program only if `software` says so. */
+/** Opens the engine on a GPU. Accepts a software adapter only if `software` is true. */
 async function open(software: boolean, f16: boolean): Promise<Gpu> {
   const gpu = webgpu();
   const wrong = (problem: string) => new EdgeError("engine", problem);
-  if (!gpu) throw wrong("there is no WebGPU here");
+  if (!gpu) throw wrong("this browser has no WebGPU");
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw wrong("WebGPU has no adapter here");
+  if (!adapter) throw wrong("WebGPU found no adapter");
   const { isFallbackAdapter = adapter.isFallbackAdapter, architecture } = adapter.info ?? {};
   if (!software && (isFallbackAdapter || architecture === "swiftshader")) {
     throw wrong("the GPU is a software adapter");
   }
-  // Bundlers are to leave the file as it is (build.mjs tells them): a worker of theirs may not import
+  // Bundlers must leave the file as it is (by a comment of build.mjs): a bundled worker may not import
   // parts of itself.
   const address = new URL("./gpu.js", import.meta.url);
   const { init, WasmGpu } = (await import(address.href)) as GpuModule;

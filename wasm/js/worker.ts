@@ -1,4 +1,4 @@
-// The worker of a classifier: holds the model and answers its page.
+// The worker of a classifier, which contains the model and answers the page.
 
 import type { Compiled } from "./compile.js";
 import { fromWire, toWire } from "./errors.js";
@@ -6,18 +6,18 @@ import { Local } from "./local.js";
 import type { Call, Reply, Request } from "./protocol.js";
 import { give } from "./runtime.js";
 
-/** What a worker sees of its page. */
+/** Interface of the page for its worker. */
 interface Page {
   onmessage: (event: MessageEvent<Request>) => void;
   postMessage(reply: Reply): void;
 }
 const page = globalThis as unknown as Page;
-/** Stops the calls that have not been answered. */
+/** Controllers that stop the calls in progress, by number. */
 const running = new Map<number, AbortController>();
 let local: Local | undefined;
 let compiled!: (module: Compiled) => void;
 give(new Promise((done) => (compiled = done)));
-/** Takes the next piece of a model that the page sends. */
+/** Receiver of the next piece of the model from the page. */
 let take: ((piece: Request & { kind: "piece" }) => void) | undefined;
 
 page.onmessage = ({ data }) => {
@@ -46,7 +46,7 @@ async function load({ address, engine, cache, progress }: Request & { kind: "loa
   }
 }
 
-/** A stream of the pieces that the page has, each asked for when it can be taken. */
+/** Makes a stream of the page's pieces, each requested when the stream has room. */
 function fromPage(): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {

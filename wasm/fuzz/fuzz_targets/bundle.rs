@@ -1,7 +1,9 @@
-//! The bundle reader: whatever arrives, in pieces of any size, is an error or a verified entry.
+//! Fuzz target of the bundle reader: any input, in pieces of any size, gives an error or verified
+//! entries.
 //!
-//! The first byte says how the rest is read. Digests stop nearly every mutation at the manifest, so
-//! half of the inputs are a manifest and entries whose digests are made right, as an attacker would.
+//! The first byte chooses how the rest is read. Digests stop nearly every mutation at the manifest.
+//! Half of the inputs are therefore a manifest and entries that get valid digests, as an attacker
+//! would do.
 
 #![no_main]
 
@@ -10,7 +12,7 @@ use edge_runtime::Limits;
 use edge_runtime::bundle::{BundleReader, Manifest, Part, write};
 use libfuzzer_sys::fuzz_target;
 
-/// Small, so that a claimed size is refused rather than allocated again and again.
+/// Limits, small so that large sizes are refused instead of allocated in every run.
 const LIMITS: Limits = Limits { manifest: 1 << 16, tokenizer: 1 << 18, total: 1 << 20 };
 
 fuzz_target!(|input: &[u8]| {

@@ -1,4 +1,4 @@
-//! `config.json` from a stranger: an error, or labels that differ.
+//! Fuzz target of `config.json`: any input gives an error, or different labels.
 
 #![no_main]
 

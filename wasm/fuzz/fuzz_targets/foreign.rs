@@ -1,4 +1,4 @@
-//! An ONNX file from a stranger: it is refused with an error, or it answers.
+//! Fuzz target of foreign ONNX files: any input gives an error, or answers.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ const TOKENIZER: &str = r###"{"version": "1.0", "truncation": null, "padding": n
         "max_input_chars_per_word": 100, "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3,
             "[MASK]": 4, "a": 5, "good": 6, "film": 7, "##s": 8, "##m": 9}}}"###;
 
-/// The model's path, in a folder that has the other two files.
+/// Path of the model, in a folder with the other two files.
 static MODEL: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("edge-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for temporary files");

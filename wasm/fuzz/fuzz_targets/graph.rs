@@ -1,4 +1,4 @@
-//! A stage graph from a stranger: it is refused with an error, or it runs.
+//! Fuzz target of stage graphs: any input gives an error, or a graph that runs.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use edge_runtime::engine::{CpuEngine, Engine, Logits, Tokens};
 use edge_runtime::graph::StageGraph;
 use libfuzzer_sys::fuzz_target;
 
-/// Hidden states of a batch are this wide at most: a wider graph is only slow to run.
+/// Largest hidden size that is run: wider graphs are only slow.
 const WIDEST: usize = 256;
 
 fuzz_target!(|input: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let wide = graph.next_hidden.is_some_and(|(_, w)| w > WIDEST);
     let mut engine = CpuEngine::default();
-    // A later stage follows one that gives what it takes.
+    // A later stage needs a stage before it that gives its input.
     if let Some(width) = graph.input {
         if width > WIDEST || engine.add_stage(embeddings(width)).is_err() {
             return;
@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = engine.keep(&mut batch, &[1]);
 });
 
-/// A stage 0 of two words and four positions.
+/// Makes a stage 0 of two words and four positions.
 fn embeddings(width: usize) -> StageGraph {
     use edge_runtime::graph::{Call, Elements, Matrix, Norm, Op};
     let table = |rows: usize| Matrix {

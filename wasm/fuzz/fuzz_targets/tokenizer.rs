@@ -1,4 +1,4 @@
-//! `tokenizer.json` of any kind, from a stranger: an error, or a tokenizer that keeps its limits.
+//! Fuzz target of `tokenizer.json`: any input gives an error, or a tokenizer that keeps its limits.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ const TEXTS: [&str; 6] =
     ["", "a good film", "Ünïcode 真的很好 \u{1f980}\u{200d}", "a\0b", " \n\t ", "[CLS] [SEP] <s> ##a @user [url]"];
 
 fuzz_target!(|input: &[u8]| {
-    // A bundle takes fewer kinds, and what it takes runs.
+    // `from_bundle` accepts fewer kinds; all of them run.
     for read in [Tokenizer::from_json, Tokenizer::from_bundle] {
         let Ok(tokenizer) = read(input, MAX_TOKENS) else { continue };
         let tokenizer = tokenizer.with_vocabulary(VOCABULARY);

@@ -1,6 +1,6 @@
-//! The files beside a tokenizer, from a stranger: they are honoured or refused.
+//! Fuzz target of the settings files beside a tokenizer: any input is followed or refused.
 //!
-//! The first byte chooses the form of the tokenizer, and the file that the rest is written to.
+//! The first byte chooses the form of the tokenizer, and the file to which the rest is written.
 
 #![no_main]
 
@@ -27,7 +27,7 @@ const TOKENIZER: &str = r###"{"version": "1.0", "truncation": null, "padding": n
         "max_input_chars_per_word": 100, "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3,
             "[MASK]": 4, "a": 5, "good": 6, "film": 7, "##s": 8, "@user": 9}}}"###;
 
-/// Folders with a tokenizer in either form.
+/// Folders with a tokenizer, one for each form.
 static FOLDERS: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
     let root = std::env::temp_dir().join(format!("edge-fuzz-{}", std::process::id()));
     [("vocab.txt", VOCABULARY), ("tokenizer.json", TOKENIZER)].map(|(name, content)| {
