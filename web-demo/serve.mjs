@@ -25,9 +25,9 @@ const HEADERS = {
 };
 
 /**
- * A server that is not listening yet. `model` and `small` are the files of the two models. `throttle`
- * holds each response with one to so many bytes a second; `onModelBytes(sent, name)` hears how far into
- * the model of that address it has come, in bytes, and may return a promise to hold the rest back.
+ * Makes a server that is not listening yet. `model` and `small` are the files of the two models. `throttle`
+ * limits each response with a model, in bytes a second. `onModelBytes(sent, name)` is called with the bytes
+ * sent of the model at an address; the rest waits if it returns a promise.
  */
 export function demoServer({ model = MODEL, small = SMALL, throttle, onModelBytes } = {}) {
   const models = new Map([["model.edge", model], ["model-small.edge", small]]);
@@ -41,7 +41,7 @@ export function demoServer({ model = MODEL, small = SMALL, throttle, onModelByte
 
 async function answer(request, response, options) {
   if (request.method !== "GET" && request.method !== "HEAD") {
-    return refuse(response, 405, "only GET and HEAD are answered", { Allow: "GET, HEAD" });
+    return refuse(response, 405, "expected GET or HEAD", { Allow: "GET, HEAD" });
   }
   const name = nameOf(request.url);
   if (name === "service-worker.js") return giveText(await serviceWorker(await siteFiles()), request, response);
@@ -59,7 +59,7 @@ async function answer(request, response, options) {
   }
 }
 
-/** Gives out an open file, or the part of it that is asked for; `pace` is that of a model. */
+/** Sends an open file, or the requested part of it; `pace` has the speed and listener of a model. */
 async function give(file, handle, info, request, response, pace) {
   const size = Number(info.size);
   const etag = await etagOf(file, handle, info);
@@ -82,19 +82,19 @@ async function give(file, handle, info, request, response, pace) {
   const bytes = handle.createReadStream({ start, end: end - 1, autoClose: false });
   const steps = pace ? [paced(start, ...pace)] : [];
   await pipeline(bytes, ...steps, response).catch((error) => {
-    // The browser may go away at any time.
+    // The browser may close the connection at any time.
     if (error.code !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
   });
 }
 
-/** Gives out the service worker, which is made for every request. */
+/** Sends the service worker, which is generated for every request. */
 function giveText(text, request, response) {
   const body = Buffer.from(text);
   response.writeHead(200, { ...HEADERS, "Content-Type": TYPES[".js"], "Content-Length": body.length });
   response.end(request.method === "HEAD" ? undefined : body);
 }
 
-/** The name that an address asks for, or undefined. */
+/** Name of the requested file; undefined if the address is invalid. */
 function nameOf(url) {
   try {
     const name = decodeURIComponent(new URL(url, "http://localhost").pathname).slice(1);
@@ -130,7 +130,7 @@ function refuse(response, status, words, headers = {}) {
 function number(name, value, max) {
   const n = Number(value);
   if (Number.isInteger(n) && n >= 0 && n <= max) return n;
-  throw new Error(`--${name} ${value}: it takes a whole number from 0 to ${max}`);
+  throw new Error(`--${name} is ${value}; expected a whole number from 0 to ${max}`);
 }
 
 async function main() {
@@ -151,7 +151,7 @@ async function main() {
     if (!(await isFile(file))) throw new Error(`the ${what} is not at ${file}; ${remedy}`);
   }
   if (!(await isFile(small))) {
-    console.error(`serve.mjs: the page goes without its small model, which is not at ${small}; make it with edge-export`);
+    console.error(`serve.mjs: the small model is not at ${small}, the page runs without it; make it with edge-export`);
   }
   const server = demoServer({ model, small, throttle });
   server.on("error", (error) => fail(error));

@@ -1,7 +1,7 @@
-// Keeps the site's own files, so that it works without a network after the first visit. The server
+// Stores the site's own files, so that the site works without a network after the first visit. The server
 // writes VERSION, a hash over the files, and FILES, their addresses, before this line.
 //
-// The model is not kept here: the package keeps it itself, under its hash.
+// The model is not stored here: the package stores it itself, under its hash.
 /* global VERSION, FILES */
 
 const PREFIX = "edge-demo-";
@@ -14,11 +14,11 @@ self.addEventListener("install", (event) => {
 
 async function keep() {
   const cache = await caches.open(CACHE);
-  // Asks the server whether what the browser has is what the server has: all files are of one version.
+  // Revalidates the browser's copies with the server, so that all files have the same version.
   await cache.addAll(FILES.map((name) => new Request(new URL(name, BASE), { cache: "no-cache" })));
 }
 
-// Another version waits until no page of the one before is open: the next visit has it.
+// A new version waits until all pages of the old version are closed.
 self.addEventListener("activate", (event) => {
   event.waitUntil(dropOthers());
 });

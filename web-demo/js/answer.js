@@ -1,4 +1,4 @@
-// From a text to its answer: as you type, what is out of date is stopped.
+// Answers to the text as you type. An outdated question is stopped.
 
 import { layersAt, toneOf } from "./confidence.js";
 import { element, make, pause, problem } from "./dom.js";
@@ -14,18 +14,18 @@ const EXAMPLES = [
   "The acting is fine but the script never finds its footing.",
   "A gorgeous, witty, seductive movie.",
 ];
-/** After the last key, in milliseconds: the answer, what a screen reader says, the words. */
+/** Delays after the last key, in milliseconds: for the answer, the screen reader's text, and the words. */
 const DEBOUNCE = 120;
 const SPEAK = 700;
 const WORDS = 500;
 
-/** What is shown, to show it again in another language. */
+/** Answer on the page, kept to show it again in another language. */
 let shown;
 let words;
 let stop = new AbortController();
 let given;
 
-/** Asks whenever the text, the policy or the model changes; `onGiven(manifest)` hears of each answer. */
+/** Classifies after each change of text, policy or model; calls `onGiven(manifest)` after each answer. */
 export function startAnswers(onGiven) {
   given = onGiven;
   const text = element("text");
@@ -40,7 +40,7 @@ export function startAnswers(onGiven) {
     element("examples").append(button);
   }
   onPolicy(() => ask(30));
-  // What was asked of the model before may never be answered.
+  // A question to the old model may never be answered.
   onModel("begin", () => ask(0));
   onModel("first", (loaded) => {
     showExits(element("exits"), loaded.manifest, policyFor(loaded.manifest));
@@ -54,7 +54,7 @@ export function startAnswers(onGiven) {
   showInfluences();
 }
 
-/** One question at a time: the answer, then its words; the next question stops both. */
+/** Answers one question at a time, then measures its words; the next question stops both. */
 async function ask(delay) {
   stop.abort();
   const { signal } = (stop = new AbortController());
@@ -112,7 +112,7 @@ function show() {
   answer.setAttribute("aria-busy", "false");
 }
 
-/** Says the answer and looks at the words, once typing pauses. */
+/** Measures the words, and shows the answer to screen readers, once typing pauses. */
 async function explain(model, text, label, signal) {
   words = undefined;
   const all = pieces(text).filter(({ word }) => word);
@@ -139,7 +139,7 @@ function speak() {
   });
 }
 
-/** The words as they were found, or why there are none. */
+/** Reason why no words are shown, as arguments of `t`. */
 let reason = ["wordsWait"];
 function showInfluences(...why) {
   if (why.length > 0) reason = why;

@@ -10,18 +10,18 @@ import { settled } from "./model.js";
 import { inspect, rowsOf } from "./rows.js";
 import { policyFor } from "./slider.js";
 
-/** The rows of the table, and of each of them so many characters. */
+/** Number of rows of the table, and largest number of characters of each. */
 const SHOWN = 20;
 const CHARACTERS = 300;
-/** The figures are drawn anew after so many milliseconds. */
+/** Milliseconds between two updates of the figures. */
 const REDRAW = 100;
-/** So many rows of the results are one string. */
+/** Rows of the results that are joined to one string. */
 const PIECE = 1000;
 
-/** What is chosen: a file, and what `inspect` says of it; without one the pasted lines count. */
+/** The chosen file, with the result of `inspect`; without a file the pasted lines are used. */
 let file;
 let kind;
-/** The run that is shown, and while it runs what stops it. */
+/** The run that is shown, and the controller that stops it while it runs. */
 let run;
 let stop;
 
@@ -82,7 +82,7 @@ function showChosen() {
   if (kind) nameColumns();
 }
 
-/** The names of the columns: the one that was chosen stays. */
+/** Fills in the names of the columns; the choice stays. */
 function nameColumns() {
   const select = element("column");
   const chosen = kind.named ? select.selectedIndex : kind.column;
@@ -150,7 +150,7 @@ async function* textsOf(rows, header, column) {
   }
 }
 
-/** What came of a run so far; texts and answers are kept as the CSV file that they become. */
+/** Results of a run so far; texts and answers are stored as rows of the CSV file. */
 class Run {
   count = 0;
   share = 0;
@@ -182,7 +182,7 @@ class Run {
       this.#add(waiting.shift(), prediction);
       if (performance.now() - this.#drawn < REDRAW) continue;
       show();
-      // The page has a turn, however fast the answers come.
+      // The page gets a turn, even if answers arrive fast.
       await pause(0, signal);
       this.#drawn = performance.now();
     }

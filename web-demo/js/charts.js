@@ -1,14 +1,13 @@
-// Small charts. Everything stands at percentages of the width, so that text keeps its size on any
-// screen.
+// Small charts. All positions are percentages of the width, so that text keeps its size on any screen.
 
 import { svg } from "./dom.js";
 
 const at = (share) => `${(100 * share).toFixed(2)}%`;
 
 /**
- * A bar for each row, its name and value above it: `{ name, text, value, low, high, mark }`, values
- * within `from` to `to`. A row without a value has no bar; with `low` and `high` it is a point and
- * its interval.
+ * A chart with a bar for each row, its name and value above it: `{ name, text, value, low, high, mark }`,
+ * values within `from` to `to`. A row without a value has no bar; a row with `low` and `high` is a point
+ * with its interval.
  */
 export function bars(rows, { from = 0, to }, label) {
   const height = 44;
@@ -36,7 +35,7 @@ export function bars(rows, { from = 0, to }, label) {
 }
 
 /**
- * A line through points `{ x, y }`, 0 to 1 each, with dots to stand out, `{ x, y, class }`; texts beside
+ * A line through points `{ x, y }`, 0 to 1 each, with emphasized dots `{ x, y, class }`. Texts are beside
  * its first point and the last dot but one, and at the ends of the axis.
  */
 export function curve(points, dots, { start, end, left, right }, label) {

@@ -1,10 +1,10 @@
-// One of several: radio buttons that stand side by side as segments.
+// Choice of one value: radio buttons side by side, as segments.
 
 import { element, make } from "./dom.js";
 
 /**
- * Fills the group of this id with a radio button for each value; `labels` are what stands in them, by
- * value. `choose` hears of another choice.
+ * Fills the group of an id with a radio button for each value. `labels` are the contents of the buttons, by
+ * value. `choose` is called with a new choice.
  */
 export function startChoice(id, labels, choose) {
   for (const [value, label] of Object.entries(labels)) {
@@ -18,7 +18,7 @@ export function showChoice(id, value) {
   for (const input of document.getElementsByName(id)) input.checked = input.value === value;
 }
 
-/** A value that cannot be had: it is struck out. */
+/** Marks a value as not available: the button is disabled and struck out. */
 export function refuseChoice(id, value) {
   for (const input of document.getElementsByName(id)) {
     if (input.value !== value) continue;
@@ -27,7 +27,7 @@ export function refuseChoice(id, value) {
   }
 }
 
-/** While they are locked, all choices stay as they are. */
+/** Locks or unlocks all choices. */
 export function lockChoices(locked) {
   for (const input of document.querySelectorAll(".segments input")) {
     input.disabled = locked || "refused" in input.dataset;

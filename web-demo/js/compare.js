@@ -1,11 +1,12 @@
-// The compare page: teacher, student, int8, exits, the small tier. The figures are those of `edge-distill report --demo`.
+// The compare page: teacher, student, int8, exits, the small tier. The figures are those of `edge-distill
+// report --demo`.
 
 import { bars } from "./charts.js";
 import { element, make, problem } from "./dom.js";
 import { layerName } from "./exits.js";
 import { megabytes, number, onLanguage, rounded, startLanguages, t } from "./i18n.js";
 
-/** What the demo runs. */
+/** Models that the demo runs. */
 const SHIPPED = ["exits", "small"];
 
 startLanguages();
@@ -69,7 +70,7 @@ const nameOf = (layer) => {
   return name[0].toUpperCase() + name.slice(1);
 };
 
-/** Whole multiples of five points around all intervals. */
+/** Range around all intervals, in whole multiples of five points. */
 function rangeOf(accuracies) {
   const step = 0.05;
   return {
@@ -78,7 +79,7 @@ function rangeOf(accuracies) {
   };
 }
 
-/** The ends of an axis that does not begin at nothing. */
+/** Labels at the ends of an axis that does not begin at 0. */
 function scale({ from, to }) {
   return make("p", { class: "ends", "aria-hidden": "true" }, make("span", {}, rounded(from, 0)), make("span", {}, rounded(to, 0)));
 }

@@ -1,4 +1,4 @@
-// What logits and thresholds mean as a confidence, the largest probability.
+// Conversion of logits and thresholds to confidence, the largest probability.
 
 export function softmax(logits) {
   const most = Math.max(...logits);
@@ -7,7 +7,7 @@ export function softmax(logits) {
   return exps.map((e) => e / sum);
 }
 
-/** The index of the largest logit, the first of equals, and its probability. */
+/** The index of the largest logit, the first one of equal logits, and its probability. */
 export function best(logits) {
   const probabilities = softmax(logits);
   const index = probabilities.indexOf(Math.max(...probabilities));
@@ -15,9 +15,9 @@ export function best(logits) {
 }
 
 /**
- * The confidence at which an exit lets a text leave. `Infinity` where none leaves; undefined where it
- * cannot be said as a confidence: patience counts exits, and with more than two labels entropy and
- * margin depend on the others too.
+ * The confidence at which a text leaves at an exit; `Infinity` if all texts stay. Undefined if a confidence
+ * alone does not decide: patience counts exits, and with more than two labels entropy and margin depend on
+ * the other probabilities too.
  */
 export function leavesAt(policy, exit, exits, labels) {
   if (exit === exits - 1) return undefined;
@@ -30,20 +30,20 @@ export function leavesAt(policy, exit, exits, labels) {
   return undefined;
 }
 
-/** The larger of two probabilities whose entropy, in bits, is this. */
+/** The larger one of two probabilities with a given entropy, in bits. */
 function confidenceAtEntropy(entropy) {
   const bits = (p) => (p >= 1 ? 0 : -p * Math.log2(p) - (1 - p) * Math.log2(1 - p));
   let [low, high] = [0.5, 1];
   for (let i = 0; i < 50; i++) {
     const middle = (low + high) / 2;
-    // It falls from 1 to 0 between a half and one.
+    // The entropy falls from 1 to 0 between a half and one.
     if (bits(middle) > entropy) low = middle;
     else high = middle;
   }
   return high;
 }
 
-/** By stage with an exit: the number of encoder layers computed up to there. */
+/** Number of encoder layers computed up to each exit. */
 export function layersOfExits(manifest) {
   let layers = 0;
   const out = [];
@@ -59,7 +59,7 @@ export function layersAt(manifest, stage) {
   return manifest.stages.slice(0, stage + 1).reduce((sum, { layers }) => sum + layers, 0);
 }
 
-/** How an answer is coloured: by the label where the model knows good and bad. */
+/** Colour of an answer, by its label if the model's labels are positive and negative. */
 export function toneOf(label) {
   return { POSITIVE: "positive", NEGATIVE: "negative" }[label] ?? "other";
 }

@@ -1,6 +1,6 @@
 // Rows of delimited text, read piece by piece and written (RFC 4180).
 
-/** What is wrong with a file, as the key of a string and its values. */
+/** Problem of a file, as the key of a string and its values. */
 export class FileProblem extends Error {
   constructor(key, values = {}) {
     super(`${key} ${JSON.stringify(values)}`);
@@ -10,19 +10,19 @@ export class FileProblem extends Error {
   }
 }
 
-/** Every line is one cell. */
+/** Style in which every line is one cell. */
 export const LINES = { delimiter: undefined, quotes: false };
-/** As GLUE has it: a quotation mark is a character like any other. */
+/** Style of GLUE: quotation marks are plain characters. */
 export const TSV = { delimiter: "\t", quotes: false };
 export const csvWith = (delimiter) => ({ delimiter, quotes: true });
 
-/** Where the reader is: before a cell, in a plain or quoted one, or after what may be its last quote. */
+/** States of the reader: before a cell, in a plain or quoted cell, or after a quote that may be its last. */
 const [START, PLAIN, QUOTED, CLOSED] = [0, 1, 2, 3];
 
 /**
- * Reads text in pieces of any size; `push` and `end` return the rows that are complete, `{ cells, line }`
- * with the number of the line in which they begin. Lines end with CR LF, LF or CR; blank ones are no
- * rows. In a cell that does not begin with a quote a quote is a character, as is what follows the last.
+ * Reader of text in pieces of any size. `push` and `end` return the complete rows, `{ cells, line }`, with
+ * the number of the line in which each begins. Lines end with CR LF, LF or CR; blank lines are skipped.
+ * Quotes in a cell that begins without a quote are plain characters, and so is text after the last quote.
  */
 export class Rows {
   #style;
@@ -41,7 +41,7 @@ export class Rows {
   push(text) {
     const { delimiter, quotes } = this.#style;
     const rows = [];
-    // What has been looked at and not yet taken begins here.
+    // Start of the text that was read but is not yet in a cell.
     let from = 0;
     for (let i = 0; i < text.length; i++) {
       const c = text[i];
@@ -56,7 +56,7 @@ export class Rows {
         from = i + 1;
         this.#state = CLOSED;
       } else if (c === '"' && this.#state === CLOSED) {
-        // Two quotes are one; the second is taken with what follows.
+        // Two quotes mean one; the second is added with the text after it.
         from = i;
         this.#state = QUOTED;
       } else if (c === '"' && quotes && this.#state === START) {
@@ -78,7 +78,7 @@ export class Rows {
     return rows;
   }
 
-  /** The last row, which may lack its line end. */
+  /** Returns the last row, which may lack its line end. */
   end() {
     if (this.#state === QUOTED) throw new FileProblem("openQuote", { line: this.#opened });
     const rows = [];
@@ -102,7 +102,7 @@ export class Rows {
   }
 }
 
-/** A row of a CSV file, with its line end. */
+/** Formats a row of a CSV file, with its line end. */
 export function csvRow(cells) {
   return `${cells.map(csvCell).join(",")}\r\n`;
 }
@@ -112,7 +112,7 @@ function csvCell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** A text that no spreadsheet takes for a formula: an apostrophe stands before what looks like one. */
+/** Puts an apostrophe before a text that a spreadsheet would read as a formula. */
 export function harmless(text) {
   return /^\s*[=+\-@]/.test(text) ? `'${text}` : text;
 }

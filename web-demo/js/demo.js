@@ -1,4 +1,4 @@
-// The page: what it is made of is started, then the model is loaded.
+// The page: starts its parts, then loads the model.
 
 import { startAnswers } from "./answer.js";
 import { startBatch } from "./batch.js";

@@ -1,13 +1,13 @@
-// Elements in few words.
+// Helper functions for elements.
 
 export const element = (id) => document.getElementById(id);
 
-/** An element with attributes and children. */
+/** Makes an element with attributes and children. */
 export function make(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
-/** An element of SVG. */
+/** Makes an SVG element. */
 export function svg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
@@ -20,7 +20,7 @@ function filled(node, attributes, children) {
   return node;
 }
 
-/** Resolves after so many milliseconds, rejects when the signal says so. */
+/** Resolves after `ms` milliseconds; rejects if the signal is aborted. */
 export function pause(ms, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
@@ -36,7 +36,7 @@ export function pause(ms, signal) {
   });
 }
 
-/** Says on the page what went wrong; `undefined` takes it back. */
+/** Shows a problem on the page; `undefined` hides it. */
 export function problem(text, where = element("problem")) {
   where.textContent = text ?? "";
   where.hidden = !text;

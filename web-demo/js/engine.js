@@ -1,4 +1,4 @@
-// The engine in use, and the choice of another.
+// Display and choice of the engine.
 
 import { refuseChoice, showChoice, startChoice } from "./choice.js";
 import { element, make } from "./dom.js";
@@ -7,9 +7,9 @@ import { load, onModel } from "./model.js";
 
 const ENGINES = { auto: "engineAuto", cpu: "engineCpu", gpu: "engineGpu" };
 
-/** The classifier that is asked. */
+/** The classifier in use. */
 let now;
-/** Which engine could not be had, and why. */
+/** Engine that is not available, with the reason. */
 let refused;
 
 export function startEngines() {
@@ -26,7 +26,7 @@ export function startEngines() {
   onModel("refused", ({ engine, asked, error }) => {
     if (asked !== "engine") return;
     refused = { engine, reason: error.message };
-    // A network that fails says nothing about an engine.
+    // A network error does not depend on the engine.
     if (error.code !== "network") refuseChoice("engines", engine);
   });
   onModel("kept", ({ engine }) => {

@@ -4,7 +4,7 @@ import { best, layersOfExits, leavesAt, toneOf } from "./confidence.js";
 import { make } from "./dom.js";
 import { labelName, percent, t } from "./i18n.js";
 
-/** Draws a prediction, or without one the exits that there are. */
+/** Draws a prediction; without a prediction, draws the exits only. */
 export function showExits(list, manifest, policy, prediction) {
   const layers = layersOfExits(manifest);
   while (list.children.length > layers.length) list.lastChild.remove();
@@ -53,7 +53,7 @@ export function layerName(layer) {
   return layer === 0 ? t("embeddings") : t("layer", { layer });
 }
 
-/** How far up a confidence stands: chance is at the foot. */
+/** Height of a confidence in the chart, 0 to 1; chance is 0. */
 function part(confidence, labels) {
   const chance = 1 / labels;
   return Math.min(1, Math.max(0, (confidence - chance) / (1 - chance)));

@@ -1,4 +1,4 @@
-// The languages: which one, its strings, its numbers. Remembered; at first the browser's.
+// Languages: strings and numbers. The choice is remembered; the default is the browser's language.
 
 import { remember, remembered } from "./memory.js";
 import en from "./strings/en.js";
@@ -24,7 +24,7 @@ export function t(key, values = {}) {
   });
 }
 
-/** The name of a label of the model: translated where it has a translation. */
+/** The name of a label of the model, translated if a translation exists. */
 export function labelName(label) {
   return LANGUAGES[code].strings[label] ?? label;
 }

@@ -1,4 +1,4 @@
-// What is known of the shipped models, by tier: `bytes`, and what calibration found, `sentences`, `full`,
-// `own` and `points`.
+// Figures of the shipped models, by tier: `bytes`, and the results of calibration, `sentences`, `full`, `own`
+// and `points`.
 
 export const measured = fetch(new URL("../data/tiers.json", import.meta.url)).then((response) => response.json());

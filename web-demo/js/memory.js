@@ -1,6 +1,6 @@
-// What the browser is asked to remember. It may refuse to; a choice then holds until the page is left.
+// Settings that the browser remembers. If storage is denied, a setting lasts until the page is closed.
 
-/** What was remembered under a name, if it is one of these values. */
+/** The remembered value of a name, if it is one of `values`. */
 export function remembered(name, values) {
   try {
     const value = localStorage.getItem(name);
@@ -14,6 +14,6 @@ export function remember(name, value) {
   try {
     localStorage.setItem(name, value);
   } catch {
-    // Without it the next visit begins as the first.
+    // Without storage the next visit starts with the defaults.
   }
 }

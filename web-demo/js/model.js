@@ -1,31 +1,31 @@
-// The model of the page: which one, on which engine, its loading, and who is told.
+// The model of the page: its tier, engine and loading, and the listeners of these.
 
 import { Classifier } from "../pkg/index.js";
 import { remember, remembered } from "./memory.js";
 
-/** The models that there are, and where each of them is. */
+/** Addresses of the models, by tier. */
 const ADDRESSES = { full: "../model.edge", small: "../model-small.edge" };
 export const TIERS = Object.keys(ADDRESSES);
 const KEPT_AS = "tier";
 
-/** What worked last, which is gone back to where something else cannot be had. */
+/** The last choice that worked, used again if another choice fails. */
 let good = { tier: "full", engine: "auto" };
 /**
- * The load whose model is asked; while there is none that works, the one that is tried. A load is
- * `{ tier, engine, time, loading, loaded, isComplete }`: what was chosen, when it began, and the
- * classifier as a promise and, once its first exit can answer, as itself.
+ * The load whose model answers; before the first success, the load in progress. A load is
+ * `{ tier, engine, time, loading, loaded, isComplete }`: the choice, the time of its start, a promise of
+ * the classifier, and the classifier itself once its first exit can answer.
  */
 let current;
-/** The load that is told of: the last one begun, or where that failed the one in use. */
+/** The load that listeners get: the last one begun, or the one in use if that failed. */
 let latest;
 let stop = new AbortController();
 const listeners = { begin: [], progress: [], first: [], complete: [], refused: [], kept: [], failed: [] };
 
 /**
- * Hears of loading: `begin(load)`, `progress(Progress)`, `first(classifier)` when the first exit can
- * answer, `complete(classifier)`; of a choice that cannot be had `refused({ tier, engine, asked,
- * error })`, where `asked` is what was changed, and then `kept(load)` when the model before stays, or
- * the beginning of another; `failed(error)` when there is no model to ask.
+ * Adds a listener for an event of loading: `begin(load)`, `progress(Progress)`, `first(classifier)` when the
+ * first exit can answer, `complete(classifier)`. A choice that fails gives `refused({ tier, engine, asked,
+ * error })`, where `asked` names the changed setting. `kept(load)` follows if the old model stays, or
+ * `begin` of another. `failed(error)` means that no model can answer.
  */
 export function onModel(event, listener) {
   listeners[event].push(listener);
@@ -35,7 +35,7 @@ function tell(event, value) {
   for (const listener of listeners[event]) listener(value);
 }
 
-/** The model and the engine that are chosen, `{ tier, engine }`. */
+/** The chosen model and engine, `{ tier, engine }`. */
 export function chosen() {
   return latest ?? { ...good, tier: remembered(KEPT_AS, TIERS) ?? good.tier };
 }
@@ -45,7 +45,7 @@ export function classifier() {
   return current.loading;
 }
 
-/** The classifier once no other is on its way, which would take its place. */
+/** The classifier, after all loads have ended. */
 export async function settled() {
   for (let seen; seen !== latest; ) {
     seen = latest;
@@ -55,9 +55,9 @@ export async function settled() {
 }
 
 /**
- * Loads a model: what is chosen, with another `tier` or `engine`. The one before answers until this
- * one can, and goes on where this one cannot be had. But where that is another model of which a part
- * has yet to arrive, it is dropped at once: two do not share the line.
+ * Loads a model: the current choice, with another `tier` or `engine`. The old model answers until the new
+ * one can, and stays if the new one fails. An old model of another tier that is still incomplete is
+ * disposed of at once: two downloads would share the network.
  */
 export async function load(change = {}) {
   stop.abort();
@@ -77,11 +77,11 @@ export async function load(change = {}) {
   try {
     mine.loaded = await mine.loading;
   } catch (error) {
-    // Where another choice was made meanwhile, that one goes on.
+    // If another choice was made meanwhile, its load continues.
     if (latest === mine) goBack(mine, before, Object.keys(change)[0], error);
     return;
   }
-  // It came at the moment at which another choice was made.
+  // Another choice was made while this load ended.
   if (latest !== mine) return mine.loaded.dispose();
   current = mine;
   good = { tier, engine };

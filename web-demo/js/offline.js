@@ -1,11 +1,11 @@
-// The page without a network: the service worker is registered when the model is here, so that it
-// takes nothing from its loading.
+// Offline use: the service worker is registered after the model has arrived, so that it does not slow the
+// download.
 
 import { element } from "./dom.js";
 import { onLanguage, t } from "./i18n.js";
 import { onModel } from "./model.js";
 
-/** Whether the page is kept, and whether the model in use is. */
+/** True once the page is stored, and once the model in use is complete. */
 let registered = false;
 let complete = false;
 
@@ -18,7 +18,7 @@ export function startOffline() {
   onModel("complete", () => {
     complete = true;
     show();
-    // Where it is refused, as in some private windows, the page is as good with a network.
+    // If registration is refused, as in some private windows, the page works with a network only.
     register().catch(() => {});
   });
   onLanguage(show);

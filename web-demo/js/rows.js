@@ -1,16 +1,16 @@
-// The rows of a file: what kind it is, which of its columns holds the texts, and its rows as a stream.
+// The rows of a file: its style, the column that contains the texts, and its rows as a stream.
 
 import { FileProblem, LINES, Rows, TSV, csvWith } from "./csv.js";
 
-/** So much of a file tells what it is. */
+/** Bytes of a file that are enough to recognize its style. */
 const HEAD = 1 << 18;
-/** Names of columns, as `edge-distill` knows them. */
+/** Names of columns that `edge-distill` recognizes. */
 const TEXTS = ["text", "sentence", "review", "content", "premise", "utterance"];
 const OTHERS = ["label", "labels", "class", "category", "sentiment", "target", "intent", "id", "idx", "index"];
 
 /**
- * What a file is: `{ style, columns, header, column }`: its columns' cells in the first row, whether that
- * looks like a header, and the column that looks like the texts.
+ * Recognizes a file: `{ style, columns, header, column }`. `columns` are the cells of the first row, `header`
+ * is true if that row looks like a header, and `column` is the column that looks like the texts.
  */
 export async function inspect(blob, name) {
   const decoder = decoderFor(new Uint8Array(await blob.slice(0, HEAD).arrayBuffer()));
@@ -18,7 +18,7 @@ export async function inspect(blob, name) {
   const style = styleOf(name, text);
   const reader = new Rows(style);
   const rows = reader.push(text);
-  // The last row may be cut off here; without another it is taken as it is.
+  // The last row may be cut off here; it is used only if it is the only one.
   if (blob.size <= HEAD || rows.length === 0) rows.push(...reader.end());
   if (rows.length === 0) throw new FileProblem("noRows");
   const [{ cells: columns }, ...others] = rows;
@@ -39,7 +39,7 @@ function styleOf(name, text) {
 function isHeader(first, second) {
   const known = first.some((cell) => [...TEXTS, ...OTHERS].includes(cell.trim().toLowerCase()));
   if (known || !second) return known;
-  // Names are short, and no numbers; under one of them stands a number or a long text.
+  // Names are short and not numbers; the second row has a number or a long text under one of them.
   const isName = (cell) => cell.trim() !== "" && cell.length <= 30 && Number.isNaN(Number(cell));
   const isValue = (cell = "") => cell.length > 30 || (cell.trim() !== "" && !Number.isNaN(Number(cell)));
   return first.length > 1 && first.every(isName) && second.some(isValue);
@@ -56,8 +56,8 @@ function textColumn(columns, header, rows) {
 }
 
 /**
- * The rows of a file, `{ cells, line, share }`, the share of the file up to there. No more of it is read
- * than is asked for.
+ * Yields the rows of a file, `{ cells, line, share }`; `share` is the part of the file up to the row. The
+ * file is read only as far as rows are requested.
  */
 export async function* rowsOf(blob, style) {
   const rows = new Rows(style);
@@ -89,7 +89,7 @@ export async function* rowsOf(blob, style) {
   }
 }
 
-/** UTF-8 and nothing else, from a file's first piece on. */
+/** Makes a decoder of UTF-8 from a file's first piece; refuses other encodings. */
 function decoderFor(first) {
   const [a, b] = first;
   if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff) || first.includes(0)) throw new FileProblem("utf16");

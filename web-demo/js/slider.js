@@ -1,4 +1,4 @@
-// Fast or careful: the exit policy, chosen on the curve that calibration measured.
+// Slider from fast to careful: chooses the exit policy on the curve that calibration measured.
 
 import { curve } from "./charts.js";
 import { element } from "./dom.js";
@@ -6,14 +6,14 @@ import { number, onLanguage, rounded, t } from "./i18n.js";
 import { measured } from "./measured.js";
 import { chosen, onModel } from "./model.js";
 
-/** For a model whose curve is not known: one threshold for all exits. */
+/** Thresholds for a model without a known curve: one for all exits. */
 const THRESHOLDS = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999];
 const DEFAULT = { kind: "confidence", threshold: 0.9 };
 
-/** What was measured of the models that are shipped, and of the one in use if it is one of them. */
+/** Measured curves of the shipped models, and the curve of the model in use, if it is known. */
 let curves;
 let known;
-/** `{ name, policy, accuracy, share }`, from fast to careful; `own` is the model's. */
+/** Steps `{ name, policy, accuracy, share }`, from fast to careful; `own` is the model's own policy. */
 let steps = [];
 let manifest;
 const listeners = [];
@@ -23,7 +23,7 @@ export function onPolicy(listener) {
   listeners.push(listener);
 }
 
-/** The policy that is chosen, for a model. */
+/** The chosen policy for a model. */
 export function policyFor({ policy }) {
   const step = steps[element("careful").valueAsNumber];
   return !step || step.name === "own" ? (policy ?? DEFAULT) : step.policy;
@@ -51,7 +51,7 @@ export async function startSlider() {
   arrange();
 }
 
-/** The steps that fit the model. Its own policy is chosen, or full depth where that was before. */
+/** Makes the steps for the model. Its own policy is chosen, or full depth if that was chosen before. */
 function arrange() {
   const slider = element("careful");
   const name = steps[slider.valueAsNumber]?.name === "full" ? "full" : "own";
@@ -112,7 +112,7 @@ function drawCurve(step) {
   element("curve").replaceChildren(curve(line, dots, texts, label));
 }
 
-/** Whether two policies are the same, up to the rounding of thresholds to f32. */
+/** True if two policies are equal, up to the rounding of thresholds to f32. */
 function samePolicy(a, b) {
   if (a?.kind !== b?.kind) return false;
   const [one, other] = [a, b].map((policy) => [policy?.threshold ?? []].flat());

@@ -1,4 +1,4 @@
-// The model in use, and the choice of another.
+// Display and choice of the model.
 
 import { showChoice, startChoice } from "./choice.js";
 import { element, make } from "./dom.js";
@@ -8,9 +8,9 @@ import { TIERS, chosen, load, onModel } from "./model.js";
 
 const NAMES = { full: "tierFull", small: "tierSmall" };
 
-/** Bytes by tier: as it is shipped, then as it came. */
+/** Bytes by tier: the shipped size, then the size that arrived. */
 const sizes = {};
-/** Which could not be had, and why. */
+/** Tier that is not available, with the reason. */
 let refused;
 
 export function startTiers() {
@@ -34,7 +34,7 @@ export function startTiers() {
     show();
   });
   onLanguage(show);
-  // That it cannot be had is said where more depends on it.
+  // The slider reports a failure of this request.
   measured.then(learn, () => {});
 }
 

@@ -1,20 +1,20 @@
-// How the page came to its first answer: what arrived when, from the start of navigation.
+// Waterfall chart of loading: arrival of each part, from the start of navigation to the first answer.
 
 import { element, make, problem } from "./dom.js";
 import { megabytes, number, onLanguage, t } from "./i18n.js";
 import { onModel } from "./model.js";
 
 const BLOCK = 512;
-/** An entry of a tar: its header, and its bytes in whole blocks. */
+/** Size of an entry of a tar: its header, and its bytes in whole blocks. */
 const inTar = (bytes) => BLOCK + Math.ceil(bytes / BLOCK) * BLOCK;
-/** Two empty blocks end a tar. */
+/** Size of the end of a tar: two empty blocks. */
 const TAR_END = 2 * BLOCK;
 
-/** The load that is shown: when it began, what came when, and the moments that count. */
+/** The load that is shown: its start, the arrivals, and the times of its events. */
 let load;
-/** By load of the model, to go back to one. */
+/** Shown loads by load of the model, to return to an earlier one. */
 const loads = new WeakMap();
-/** When this module runs, the page's own files are here. */
+/** Time at which the page's own files have arrived: when this module runs. */
 const pageReady = performance.now();
 
 export function startWaterfall() {
@@ -71,7 +71,7 @@ function show() {
   draw();
 }
 
-/** Not a live region: a screen reader would read out every piece. */
+/** Shows the progress. The element is not a live region: a screen reader would read every piece. */
 function showArriving() {
   const last = load.samples.at(-1);
   if (!last) return;
@@ -86,15 +86,16 @@ function showArriving() {
 }
 
 /**
- * The rows, in milliseconds: `{ name, from, arrived, to, bytes }`, ready at `to`, or `{ name, moment }`.
+ * Rows of the chart, in milliseconds: `{ name, from, arrived, to, bytes }`, ready at `to`, or
+ * `{ name, moment }`.
  */
 function parts() {
   const { begun, isFirst, manifest, samples, possible, given } = load;
   const rows = [];
   if (isFirst) {
     rows.push({ name: t("partPage"), from: 0, to: pageReady, bytes: bytesOf(pageFiles()) });
-    // The package's worker fetches most of the code, which a page does not see. When it hears of the
-    // first bytes, the code runs.
+    // The package's worker fetches most of the code, invisibly for the page. The code runs once the page
+    // gets the first progress.
     const from = Math.min(begun, ...codeFiles().map(({ startTime }) => startTime));
     rows.push({ name: t("partCode"), from, to: samples[0].time });
   }
@@ -118,11 +119,11 @@ function parts() {
   rows.push({ name: t("partPossible"), moment: possible }, { name: t("partGiven"), moment: given });
   return rows;
 
-  /** When so many bytes were there; undefined until they are. */
+  /** Time at which a number of bytes had arrived; undefined before. */
   function arrival(bytes) {
     return samples.find((sample) => sample.bytes >= bytes)?.time;
   }
-  /** The last time that not yet more than so many bytes were there. */
+  /** Last time at which at most a number of bytes had arrived. */
   function departure(bytes) {
     return samples.findLast((sample) => sample.bytes <= bytes)?.time ?? begun;
   }

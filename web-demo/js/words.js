@@ -1,19 +1,19 @@
-// Which words mattered: each is left out in turn, and the probability of the answer compared.
+// Influence of each word: the word is left out, and the probability of the answer is compared.
 
 import { toneOf } from "./confidence.js";
 import { make } from "./dom.js";
 import { labelName, number, t } from "./i18n.js";
 
-/** A text of n words is n texts to classify. */
+/** Largest number of words of a text; each word is one more text to classify. */
 export const MOST_WORDS = 100;
-/** Differences below half a point are noise; no tint is stronger than the one of fifty points. */
+/** Smallest difference that is shown (less is noise), and the difference of the strongest tint. */
 const LEAST = 0.005;
 const STRONGEST = 0.5;
 const NAMED = 3;
 
 const segmenter = new Intl.Segmenter("en", { granularity: "word" });
 
-/** The pieces of a text, `{ text, at, word }`; what is between words is no word. */
+/** Pieces of a text, `{ text, at, word }`; `word` is false for the text between words. */
 export function pieces(text) {
   return [...segmenter.segment(text)].map(({ segment, index, isWordLike }) => {
     return { text: segment, at: index, word: isWordLike };
@@ -21,8 +21,8 @@ export function pieces(text) {
 }
 
 /**
- * By how much the probability of `label` falls at full depth when a word is left out: one number a
- * word, in their order, −1 to 1.
+ * Decrease of the probability of `label` at full depth when a word is left out: one number for each word,
+ * in their order, −1 to 1.
  */
 export async function influences(classifier, text, label, signal) {
   const words = pieces(text).filter(({ word }) => word);
@@ -33,7 +33,7 @@ export async function influences(classifier, text, label, signal) {
   return others.map(({ probabilities }) => whole.probabilities[label] - probabilities[label]);
 }
 
-/** Shows the text with its words tinted, and in words the strongest of them. */
+/** Shows the text with tinted words, and names the strongest words in the summary. */
 export function showWords(place, summary, { text, label, labels, values }) {
   let next = 0;
   const against = labels.length === 2 ? labels.find((other) => other !== label) : undefined;

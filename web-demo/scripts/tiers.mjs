@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Writes web-demo/data/tiers.json, what the page knows of the two shipped models before it has them:
-// the size of model.edge, and what calibration left in the checkpoint beside it, in curve.csv,
-// exits.json, and the description of curve.svg.
+// Writes web-demo/data/tiers.json, the page's figures of the two shipped models: the size of model.edge, and
+// the results of calibration in the checkpoint beside it (curve.csv, exits.json, and the description of
+// curve.svg).
 //
 //     node web-demo/scripts/tiers.mjs      (after ./demo --no-serve)
 
@@ -10,11 +10,11 @@ import { pathToFileURL } from "node:url";
 
 const MODELS = new URL("../../models/", import.meta.url);
 const CHECKPOINTS = { full: "sst2-minilm", small: "sst2-minilm-small" };
-/** The small one is cut from the other and calibrated on the same rows, those that this holds out. */
+/** Recipe with the number of held-out rows, on which both models are calibrated. */
 const RECIPE = "sst2-minilm/recipe.toml";
 const OUTPUT = new URL("../data/tiers.json", import.meta.url);
 
-/** A model's size, the curve of the kind of policy that it carries, and where its own policy stands. */
+/** Figures of a model: its size, the curve of its kind of policy, and the point of its own policy. */
 export function tier(checkpoint) {
   const file = (name) => new URL(`${checkpoint}/${name}`, MODELS);
   const read = (name) => readFileSync(file(name), "utf8");
@@ -30,14 +30,14 @@ export function tier(checkpoint) {
       accuracy: Number(accuracy),
       share: Number(share),
     }));
-  // Both are rounded to a tenth or a hundredth of a percent there.
+  // The figures in curve.svg are rounded to a tenth or a hundredth of a percent.
   const figures =
     /Full depth is right for ([\d.]+) %.*chosen policy, (\w+), is right for ([\d.]+) % and computes ([\d.]+) %/s;
   const [, full, kind, accuracy, share] = figures.exec(read("curve.svg")) ?? [];
-  if (kind !== policy.kind) throw new Error(`curve.svg describes ${kind}, exits.json holds ${policy.kind}`);
+  if (kind !== policy.kind) throw new Error(`curve.svg has the policy ${kind}, exits.json has ${policy.kind}; expected equal policies`);
   const [, sentences] = /^hold_out = (\d+)$/m.exec(readFileSync(new URL(RECIPE, MODELS), "utf8"));
   const odd = points.find((point) => Math.abs(point.accuracy * sentences - Math.round(point.accuracy * sentences)) > 1e-3);
-  if (odd) throw new Error(`${checkpoint}: an accuracy of ${odd.accuracy} is not of ${sentences} sentences`);
+  if (odd) throw new Error(`${checkpoint}: accuracy ${odd.accuracy} in curve.csv; expected a multiple of 1/${sentences}`);
   const percent = (text) => Number((Number(text) / 100).toFixed(6));
   return {
     bytes: statSync(file("model.edge")).size,
@@ -48,7 +48,7 @@ export function tier(checkpoint) {
   };
 }
 
-/** The file as it is committed: a point a line. */
+/** Text of the file, with one point a line. */
 export function text() {
   const tiers = Object.entries(CHECKPOINTS).map(([name, checkpoint]) => {
     const { points, ...rest } = tier(checkpoint);

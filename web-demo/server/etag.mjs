@@ -2,10 +2,10 @@
 
 import { createHash } from "node:crypto";
 
-/** By path: what the file was when it was hashed, and the ETag as a promise. */
+/** Known ETags by path: the state of the file when it was hashed, and the ETag as a promise. */
 const known = new Map();
 
-/** The ETag of an open file; hashed once for as long as the file stays as it is. */
+/** The ETag of an open file; hashed again only after the file has changed. */
 export function etagOf(path, handle, info) {
   const state = `${info.dev} ${info.ino} ${info.size} ${info.mtimeNs}`;
   const before = known.get(path);
@@ -19,7 +19,7 @@ export function etagOf(path, handle, info) {
 async function hash(handle, size) {
   const sum = createHash("sha256");
   const piece = Buffer.alloc(1 << 20);
-  // By position, for the handle's own is where the answer begins.
+  // Read by position: the handle's own position is the start of the response.
   for (let at = 0; at < size; ) {
     const { bytesRead } = await handle.read(piece, 0, piece.length, at);
     if (bytesRead === 0) break;

@@ -1,5 +1,4 @@
-// What the site is made of: the page's own files and the browser package. Whatever else lies beside
-// them is not served.
+// Files of the site: the page's own files and the browser package. Other files in the folders are not served.
 
 import { createHash } from "node:crypto";
 import { readFile, readdir } from "node:fs/promises";
@@ -19,7 +18,7 @@ export const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Folders by the address they stand under, and which of their files belong to the site. */
+/** Folders of the site, with their addresses and the types of their files. */
 const FOLDERS = [
   { under: "", folder: PAGE, types: [".html", ".css", ".svg"], deep: false },
   { under: "js/", folder: join(PAGE, "js"), types: [".js"], deep: true },
@@ -28,7 +27,7 @@ const FOLDERS = [
 ];
 const SERVICE_WORKER = "service-worker.js";
 
-/** The site's files: addresses (without the first slash) to paths. */
+/** Files of the site: addresses (without the first slash) to paths. */
 export async function siteFiles() {
   const files = new Map([[SERVICE_WORKER, join(PAGE, SERVICE_WORKER)]]);
   for (const { under, folder, types, deep } of FOLDERS) {
@@ -52,11 +51,11 @@ async function filesIn(folder, deep, under = "") {
 }
 
 /**
- * The service worker's text: the file, with the addresses it keeps and a hash over their bytes before
- * it. So a change of any file is a change of the worker, which browsers look for at every visit.
+ * Text of the service worker: the addresses that it stores, a hash over their bytes, then the file. A change
+ * of any file thus changes the worker, for which browsers check at every visit.
  */
 export async function serviceWorker(files) {
-  // The GPU engine is for those who have a GPU, and without it the CPU answers.
+  // The GPU engine is left out: without it the CPU answers.
   const kept = (name) => name !== SERVICE_WORKER && !/^pkg\/.*gpu\.(js|wasm)$/.test(name);
   const names = [...files.keys()].filter(kept).sort();
   const hash = createHash("sha256");

@@ -132,10 +132,10 @@ export default {
   rowConfidence: "Confidence",
   rowLayer: "Left after",
 
-  notUtf8: "The file is not UTF-8: byte sequences in it are none of that encoding. Save it as UTF-8 and choose it again.",
+  notUtf8: "The file is not UTF-8: it has invalid byte sequences. Save it as UTF-8 and choose it again.",
   utf16: "The file is UTF-16. Save it as UTF-8 and choose it again.",
   noRows: "The file has no rows.",
-  fewColumns: "Line {line} has {found} columns, the first row has {expected}. A text with a comma or a line end stands in quotes in CSV; in TSV a text cannot hold a tab.",
+  fewColumns: "Line {line} has {found} columns, the first row has {expected}. In CSV, put a text with a comma or a line end in quotes. In TSV, a text cannot contain a tab.",
   openQuote: "The quote that opens in line {line} is never closed.",
   problem: "That did not work: {reason}",
 
