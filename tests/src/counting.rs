@@ -1,4 +1,4 @@
-//! An allocator that counts. A test declares it:
+//! Counting allocator. A test declares it:
 //!
 //! ```
 //! use edge_tests::counting::{Counting, counted};
@@ -14,19 +14,19 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// The system's allocator, which counts for each thread on its own, so that tests beside this one do not
-/// disturb it.
+/// The system's allocator, which counts for each thread separately, so that parallel tests do not
+/// disturb each other.
 #[derive(Debug)]
 pub struct Counting;
 
-/// What a thread allocated while it ran something.
+/// Allocations of a thread during a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// How many times; growing and shrinking count, too.
+    /// Number of allocations, growing and shrinking included.
     pub allocations: usize,
-    /// The bytes that are left of it at the end; fewer than none where more was freed.
+    /// Bytes that are still allocated at the end; negative if more was freed.
     pub left: isize,
-    /// The most bytes at once.
+    /// Largest number of bytes at once.
     pub peak: usize,
 }
 
@@ -36,7 +36,7 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// What `run` gives, and what it allocates.
+/// Calls `run`, and returns its result and its allocations.
 pub fn counted<T>(run: impl FnOnce() -> T) -> (T, Counts) {
     let (allocations, live) = (ALLOCATIONS.get(), LIVE.get());
     PEAK.set(live);
@@ -50,13 +50,13 @@ pub fn counted<T>(run: impl FnOnce() -> T) -> (T, Counts) {
 }
 
 fn count(bytes: isize) {
-    // Cells of constants need no destructor, so that they are there as long as their thread.
+    // Cells of constants need no destructor, so they exist as long as their thread.
     LIVE.set(LIVE.get() + bytes);
     PEAK.set(PEAK.get().max(LIVE.get()));
     ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(bytes > 0));
 }
 
-// SAFETY: everything is done by `System`; counting does not allocate.
+// SAFETY: `System` allocates; counting itself does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);

@@ -24,7 +24,7 @@ pub const FIXTURES: [&str; 4] =
 pub const FOUR_BITS: Int8 =
     Int8 { four_bits: Sites::ALL, ..Int8::new(WeightBits::Seven, EmbeddingBits::Eight) };
 
-/// Every way to store weights.
+/// All number formats of weights.
 pub const PRECISIONS: [Precision; 5] = [
     Precision::Fp32,
     Precision::INT8,
@@ -33,9 +33,9 @@ pub const PRECISIONS: [Precision; 5] = [
     Precision::Int8(FOUR_BITS),
 ];
 
-/// A path from the root of the project.
+/// Makes a path from the root of the project.
 pub fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the project").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the project").join(path)
 }
 
 /// The folder of a fixture.
@@ -64,10 +64,11 @@ pub fn packed_bundle(name: &str, int8: Int8, packed: Isa) -> Result<Vec<u8>> {
     Ok(std::fs::read(path)?)
 }
 
-/// A bundle taken apart, to be put together again with right digests, as an attacker would.
+/// Parts of a bundle, which can be changed and packed again with valid digests, as an attacker
+/// would.
 #[derive(Clone)]
 pub struct Parts {
-    /// The manifest; its entries are made anew by [`pack`](Self::pack).
+    /// The manifest; [`pack`](Self::pack) makes its entries again.
     pub manifest: Manifest,
     /// The bytes of `tokenizer.json`.
     pub tokenizer: Vec<u8>,
@@ -76,7 +77,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The parts of a good bundle.
+    /// Reads the parts of a valid bundle.
     pub fn of(bundle: &[u8]) -> Result<Self> {
         let (mut manifest, mut tokenizer, mut stages) = (None, Vec::new(), Vec::new());
         let mut reader = BundleReader::new(Limits::default());
@@ -99,7 +100,7 @@ impl Parts {
         self.stages[stage] = model.encode_to_vec();
     }
 
-    /// The bundle of these parts.
+    /// Packs the parts as a bundle.
     pub fn pack(self) -> Vec<u8> {
         let mut out = Vec::new();
         bundle::write(self.manifest, &self.tokenizer, &self.stages, &mut out)
@@ -108,7 +109,7 @@ impl Parts {
     }
 }
 
-/// A bundle of any entries in any order, with right headers and the end that belongs to it.
+/// Makes a bundle of any entries in any order, with valid headers and a valid end.
 pub fn tar_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, bytes) in entries {
@@ -120,14 +121,14 @@ pub fn tar_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// What PyTorch says of a fixture.
+/// Answers of PyTorch for a fixture.
 #[derive(Deserialize)]
 pub struct Golden {
     /// The texts.
     pub texts: Vec<String>,
-    /// Their token ids.
+    /// The token ids of the texts.
     pub ids: Vec<Vec<u32>>,
-    /// `[exit][text][class]`.
+    /// The logits, as `[exit][text][class]`.
     pub logits: Vec<Vec<Vec<f32>>>,
 }
 
@@ -145,7 +146,7 @@ impl Golden {
     }
 }
 
-/// The largest difference of two rows, which must be of one length.
+/// The largest difference of two rows, which must have equal lengths.
 pub fn difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
@@ -155,7 +156,7 @@ pub fn difference(a: &[f32], b: &[f32]) -> f32 {
 pub struct Random(u64);
 
 impl Random {
-    /// A sequence of its own for every seed.
+    /// Starts the sequence of a seed.
     pub fn new(seed: u64) -> Self {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }

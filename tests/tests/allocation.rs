@@ -1,4 +1,4 @@
-//! What opening and classifying allocate, and how much stack they take.
+//! Memory that opening and classifying allocate, and stack that they use.
 
 use anyhow::Result;
 use edge_runtime::graph::{Elements, Op, StageGraph};
@@ -90,7 +90,7 @@ fn texts_allocate_what_the_tokenizer_does() -> Result<()> {
     Ok(())
 }
 
-/// What the documentation states: bytes for each byte of a text, while it is made tokens.
+/// Bytes that the tokenizer allocates for each byte of a text, by the documentation.
 const PER_BYTE: usize = 256;
 
 #[test]
@@ -113,16 +113,16 @@ fn weights_are_used_where_they_lie() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("model.edge");
     std::fs::write(&path, &bytes)?;
-    // What the process makes once is made before the count.
+    // Memory that the process allocates once is allocated before the count.
     drop(Classifier::open(&path)?);
 
     let (classifier, fixed) = counted(|| Classifier::from_static(bytes).unwrap());
     let (_a, copied) = counted(|| Classifier::from_bytes(bytes.to_vec()).unwrap());
     let (_b, read) = counted(|| Classifier::open(&path).unwrap());
-    // SAFETY: nobody else knows the file.
+    // SAFETY: only this test uses the file.
     let (_c, mapped) = counted(|| unsafe { Classifier::open_mapped(&path).unwrap() });
 
-    // The handles of the shared bytes, and hash tables whose size is not quite fixed.
+    // The handles of the shared bytes, and hash tables whose size varies a little.
     let slack = 1024;
     let embeddings = classifier.manifest().entries[1].bytes as usize;
     assert!(embeddings > 32 * slack);
@@ -130,7 +130,7 @@ fn weights_are_used_where_they_lie() -> Result<()> {
         let difference = (counts.left - fixed.left).unsigned_abs();
         assert!(difference.abs_diff(more) < slack, "{counts:?}, {fixed:?}, {more} more");
     }
-    // While it is read, there is one entry more than what stays, and what of it is made into something.
+    // During reading, memory also contains one more entry, and data that is made of it.
     let largest = classifier.manifest().entries.iter().map(|e| e.bytes).max().unwrap_or(0) as usize;
     for counts in [fixed, read] {
         let meanwhile = counts.peak - counts.left as usize;
@@ -139,7 +139,8 @@ fn weights_are_used_where_they_lie() -> Result<()> {
     Ok(())
 }
 
-/// Of a bundle that is packed for this processor, no weight is copied from where 64 divides its address.
+/// Weights that are packed for this processor are used in place at an address that is a multiple of
+/// 64.
 #[test]
 fn packed_weights_are_used_where_they_lie() -> Result<()> {
     for bits in [WeightBits::Seven, WeightBits::Eight] {
@@ -161,7 +162,7 @@ fn packed_weights_are_used_where_they_lie() -> Result<()> {
     Ok(())
 }
 
-/// The bytes of all packed weights of a stage.
+/// Size of all packed weights of a stage, in bytes.
 fn packed_bytes(stage: Vec<u8>) -> usize {
     let stage = StageGraph::decode("stage", stage.into()).unwrap();
     let weights = stage.calls.iter().map(|call| match &call.op {
@@ -174,10 +175,10 @@ fn packed_bytes(stage: Vec<u8>) -> usize {
     weights.sum()
 }
 
-/// What the documentation states of the stack, in bytes.
+/// Size of the stack that is enough, by the documentation, in bytes.
 const STACK: usize = 256 << 10;
 
-/// A stack that is too small ends the process: this test fails by taking all others with it.
+/// Runs on a small stack. A stack that is too small ends the process, so all tests fail.
 #[test]
 fn a_small_stack_is_enough() -> Result<()> {
     let bytes = bundle("bert-exits", INT8)?;

@@ -1,4 +1,4 @@
-//! The `edge-run` command line, as a person or a script meets it.
+//! The `edge-run` command line, as a person or a script uses it.
 
 use anyhow::{Context, Result};
 use edge_tests::{bundle, fixture};
@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The longest line that is read.
+/// Length of the longest line that is read.
 const LINE_LIMIT: usize = 1 << 20;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-run-tested");
@@ -27,7 +27,7 @@ impl Scene {
         Ok(Scene { folder, model })
     }
 
-    /// Runs `edge-run MODEL ARGUMENTS` on this standard input.
+    /// Runs `edge-run MODEL ARGUMENTS` with a standard input.
     fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Answer> {
         let model = self.model.to_str().context("a path in UTF-8")?;
         run(&[&[model], arguments].concat(), input)
@@ -60,7 +60,7 @@ fn run(arguments: &[&str], input: &[u8]) -> Result<Answer> {
     run_with(arguments, input, |_| ())
 }
 
-/// Runs `edge-run ARGUMENTS` on this standard input, in an environment that `change` has changed.
+/// Runs `edge-run ARGUMENTS` with a standard input, in an environment that `change` sets up.
 fn run_with(arguments: &[&str], input: &[u8], change: impl FnOnce(&mut Command)) -> Result<Answer> {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).env_remove("EDGE_MODEL");
@@ -69,7 +69,8 @@ fn run_with(arguments: &[&str], input: &[u8], change: impl FnOnce(&mut Command))
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().context("piped")?;
     let input = input.to_vec();
-    // A program that refuses its arguments does not read; that its input breaks off is no error.
+    // A program that refuses its arguments leaves its input unread, so an error of writing is
+    // ignored.
     let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let Output { status, stdout, stderr } = child.wait_with_output()?;
     writer.join().expect("writing does not panic");
@@ -276,7 +277,7 @@ fn a_path_as_first_argument_is_never_a_text() -> Result<()> {
     std::fs::write(folder.join("student/config.json"), b"{}")?;
     std::fs::create_dir(folder.join("empty"))?;
     std::fs::write(folder.join("notes.txt"), b"a film\n")?;
-    // The shipped model is there to be taken by mistake.
+    // A default model exists, which a mistake would use.
     let with_default = |first: &str| -> Result<Answer> {
         run_with(&[first, "good film"], b"", |command| {
             command.env("EDGE_MODEL", &scene.model);
@@ -350,7 +351,7 @@ fn a_line_with_a_nul_is_reported_and_the_rest_is_answered() -> Result<()> {
 #[test]
 fn a_token_without_an_embedding_costs_its_text_only() -> Result<()> {
     let scene = Scene::new()?;
-    // A token that was added to the tokenizer, and no row to the embeddings.
+    // A token was added to the tokenizer, without a row of the embeddings.
     let checkpoint = scene.folder.path().join("checkpoint");
     std::fs::create_dir(&checkpoint)?;
     for file in std::fs::read_dir(fixture("bert-exits"))? {

@@ -1,4 +1,4 @@
-//! Sentences leave exactly where the policy says, however the bundle arrives.
+//! Sentences leave exactly at the policy's exit, for every way in which the bundle arrives.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -28,7 +28,7 @@ fn policies(exits: usize) -> Vec<ExitPolicy> {
     policies
 }
 
-/// Where a text leaves, from the logits of all exits: straight from the definition.
+/// Exit at which a text leaves, by the definition, from the logits of all exits.
 fn expected_exit(policy: &ExitPolicy, exits: &[Vec<f32>]) -> usize {
     (0..exits.len() - 1)
         .find(|exit| policy.leaves(*exit, &exits[..=*exit]))
@@ -60,7 +60,7 @@ fn texts_leave_where_the_policy_says() -> Result<()> {
                 let exit = expected_exit(&policy, &full.exits);
                 assert_eq!(early.stage, exits[exit], "{what}");
                 assert_eq!(early.exits.len(), exit + 1, "{what}");
-                // Although others of the batch have gone.
+                // The logits are the same although other texts have left the batch.
                 for (a, b) in early.exits.iter().zip(&full.exits) {
                     assert!(difference(a, b) <= 1e-6, "{what}: {a:?} {b:?}");
                 }
@@ -109,7 +109,7 @@ fn the_ends_of_the_scale() -> Result<()> {
     Ok(())
 }
 
-/// A plain checkpoint has one exit: there is nothing to leave early from.
+/// A plain checkpoint has one exit, so all texts leave at the end.
 #[test]
 fn a_single_exit_is_the_last() -> Result<()> {
     let classifier = Classifier::from_bytes(bundle("distilbert-plain", INT8)?)?;
@@ -149,7 +149,7 @@ fn the_size_of_the_pieces_does_not_matter() -> Result<()> {
     Ok(())
 }
 
-/// Feeds a loader until so many stages have arrived, and gives the bytes that are left.
+/// Feeds a loader until `stages` stages have arrived; `rest` keeps the other bytes.
 fn feed_until(loader: &mut Loader, rest: &mut Bytes, stages: usize) -> Result<()> {
     while loader.classifier().is_none_or(|c| c.stages_ready() < stages) {
         loader.push(rest.split_to(64.min(rest.len())))?;
@@ -207,7 +207,7 @@ fn a_stage_that_has_not_arrived_is_an_error() -> Result<()> {
     Ok(())
 }
 
-/// Gives its items one by one, and is not ready before each.
+/// Stream of items that is pending once before each item.
 struct Slow<T> {
     items: VecDeque<T>,
     ready: bool,
@@ -222,7 +222,8 @@ impl<T: Unpin> futures_core::Stream for Slow<T> {
     }
 }
 
-/// Polls until there is an answer. The streams here are ready at the second look, nothing wakes.
+/// Polls until there is an answer. The streams here need no waker: they are ready at the second
+/// poll.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! A failed export leaves the older bundle as it was, no scraps beside it, and names what is wrong.
+//! A failed export keeps the older bundle, leaves no other files beside it, and names the problem.
 
 use anyhow::Result;
 use edge_export::Error;
@@ -50,7 +50,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Exports, which must fail with a message that holds all of `said`.
+    /// Exports, which must fail with a message that contains all of `said`.
     fn fails(&self, said: &[&str]) -> Result<()> {
         let message = self.export().expect_err(said[0]).to_string();
         for part in said {
@@ -164,7 +164,7 @@ fn a_cut_weights_file_is_refused() -> Result<()> {
     scene.fails(&["not a safetensors file: it was written by `torch.save`"])
 }
 
-/// The bytes of a weights file up to the end of its header.
+/// Size of a weights file up to the end of its header.
 fn cut_header(file: &[u8]) -> u64 {
     8 + u64::from_le_bytes(file[..8].try_into().expect("8 bytes"))
 }
@@ -272,7 +272,7 @@ fn a_configuration_that_is_not_read_is_named() -> Result<()> {
     Ok(())
 }
 
-/// What was written is opened and asked before it takes the place of the older bundle.
+/// A new bundle must answer before it replaces the older one.
 #[test]
 fn a_bundle_that_does_not_run_is_not_kept() -> Result<()> {
     let scene = Scene::new("bert-exits")?;
@@ -308,7 +308,7 @@ fn an_unwritable_folder_is_named() -> Result<()> {
     let mode =
         |mode| std::fs::set_permissions(scene.output(), std::fs::Permissions::from_mode(mode));
     mode(0o555)?;
-    // The superuser writes everywhere.
+    // The superuser can write to every folder.
     let refused = std::fs::File::create(scene.output().join("probe")).is_err();
     let result = if refused { scene.fails(&["model.edge"]) } else { Ok(()) };
     mode(0o755)?;

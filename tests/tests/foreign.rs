@@ -1,4 +1,4 @@
-//! ONNX files from elsewhere, with what is beside them.
+//! Foreign ONNX files, with the files beside them.
 #![cfg(feature = "onnx")]
 
 use anyhow::Result;
@@ -13,11 +13,11 @@ use prost::Message;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Tokens that the model has rows for; the tokenizer has one more.
+/// Number of rows of the model; the tokenizer has one more token.
 const TOKENS: usize = 4;
 const LABELS: usize = 3;
 
-/// A folder with a model in which each token votes for labels.
+/// Folder with a model in which each token votes for labels.
 struct Scene {
     folder: tempfile::TempDir,
 }
@@ -50,7 +50,7 @@ impl Scene {
         Classifier::open_onnx(self.model())
     }
 
-    /// Opening fails, and the message has all parts.
+    /// Opens the model, which must fail with a message that contains all parts.
     #[track_caller]
     fn refused(&self, parts: &[&str]) {
         let error = self.open().expect_err("a model to be refused").to_string();
@@ -60,7 +60,7 @@ impl Scene {
     }
 }
 
-/// The mean of a row of votes for each token.
+/// Makes a model that gives the mean of the tokens' rows of votes.
 fn model() -> ModelProto {
     let votes: Vec<f32> = (0..TOKENS * LABELS)
         .map(|i| if i / LABELS == i % LABELS + 1 { 2.0 } else { 0.0 })
@@ -181,7 +181,7 @@ fn a_token_beyond_the_vocabulary_is_an_error_of_its_text() -> Result<()> {
     Ok(())
 }
 
-/// Without `vocab_size` nobody but tract knows how many rows there are.
+/// Without `vocab_size` only tract knows the number of rows.
 #[test]
 fn what_tract_panics_on_is_an_error_that_names_the_file() -> Result<()> {
     let scene = Scene::new(json!({"id2label": three()}))?;

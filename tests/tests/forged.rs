@@ -1,4 +1,4 @@
-//! Bundles whose digests are right and whose graphs are not: an attacker computes SHA-256 too.
+//! Bundles with valid digests and invalid graphs: an attacker computes SHA-256 too.
 //!
 //! Each is an error at load, or at the first text at the latest, and never a panic.
 
@@ -16,7 +16,7 @@ fn parts(precision: Precision) -> Result<Parts> {
     Parts::of(&bundle("bert-exits", precision)?)
 }
 
-/// Opens the bundle and asks it for answers, a long one among them.
+/// Opens the bundle and classifies texts, a long one among them.
 fn answer(parts: Parts) -> Result<(), Error> {
     let long = "good film ".repeat(300);
     let classifier = Classifier::from_bytes(parts.pack())?;
@@ -28,13 +28,13 @@ fn graph(model: &mut ModelProto) -> &mut GraphProto {
     model.graph.as_mut().expect("a good file")
 }
 
-/// The first node whose operator's name begins so.
+/// Finds the first node whose operator's name begins with `op`.
 fn node<'a>(model: &'a mut ModelProto, op: &str) -> &'a mut NodeProto {
     let found = graph(model).node.iter_mut().find(|n| n.op_type.starts_with(op));
     found.unwrap_or_else(|| panic!("no {op}"))
 }
 
-/// The weight that is input `input` of that node.
+/// Finds the weight that is input number `input` of a node.
 fn weight<'a>(model: &'a mut ModelProto, op: &str, input: usize) -> &'a mut TensorProto {
     let name = node(model, op).input[input].clone();
     let found = graph(model).initializer.iter_mut().find(|t| t.name == name);
@@ -45,7 +45,7 @@ fn attribute<'a>(model: &'a mut ModelProto, op: &str) -> &'a mut AttributeProto 
     &mut node(model, op).attribute[0]
 }
 
-/// Gives a float weight another length, with as much data.
+/// Changes the shape of a float weight, with data of the right length.
 fn resize(tensor: &mut TensorProto, dims: &[i64]) {
     let elements: i64 = dims.iter().product();
     tensor.dims = dims.to_vec();
@@ -157,7 +157,7 @@ fn weights_of_4_bits_fit_their_multipliers() {
         tensor.dims = dims.to_vec();
         tensor.raw_data = vec![0x11; elements as usize].into();
     }
-    // Of 32 inputs and 96 outputs: 16 rows of codes and one of multipliers.
+    // 32 inputs and 96 outputs: 16 rows of codes and one row of multipliers.
     let cases: &[(Edit, &[&str])] = &[
         (|m| tensor(m, 1).dims[0] -= 1, &["[15, 96]", "1536 bytes of data"]),
         (|m| tensor(m, 1).raw_data.truncate(9), &["9 bytes of data"]),
@@ -193,7 +193,7 @@ fn packed_weights_fit_their_order() -> Result<()> {
     fn zero_point(m: &mut ModelProto, to: Option<i64>) {
         attribute(m, "PackedLinear").i = to;
     }
-    // Of 32 inputs and 96 outputs, with a zero point of 64: 6 panels of 8 lines.
+    // 32 inputs and 96 outputs, with a zero point of 64: 6 panels of 8 lines.
     let cases: &[(Edit, &[&str])] = &[
         (|m| tensor(m).dims[0] -= 1, &["[5, 8, 1, 1, 16, 4]", "3072 bytes of data"]),
         (|m| tensor(m).dims.truncate(4), &["6 dimensions"]),
@@ -274,7 +274,7 @@ fn wrong_calls_are_named() {
         (1, |m| attribute(m, "SelfAttention").i = Some(-4), &["0 heads"]),
         (1, |m| attribute(m, "SelfAttention").i = Some(5), &["5 heads do not divide"]),
         (1, |m| attribute(m, "SelfAttention").i = Some(i64::MAX), &["heads do not divide"]),
-        // Three times this is 2 in 64 bits.
+        // Three times this number overflows to 2 in 64 bits.
         (1, |m| attribute(m, "SelfAttention").i = Some(0x5555_5555_5555_5556), &["do not divide"]),
         (1, |m| attribute(m, "SelfAttention").i = None, &["0 heads"]),
         (1, |m| node(m, "SelfAttention").attribute.clear(), &["0 heads"]),

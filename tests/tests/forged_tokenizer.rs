@@ -1,4 +1,4 @@
-//! Tokenizers from strangers, with right digests. `tokenizers` panics on some files that parse.
+//! Untrusted tokenizers, with valid digests. `tokenizers` panics on some files that parse.
 
 use anyhow::Result;
 use edge_runtime::tokenizer::Tokenizer;
@@ -11,7 +11,7 @@ fn parts() -> Result<Parts> {
     Parts::of(&bundle("bert-exits", Precision::Fp32)?)
 }
 
-/// Opens the bundle and asks it for an answer.
+/// Opens the bundle and classifies texts.
 fn answer(parts: Parts) -> Result<(), Error> {
     let classifier = Classifier::from_bytes(parts.pack())?;
     classifier.classify(&["good film", ""], &ExitPolicy::Never)?;
@@ -84,7 +84,7 @@ fn a_tokenizer_that_is_none_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Every place of a JSON value, the entries of a large object left out but for one.
+/// Collects the pointers to all values of a JSON value, with one entry only of a large object.
 fn places(value: &Value, at: String, found: &mut Vec<String>) {
     found.push(at.clone());
     match value {

@@ -1,4 +1,4 @@
-//! Damaged and hostile bundles: an error that names the entry, never a panic.
+//! Damaged and hostile bundles: each gives an error that names the entry, never a panic.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ fn tar(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
     tar_of(&entries.iter().map(|(n, b)| (n.as_str(), b.as_slice())).collect::<Vec<_>>())
 }
 
-/// The entry and the problem of the error that a bundle gives.
+/// Loads a bundle, which must fail; returns the entry and the problem of the error.
 fn refused(bundle: impl Into<Bytes>, what: &str) -> (String, String) {
     refused_within(Limits::default(), bundle, what)
 }
@@ -48,7 +48,7 @@ fn refused_within(limits: Limits, bundle: impl Into<Bytes>, what: &str) -> (Stri
     }
 }
 
-/// Which entry each byte of the bundle belongs to.
+/// Layout of a bundle: the end and the name of each entry.
 struct Layout(Vec<(usize, String)>);
 
 impl Layout {
@@ -106,7 +106,7 @@ fn every_flipped_bit_is_found_in_its_entry() -> Result<()> {
     Ok(())
 }
 
-/// Few random flips hit the manifest, where it matters most that none passes.
+/// Flips one bit of each byte of the manifest; few random flips hit the manifest.
 #[test]
 fn no_bit_of_the_manifest_can_be_flipped() -> Result<()> {
     let good = good()?;
@@ -154,7 +154,7 @@ fn entries_must_be_those_of_the_manifest_in_its_order() -> Result<()> {
     Ok(())
 }
 
-/// A bundle whose manifest, with a right digest, was changed; all other bytes are as they were.
+/// Makes a bundle with a changed manifest that has a valid digest; all other bytes are unchanged.
 fn with_manifest(change: impl FnOnce(&mut Manifest)) -> Result<Vec<u8>> {
     let parts = Parts::of(&good()?)?;
     let mut all = entries(&parts);
@@ -196,7 +196,7 @@ fn a_manifest_that_contradicts_itself_is_refused() -> Result<()> {
         assert_eq!(entry, MANIFEST);
         assert!(said.contains(problem), "{said} (not {problem})");
     }
-    // These are found at the entry itself.
+    // These errors are found at the entry itself.
     let (entry, said) = refused(with_manifest(|m| m.entries[1].bytes -= 1)?, "size");
     assert!(entry == "stage-0.onnx" && said.contains("as in the manifest"), "{entry}: {said}");
     for hash in ["", "0", "zz", &"0".repeat(64), &"é".repeat(32)] {

@@ -1,4 +1,4 @@
-//! What a hostile bundle can make the runtime allocate: the statement of `Limits`, measured.
+//! Memory that a hostile bundle can make the runtime allocate, measured against `Limits`.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -13,16 +13,16 @@ use prost::Message;
 
 const MIB: usize = 1 << 20;
 
-/// What a reader may allocate ahead of what has arrived, by the documentation of `Limits`.
+/// Bytes that a reader may allocate ahead of the data, by the documentation of `Limits`.
 const AHEAD: usize = 16 * MIB;
 
-/// Error messages, the manifest and the like.
+/// Bytes for small data, such as error messages and the manifest.
 const SLACK: usize = 256 << 10;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The result of `work`, and the most that was allocated at once during it.
+/// Returns the result of `work`, and the largest number of bytes allocated at once.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let (result, counts) = counted(work);
     (result, counts.peak)
@@ -38,7 +38,8 @@ fn good() -> Result<Parts> {
     Parts::of(&bundle("distilbert-plain", Precision::Fp32)?)
 }
 
-/// A manifest with a right digest that claims so many bytes for the first stage, and the tokenizer.
+/// Makes a manifest with a valid digest that claims `bytes` for the first stage, and the start of
+/// its bundle.
 fn claiming(bytes: u64) -> Result<(Manifest, Vec<u8>)> {
     let mut parts = good()?;
     parts.manifest.entries[1].bytes = bytes;
@@ -84,7 +85,7 @@ fn a_claim_up_to_the_limit_is_not_believed_before_it_comes() -> Result<()> {
         for piece in [64 << 10, 3 * MIB] {
             let (result, most) = peak(|| push_all(Limits::default(), &bundle, piece));
             assert!(matches!(result, Err(Error::Bundle { .. })), "{result:?}");
-            // Growing copies: the old memory and the new one live side by side for a moment.
+            // Growing copies: the old and the new buffer are both allocated for a moment.
             let bound = 3 * bundle.len() + AHEAD + SLACK;
             assert!(most <= bound, "{most} bytes for {} of {claim}", bundle.len());
         }
@@ -103,7 +104,7 @@ fn an_entry_whole_in_one_piece_is_not_copied() -> Result<()> {
     Ok(())
 }
 
-/// Two bytes of a file are an empty node, which takes a hundred times as much in memory.
+/// An empty node has two bytes in a file, and a hundred times as many in memory.
 #[test]
 fn a_file_of_small_pieces_is_bounded() {
     let bomb = |nodes: usize| {
@@ -122,7 +123,7 @@ fn a_file_of_small_pieces_is_bounded() {
     assert!(most < 256 * MIB, "{most}");
 }
 
-/// Each call would copy the weight.
+/// Refuses a shared weight: each call would copy it.
 #[test]
 fn a_weight_that_many_calls_share_is_refused() -> Result<()> {
     let mut parts = good()?;
@@ -142,7 +143,7 @@ fn a_weight_that_many_calls_share_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// What an honest model takes: its weights as the engine holds them, and its vocabulary.
+/// Bounds the memory of a valid model: the weights in the engine's layout, and the vocabulary.
 #[test]
 fn a_loaded_model_takes_a_few_times_its_size() -> Result<()> {
     let tokenizer = std::fs::metadata(fixture("distilbert-plain").join("tokenizer.json"))?.len();

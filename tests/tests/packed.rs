@@ -1,4 +1,4 @@
-//! Weights packed for a processor: the same answers, to the bit, on every other.
+//! Weights packed for one processor give the same answers, to the bit, on every other processor.
 
 use anyhow::Result;
 use edge_runtime::kernels::isa::Isa;

@@ -1,4 +1,4 @@
-//! Exports answer as PyTorch does with the same weights.
+//! Exports give the answers of PyTorch with the same weights.
 
 use anyhow::Result;
 use edge_runtime::exit::argmax;
@@ -6,10 +6,11 @@ use edge_runtime::{Classifier, ExitPolicy};
 use edge_tests::{FIXTURES, Golden, PRECISIONS, bundle, difference};
 use edge_toolkit::quantize::Precision;
 
-/// Of the fixtures' labels, at every exit, int8 must give this share as PyTorch does. The weights are
-/// random, so that many texts lie close to the border between two labels.
+/// Required share of equal labels of int8 and PyTorch, over all exits of a fixture. The weights are
+/// random, so many texts are close to the border between two labels.
 const SAME_LABEL: f64 = 0.9;
-/// Where the linear layers have 4 bits, at the exits of networks that have learnt nothing.
+/// Required share of equal labels if the linear layers have 4 bits, at the exits of untrained
+/// networks.
 const SAME_LABEL_4_BITS: f64 = 0.75;
 
 #[test]
@@ -59,7 +60,7 @@ fn int8_gives_nearly_all_labels_of_pytorch() -> Result<()> {
     Ok(())
 }
 
-/// Sentences of a batch must not see one another.
+/// Sentences of a batch must be independent.
 #[test]
 fn a_batch_answers_as_each_text_alone() -> Result<()> {
     for name in FIXTURES {

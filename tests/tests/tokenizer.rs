@@ -1,4 +1,4 @@
-//! Token ids are those of Hugging Face `tokenizers` in Python.
+//! Token ids equal those of Hugging Face `tokenizers` in Python.
 
 use anyhow::Result;
 use edge_runtime::tokenizer::Tokenizer;
@@ -6,7 +6,7 @@ use edge_tests::project;
 use serde::Deserialize;
 use std::io::{BufRead, BufReader};
 
-/// What the goldens were cut to.
+/// Length to which the goldens were cut.
 const MAX_TOKENS: usize = 512;
 
 #[derive(Deserialize)]
@@ -64,7 +64,7 @@ fn the_least_length_leaves_one_word_piece() -> Result<()> {
     Ok(())
 }
 
-/// `tokenizers` would subtract the tokens that are added from those that there are.
+/// Refuses a tokenizer that adds too many tokens: `tokenizers` would subtract below zero.
 #[test]
 fn a_tokenizer_that_adds_more_than_the_model_takes_is_refused() {
     let error = tokenizer(1).unwrap_err().to_string();
