@@ -1,4 +1,4 @@
-/* What a call allocates: allocations MODEL, linked with -Wl,--wrap for the functions below. */
+/* Counts the allocations of a call: allocations MODEL, linked with -Wl,--wrap for the functions below. */
 
 #include "edge_distil.h"
 #include <stdio.h>

@@ -1,4 +1,4 @@
-"""Kotlin, Swift and Python: the code that UniFFI makes, with the examples."""
+"""Kotlin, Swift and Python: the code that UniFFI generates, with the examples."""
 
 import shutil
 import sys
@@ -11,9 +11,9 @@ from tools import ROOT, TARGET, Failure, NotRun, apt, need, run
 
 CRATE = ROOT / "wasm/uniffi"
 LIBRARY = "libedge_distil_uniffi.so"
-# As the other languages build it, so that all of them share it.
+# Built with the same options for all languages, so that they share it.
 MATURIN = {"MATURIN_PEP517_ARGS": "--profile dev --features bindgen"}
-# npm's package is the compiler for the JVM, too.
+# npm's package contains the compiler for the JVM too.
 KOTLIN = "kotlin-compiler@2.4.20"
 JNA = Path("/usr/share/java/jna.jar")
 
@@ -25,7 +25,7 @@ def library() -> Path:
 
 
 def generate(language: str, folder: Path) -> None:
-    """Writes the code for a language, and puts the library beside it."""
+    """Generates the code for a language, and puts the library beside it."""
     made = library()
     words = ["generate", "--language", language, "--no-format", "--out-dir", folder, made]
     run(made.parent / "uniffi-bindgen", *words, cwd=CRATE)
@@ -33,7 +33,7 @@ def generate(language: str, folder: Path) -> None:
 
 
 def python(folder: Path) -> None:
-    """The wheel, by maturin, in an environment that has nothing else."""
+    """Builds the wheel with maturin, and tests it in an empty environment."""
     python = environment(folder / "venv")
     run(python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, CRATE, env=MATURIN)
     [wheel] = folder.glob("*.whl")
@@ -49,11 +49,11 @@ def python(folder: Path) -> None:
 
 
 def environment(folder: Path) -> Path:
-    """A fresh virtual environment; its Python."""
+    """Makes a new virtual environment. Returns its Python."""
     try:
         run(sys.executable, "-m", "venv", folder)
     except Failure as failure:
-        # Debian ships the standard library's venv as a package of its own.
+        # Debian has the standard library's venv in a separate package.
         if not apt("python3-venv"):
             raise NotRun("it needs Debian's python3-venv") from failure
         run(sys.executable, "-m", "venv", "--clear", folder)
@@ -71,7 +71,7 @@ def kotlin(folder: Path) -> None:
 
 
 def compiler() -> Path:
-    """Kotlin's, from npm."""
+    """Installs the Kotlin compiler from npm. Returns its path."""
     folder = TARGET / "embedding/kotlin"
     kotlinc = folder / "node_modules/kotlin-compiler/bin/kotlinc"
     if not kotlinc.exists():
@@ -89,7 +89,7 @@ def swift(folder: Path) -> None:
     for name in ("edge_distil.swift", "edge_distilFFI.h", "edge_distilFFI.modulemap"):
         if not (folder / name).exists():
             raise Failure(f"no {name} was made")
-    # What Swift calls is C; that much any C compiler can check.
+    # Swift calls C functions; any C compiler can check their header.
     if shutil.which("gcc"):
         run("gcc", "-fsyntax-only", "-D_Nonnull=", "-D_Nullable=", "-x", "c", folder / "edge_distilFFI.h")
     if not shutil.which("swiftc"):
@@ -104,7 +104,7 @@ def swift(folder: Path) -> None:
 
 
 def refuses(*program) -> None:
-    """A file that is none is an error of the right kind, with its name."""
+    """Checks that a missing file gives the right kind of error, with its name."""
     words = run(*program, "/no/such.edge", "a", fails=True)
     if "Io" not in words or "cannot read /no/such.edge" not in words:
-        raise Failure(f"of a missing file it says: {words}")
+        raise Failure(f"expected an error about the missing file, found: {words}")

@@ -1,4 +1,4 @@
-"""What several tests need, built once."""
+"""Programs, bundles and libraries that several tests need, built once."""
 
 import os
 from functools import cache
@@ -10,7 +10,7 @@ from tools import ROOT, TARGET, run
 
 @cache
 def binary(name: str) -> Path:
-    """A program of the toolkit."""
+    """Builds a program of the toolkit. Returns its path."""
     binaries = Path(os.environ.get("EDGE_BIN_DIR", TARGET / "release"))
     if not (binaries / name).exists():
         run("cargo", "build", "--release", "--locked", "--package", "edge-export", "--package", "edge-toolkit")
@@ -19,7 +19,7 @@ def binary(name: str) -> Path:
 
 @cache
 def bundle(checkpoint: str = "fixtures/bert-exits", *options: str) -> Path:
-    """A model of models/, exported; in int8 unless told otherwise."""
+    """Exports a model of models/, by default in int8. Returns the path of the bundle."""
     options = options or ("--int8",)
     path = TARGET / "embedding" / f"{Path(checkpoint).name}{''.join(options)}.edge"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def bundle(checkpoint: str = "fixtures/bert-exits", *options: str) -> Path:
 
 @cache
 def library(profile: str = "edge", target: str | None = None) -> Path:
-    """The C library, installed below the folder that this gives."""
+    """Installs the C library. Returns the folder below which it is installed."""
     prefix = TARGET / "embedding" / f"{target or 'host'}-{profile}"
     words = ["--target", target] if target else []
     run(ROOT / "wasm/c/install", "--profile", profile, *words, prefix, env=toolchain(target) if target else None)

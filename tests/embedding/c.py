@@ -9,7 +9,7 @@ from tools import ROOT, Failure, need, run
 
 EXAMPLES = ROOT / "wasm/c/examples"
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-g", "-O1"]
-# Not for what is still reachable at the end: the tokenizer makes 88 bytes of seeds once in a process.
+# Memory that is reachable at the end is permitted: the tokenizer allocates 88 bytes of seeds once in a process.
 VALGRIND = ["valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible",
             "--error-exitcode=9"]
 
@@ -44,7 +44,7 @@ def check(folder: Path) -> None:
 
 
 def build(prefix: Path, folder: Path) -> None:
-    """The examples, as a reader of the documentation builds them."""
+    """Builds the examples as the documentation describes."""
     flags = "CFLAGS=-Werror -pedantic"
     run("cp", "-r", EXAMPLES, folder / "make")
     run("make", "-C", folder / "make", f"PREFIX={prefix}", flags)
@@ -53,7 +53,7 @@ def build(prefix: Path, folder: Path) -> None:
 
 
 def leaks_are_seen(prefix: Path, model: Path, folder: Path) -> None:
-    """A program that closes nothing must fail, else the runs above prove nothing."""
+    """Checks that a program that leaks fails; otherwise the runs above prove nothing."""
     source = folder / "leak.c"
     source.write_text(
         '#include "edge_distil.h"\n'
@@ -67,7 +67,7 @@ def leaks_are_seen(prefix: Path, model: Path, folder: Path) -> None:
 
 
 def answers_as_pytorch(program: Path, *prefix) -> None:
-    """Label and probability of the golden texts at full depth, which is the policy of an exported fixture."""
+    """Compares labels and probabilities with the goldens at full depth, the policy of an exported fixture."""
     golden = json.loads((ROOT / "tests/goldens/bert-exits.json").read_text())
     texts = [(i, t) for i, t in enumerate(golden["texts"]) if "\0" not in t and "\n" not in t and "\t" not in t]
     lines = run(*prefix, program, bundle("fixtures/bert-exits", "--fp32"), *(t for _, t in texts)).removesuffix("\n").split("\n")

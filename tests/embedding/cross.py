@@ -22,7 +22,7 @@ class Target:
         return f"{c_prefix(self.triple)}-gcc"
 
     def prepare(self) -> dict[str, str]:
-        """Sees to what compiling for it needs; the environment for cargo."""
+        """Installs the tools for compiling for a processor. Returns the environment for cargo."""
         prefix = c_prefix(self.triple)
         header = f"/usr/{prefix}/include/stdio.h", f"libc6-dev-{self.debian}-cross"
         need((self.compiler, f"gcc-{prefix}"), header, (self.qemu, "qemu-user"))

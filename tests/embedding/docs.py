@@ -40,7 +40,7 @@ def check(folder: Path) -> None:
 
 
 def contained(text: str, file: Path) -> None:
-    """The lines stand in a file, in whatever depth."""
+    """Checks that a file contains the lines, with any indentation."""
     lines = textwrap.dedent(text).rstrip().splitlines()
     whole = file.read_text().splitlines()
     for start in range(len(whole) - len(lines) + 1):
@@ -51,13 +51,13 @@ def contained(text: str, file: Path) -> None:
 
 
 def shell(text: str, folder: Path, environment: dict[str, str]) -> None:
-    """Runs commands in the root of the project, with places of our own."""
+    """Runs commands in the root of the project, with other paths."""
     places = {
         "/opt/edge-distil": folder / "prefix",
         "my-app": folder / "my-app",
         "model.edge ": f"{bundle()} ",
         " board": f" {folder / 'board'}",
-        # As the other tests build it.
+        # The profile of the other tests.
         "rustup target add": ": rustup target add",
         "wasm/c/install --target": "wasm/c/install --profile dev --target",
         "cargo build --release": "cargo build",
@@ -69,7 +69,7 @@ def shell(text: str, folder: Path, environment: dict[str, str]) -> None:
 
 
 def rust(text: str, folder: Path) -> None:
-    """Runs a program that depends on the crate, with the libraries that the project has locked."""
+    """Runs a program that depends on the crate, with the versions in the project's lock file."""
     package = folder / "rust"
     # Built as the project's own crates are, so that the libraries are shared with them.
     profiles = "\n".join(re.findall(r"^\[profile\.dev[^\n]*\n(?:[^\n\[#]+\n)*", (ROOT / "Cargo.toml").read_text(), re.M))

@@ -1,6 +1,6 @@
-/* What a process takes: memory open|mapped|linked MODEL [TEXT], where linked is the model that -DLINKED
- * found in the program. Prints milliseconds until it is open and until the
- * first answer, and in kB what is resident: of the process's own, and of files. */
+/* Measures the memory of a process: memory open|mapped|linked MODEL [TEXT], where linked is the model that
+ * -DLINKED puts into the program. Prints milliseconds until it is open and until the
+ * first answer, and the resident memory in kB: private, and of files. */
 
 #define _POSIX_C_SOURCE 199309L
 #include "edge_distil.h"

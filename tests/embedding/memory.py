@@ -1,4 +1,4 @@
-"""What a process takes with the shipped model, held against what docs/embedding.md states."""
+"""Memory of a process with the shipped model, compared with docs/embedding.md."""
 
 import re
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 from built import bundle, library
 from tools import ROOT, Failure, need, run
 
-# How the bundle is opened, whether it is packed for this processor, and what is then of the process's own, in bytes.
+# Way of opening, true if the bundle is packed for this processor, and private memory in bytes.
 STATED = [
     ("open", False, 26_500_000),
     ("mapped", False, 13_500_000),

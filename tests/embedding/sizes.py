@@ -1,6 +1,6 @@
-"""Sizes of what is linked into a program, as a table: python3 tests/embedding/sizes.py
+"""Sizes of a program's linked parts, as a table: python3 tests/embedding/sizes.py
 
-As a part of the tests: the shared library for this machine stays below 3 MB.
+The tests check that the shared library for this machine is smaller than 3 MB.
 """
 
 from pathlib import Path
@@ -21,12 +21,12 @@ def check(folder: Path) -> None:
 
 
 def shared(target: str | None) -> int:
-    """Bytes of the shared library, built with the profile `edge`, which strips it."""
+    """Size in bytes of the shared library, built with the profile `edge`, which strips it."""
     return (library("edge", target) / "lib/libedge_distil.so").stat().st_size
 
 
 def program(target: str | None, compiler: str, folder: Path) -> int:
-    """Bytes of the example with the library inside it."""
+    """Size in bytes of the example with the library linked statically."""
     prefix = library("edge", target)
     words = ["-O2", "-s", "-no-pie", "-Wl,--gc-sections", "-I", prefix / "include", ROOT / "wasm/c/examples/classify.c"]
     made = folder / f"classify-{target}"

@@ -1,5 +1,5 @@
-/* Every function of edge_distil.h with good and with bad arguments: test MODEL, an int8 model.edge whose
- * every stage has an exit. Says where it fails, and ends with a status of 1. */
+/* Tests every function of edge_distil.h with valid and invalid arguments: test MODEL, an int8 model.edge with
+ * an exit after every stage. A failure prints its line, and the status is then 1. */
 
 #include "edge_distil.h"
 #include <limits.h>
@@ -13,7 +13,7 @@ static const char *model;
 static int failures;
 
 #define CHECK(what) ((what) ? (void)0 : fail(__LINE__, #what, NULL))
-/* That a call gives a status, and a message with some words in it. */
+/* Checks that a call gives a status, and a message that contains some words. */
 #define GIVES(expected, words, call) gives(__LINE__, expected, words, (blank(), call))
 
 static EdgeError error;
@@ -68,7 +68,7 @@ static void opening(void) {
     GIVES(EDGE_STATUS_BUNDLE, "breaks off", edge_open("/dev/null", &c, &error));
     CHECK(edge_open("/no/such/file", &c, NULL) == EDGE_STATUS_IO);
 
-    /* Longer than the message has room for, and cut within no character. */
+    /* A message longer than its array is cut between two characters. */
     char path[1201] = "";
     for (int i = 0; i < 600; i++) strcat(path, "é");
     GIVES(EDGE_STATUS_IO, "cannot read é", edge_open(path, &c, &error));
@@ -94,7 +94,7 @@ static void memory(void) {
     GIVES(EDGE_STATUS_BUNDLE, "manifest.json", edge_open_memory(NULL, 0, &c, &error));
     const size_t cuts[] = {1, 511, 512, 1000, length / 2, length - 1024, length - 1};
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
-        /* Of its own, so that a read behind the end is seen. */
+        /* A separate allocation, so that a read behind the end is detected. */
         uint8_t *cut = malloc(cuts[i]);
         memcpy(cut, bytes, cuts[i]);
         GIVES(EDGE_STATUS_BUNDLE, "breaks off", edge_open_memory(cut, cuts[i], &c, &error));
@@ -171,7 +171,7 @@ static void classifying(void) {
         GIVES(EDGE_STATUS_OK, "", edge_classify_ids(c, ids, tokens, NULL, &again, two, &error));
         CHECK(same(&one, &again) && tokens == one.tokens);
     }
-    /* Lengths, and a NUL within a text. */
+    /* With lengths, and a NUL inside a text. */
     const size_t lengths[] = {4, 0, 5};
     const char *with_nul[] = {"good and more", "bad", "a\0bad"};
     GIVES(EDGE_STATUS_OK, "",

@@ -1,4 +1,4 @@
-"""The Python module with good and with bad arguments: test_bindings.py MODEL."""
+"""Tests the Python module with valid and invalid arguments: test_bindings.py MODEL."""
 
 import array
 import copy
@@ -64,7 +64,7 @@ with ThreadPoolExecutor(4) as pool:
 assert edge_distil.__version__ == importlib.metadata.version("edge-distil") != ""
 assert (importlib.resources.files(edge_distil) / "py.typed").is_file()
 
-# What is not several texts, or not a text, is not taken for one.
+# Values of other types are refused as texts.
 for one in ("abc", b"abc", bytearray(b"abc"), {"abc": 1}):
     gives(TypeError, "classify takes one text", lambda: classifier.classify_many(one))
 gives(TypeError, "texts[1]: expected a str, found float", lambda: classifier.classify_many(["a", float("nan")]))
@@ -78,7 +78,7 @@ assert classifier.classify_many(text for text in texts) == classifier.classify_m
 assert Classifier.from_bytes(array.array("B", bundle)).classify(texts[0]) == together[0]
 assert Classifier.from_bytes(memoryview(bundle)).labels() == classifier.labels()
 
-# A path of any kind.
+# Paths of all types.
 for path in (model, str(model), os.fsencode(model)):
     assert Classifier.open(path).classify_many(texts) == together
 gives(EdgeError.Io, "/no/such", lambda: Classifier.open(Path("/no/such")))
@@ -92,7 +92,7 @@ assert together[0] != together[0].label and None not in together
 assert repr(Policy.NEVER()) == "Policy.NEVER()"
 assert repr(Policy.MARGIN(thresholds=[0.5])) == "Policy.MARGIN(thresholds=[0.5])"
 
-# A copy shares the model, and each is closed alone.
+# A copy shares the model, and is closed separately.
 for original in (opened, classifier):
     for made in (copy.copy(original), copy.deepcopy(original), copy.deepcopy([original])[0]):
         assert made is not original and made.classify_many(texts) == together
@@ -107,7 +107,7 @@ with Classifier.open(model) as within:
 for closed in (lambda: within.classify_many(texts), within.labels, within.exits, lambda: pickle.dumps(within)):
     gives(ValueError, "closed", closed)
 
-# A pickled one opens the file again, and only that file.
+# A pickled classifier opens the same file again, and only that file.
 gives(TypeError, "use Classifier.open(path)", lambda: pickle.dumps(classifier))
 for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
     pickled = pickle.dumps(opened, protocol)

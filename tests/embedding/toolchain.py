@@ -6,15 +6,14 @@ from pathlib import Path
 
 from tools import Failure, NotRun, apt, run
 
-# Debian's Rust brings the source of its standard library.
+# Debian's package of the source of the standard library.
 DEBIAN = ("rustc-web", "cargo-web", "rust-web-src")
 SOURCE = Path("/usr/lib/rustlib/src/rust/library/Cargo.toml")
 
 
 @cache
 def toolchain(triple: str) -> dict[str, str]:
-    """The environment in which cargo compiles for a target. What is there already comes before what must be
-    fetched."""
+    """Environment in which cargo compiles for a target. Installed toolchains are tried before downloads."""
     linked = {f"{variable(triple)}_LINKER": f"{c_prefix(triple)}-gcc"}
     if has_target(triple):
         return linked
@@ -25,31 +24,31 @@ def toolchain(triple: str) -> dict[str, str]:
     return linked | {
         "PATH": f"/usr/bin:{os.environ['PATH']}",
         "RUSTC": "/usr/bin/rustc",
-        # The standard library is compiled along, which is not stable yet.
+        # Compiling the standard library needs an unstable option.
         "RUSTC_BOOTSTRAP": "1",
         "CARGO_UNSTABLE_BUILD_STD": "std,panic_abort,test",
     }
 
 
 def variable(triple: str) -> str:
-    """With which cargo's settings for a target begin."""
+    """Prefix of cargo's settings for a target."""
     return f"CARGO_TARGET_{triple.upper().replace('-', '_')}"
 
 
 def c_prefix(triple: str) -> str:
-    """With which Debian's C compiler for a target begins: the triple without the vendor."""
+    """Prefix of Debian's C compiler for a target: the triple without the vendor."""
     architecture, _, rest = triple.split("-", 2)
     return f"{architecture.removesuffix('v7')}-{rest}"
 
 
 def has_target(triple: str) -> bool:
-    """Whether the Rust in use has the standard library for a target."""
+    """True if the active Rust has the standard library for a target."""
     sysroot = Path(run("rustc", "--print", "sysroot").strip())
     return (sysroot / "lib/rustlib" / triple / "lib").exists()
 
 
 def from_rustup(triple: str) -> bool:
-    """Asks rustup for the standard library; whether it gave it."""
+    """Installs the standard library with rustup. Returns true on success."""
     try:
         run("timeout", "120", "rustup", "target", "add", triple, env={"RUSTUP_MAX_RETRIES": "0"})
     except (Failure, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Running programs, and finding them."""
+"""Functions to run and find programs."""
 
 import os
 import shutil
@@ -18,8 +18,8 @@ class NotRun(Exception):
 
 
 def run(*words, cwd=ROOT, env=None, fails=False) -> str:
-    """What a program prints. It must end with status 0; or with another one if it `fails`, and then what it
-    says of errors is given, too."""
+    """Runs a program. Returns its output. The status must be 0; with `fails` it must be another one, and the
+    output then includes standard error."""
     words = [str(word) for word in words]
     environment = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
     done = subprocess.run(words, cwd=cwd, env=environment, encoding="utf-8", capture_output=True)
@@ -30,14 +30,14 @@ def run(*words, cwd=ROOT, env=None, fails=False) -> str:
 
 
 def need(*programs: tuple[str, str]) -> None:
-    """Sees to programs, or files by their paths, each with the Debian package that it is in."""
+    """Installs missing programs, or files by their paths, each with the name of its Debian package."""
     missing = [package for name, package in programs if not (shutil.which(name) or Path(name).is_file())]
     if missing and not apt(*missing):
         raise NotRun(f"it needs Debian's {', '.join(missing)}")
 
 
 def apt(*packages: str) -> bool:
-    """Installs Debian's packages where apt-get and the rights to use it are there; whether they are."""
+    """Installs Debian packages if apt-get and the rights to use it exist. Returns true if they do."""
     if not shutil.which("apt-get"):
         return False
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]

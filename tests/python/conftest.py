@@ -11,7 +11,7 @@ import whole  # noqa: E402
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory):
-    """Exports each checkpoint once for each set of options, and remembers where."""
+    """Exports each checkpoint once for each set of options, and caches the paths."""
     folder = tmp_path_factory.mktemp("bundles")
     made = {}
 
@@ -26,7 +26,7 @@ def bundles(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def wholes(tmp_path_factory):
-    """The same for whole-model files, each in a folder of its own."""
+    """Exports whole-model files, each once in a separate folder, and caches them."""
     folder = tmp_path_factory.mktemp("wholes")
     made = {}
 
@@ -43,7 +43,7 @@ _skips = []
 
 
 def skip_loudly(reason):
-    """Skips, and says so in the summary whatever the verbosity: a check that did not run is no pass."""
+    """Skips a test, and reports it in the summary at every verbosity: a skipped check is no pass."""
     _skips.append(reason)
     pytest.skip(reason)
 
@@ -64,7 +64,7 @@ def shipped():
 
 @pytest.fixture(scope="session")
 def record():
-    """Collects figures to be shown at the end of the run."""
+    """Collects figures that are shown at the end of the run."""
     return _figures.append
 
 

@@ -1,4 +1,4 @@
-"""What the Python tests share: our binaries, a second reader of `model.edge`, and ONNX Runtime over its stages."""
+"""Shared functions of the Python tests: our binaries, a second reader of `model.edge`, and ONNX Runtime."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ FIXTURE_NAMES = ["bert-exits", "bert-plain", "distilbert-exits", "distilbert-pla
 
 
 def run(program, *arguments, timeout=600):
-    """Runs one of our binaries and gives its standard output; a failure shows what it said."""
+    """Runs one of our binaries and returns its standard output; a failure shows its standard error."""
     program = BIN / program
     command = list(map(str, [program, *arguments]))
     done = subprocess.run(command, capture_output=True, timeout=timeout)
@@ -39,7 +39,7 @@ def export(checkpoint, output, *options):
 
 
 def classify(model, texts=None, file=None):
-    """Full-depth answers of `edge-run`, one object a text."""
+    """Full-depth answers of `edge-run`, one object for each text."""
     what = ["--file", file] if file else ["--", *texts]
     output = run("edge-run", model, "--json", "--policy", "never", *what)
     return [json.loads(line) for line in output.split("\n") if line]
@@ -55,7 +55,7 @@ def lines(path):
 
 
 def session(model):
-    """An ONNX Runtime session as a user would open it: all optimizations on, on one thread."""
+    """An ONNX Runtime session with the usual options: all optimizations, one thread."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -91,7 +91,7 @@ class Bundle:
         return [name for name in self.names if name.endswith(".onnx")]
 
     def verify(self):
-        """Order, sizes and every SHA-256 that the manifest states, its own included."""
+        """Verifies the order, sizes and SHA-256 of all entries, the manifest included."""
         stages = [f"stage-{i}.onnx" for i in range(len(self.manifest["stages"]))]
         expected = ["manifest.json", "tokenizer.json", *stages]
         assert self.names == expected
@@ -113,7 +113,7 @@ class Bundle:
     def run_stages(self, ids, mask, jitter=None):
         """Logits [exit, sentence, class] from ONNX Runtime, stage after stage.
 
-        With `jitter`, a random generator, hidden states are moved by up to 2 units in the last place between stages.
+        `jitter`, a random generator, moves hidden states by up to 2 units in the last place between stages.
         """
         if self._sessions is None:
             self._sessions = [session(self.entries[name]) for name in self.stages]

@@ -1,4 +1,4 @@
-"""Small classifiers as others publish them: an ONNX file, `tokenizer.json` and `config.json` in a folder."""
+"""Small foreign classifiers: an ONNX file, `tokenizer.json` and `config.json` in a folder."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 
 def tokenizer(path):
-    """A tokenizer of byte pairs, as a RoBERTa has."""
+    """Makes a byte-pair tokenizer, like RoBERTa's."""
     pairs = ByteLevelBPETokenizer()
     pairs.train_from_iterator(edge.lines(edge.SENTENCES), vocab_size=300, special_tokens=SPECIAL, show_progress=False)
     pairs.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0))
@@ -26,7 +26,7 @@ def tokenizer(path):
 
 
 def weights(config):
-    """Random weights under BERT's names, large enough for answers to differ from text to text."""
+    """Makes random weights under BERT's names, large enough that answers differ between texts."""
     random = np.random.default_rng(7)
     width, inner, made = config["hidden_size"], config["intermediate_size"], {}
 
@@ -58,7 +58,7 @@ def weights(config):
 
 
 def make(folder, padding=None, **settings):
-    """A folder with model.onnx; `padding` makes its positions those of a RoBERTa."""
+    """Makes a folder with model.onnx; `padding` gives it RoBERTa's positions."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -93,20 +93,20 @@ def _run(model, text, parts):
 
 
 def refused(model, *parts, text="a good film"):
-    """Checks that the model is refused, in one line that has all parts."""
+    """Checks that the model is refused, with one line that contains all parts."""
     done = _run(model, text, parts)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
 
 
 def unanswered(model, *parts, text="a good film"):
-    """Checks that the text alone has no answer, and that the message has all parts."""
+    """Checks that only one text lacks an answer, and that the message contains all parts."""
     done = _run(model, text, parts)
     (answer,) = map(json.loads, done.stdout.splitlines())
     assert (done.returncode, sorted(answer), answer["text"]) == (1, ["error", "text"], 1), done.stdout
 
 
 def optimized(model, path, level, without=()):
-    """The model as ONNX Runtime's optimizer writes it, without some of its passes."""
+    """Optimizes the model with ONNX Runtime, without some of its passes."""
     options = ort.SessionOptions()
     options.graph_optimization_level = level
     options.optimized_model_filepath = str(path)

@@ -1,6 +1,6 @@
 """Checkpoints at full size with random weights, under the tensor names and settings that `transformers` writes.
 
-`tests/goldens/check_names.py` holds these names, shapes and settings against `transformers` itself.
+`tests/goldens/check_names.py` compares these names, shapes and settings with `transformers` itself.
 """
 
 import json
@@ -74,7 +74,7 @@ SHAPES = {"distilbert": distilbert_shapes, "bert": bert_shapes}
 
 
 def write(folder, config, seed):
-    """Writes such a checkpoint, f32, with the tokenizer of a fixture: its ids are a part of the vocabulary."""
+    """Writes a full-size f32 checkpoint with the tokenizer of a fixture, whose ids are a part of the vocabulary."""
     random = np.random.default_rng(seed)
     tensors = {}
     for name, shape in SHAPES[config["model_type"]](config).items():

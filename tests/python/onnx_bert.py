@@ -1,8 +1,8 @@
-"""A whole BERT classifier as one ordinary ONNX file: what PyTorch's exporter writes, node for node where it matters.
+"""A whole BERT classifier as one ordinary ONNX file, with the nodes that PyTorch's exporter writes.
 
-The tests use it as "ONNX from elsewhere", the speed check as the model that ONNX Runtime gets. Hence the long-winded
-forms: shapes computed with Shape and Gather, LayerNorm and GELU spelled out, the mask turned into a large negative
-number. Those are the patterns that optimizers of other runtimes look for, and that an importer must cope with.
+The tests use it as a foreign ONNX file; the speed check gives it to ONNX Runtime. It therefore has the exporter's long
+forms: shapes computed with Shape and Gather, LayerNorm and GELU as single operations, the mask as a large negative
+number. Optimizers of other runtimes search for these patterns, and an importer must support them.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ OPSET = 17
 
 
 class Graph:
-    """Nodes and constants in the making; every method returns the name of its value."""
+    """Builder of nodes and constants; every method returns the name of its value."""
 
     def __init__(self):
         self.nodes, self.constants = [], {}
@@ -40,7 +40,7 @@ class Graph:
         return self.op("Unsqueeze", self.op("Gather", self.op("Shape", x), index, axis=0), self.integers(0))
 
 
-# DistilBERT's names of what BERT has too.
+# DistilBERT's names of BERT's weights.
 CONFIG = {"dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
           "hidden_dim": "intermediate_size", "activation": "hidden_act"}
 WEIGHTS = {
@@ -52,7 +52,7 @@ WEIGHTS = {
 
 
 def as_bert(config, weights):
-    """A DistilBERT is a BERT without token types, under other names."""
+    """Converts DistilBERT's weights to BERT's names; DistilBERT is a BERT without token types."""
     if config["model_type"] != "distilbert":
         return config, weights
     renamed = {}
@@ -66,7 +66,7 @@ def as_bert(config, weights):
 class Bert:
     """Builds the graph, in f32, from `weights`: arrays under Hugging Face names, BERT's or DistilBERT's.
 
-    With `padding`, the id of the padding token, positions are a RoBERTa's.
+    `padding`, the id of the padding token, gives the model RoBERTa's positions.
     """
 
     def __init__(self, config, weights, padding=None):
@@ -81,7 +81,7 @@ class Bert:
         return name
 
     def linear(self, x, prefix):
-        """A batch of rows times a weight: MatMul with the transposed weight, then Add, as exporters write it."""
+        """Linear layer of a batch of rows: MatMul with the transposed weight, then Add, as exporters write it."""
         name = f"{prefix}.weight.transposed"
         self.g.constant(np.ascontiguousarray(self.weights[f"{prefix}.weight"].T), name)
         return self.g.op("Add", self.weight(f"{prefix}.bias"), self.g.op("MatMul", x, name))
@@ -119,7 +119,7 @@ class Bert:
         return self.norm(g.op("Add", x, positions), f"{prefix}.LayerNorm")
 
     def positions(self):
-        """The position of each token: 0, 1, ..., in a RoBERTa from behind the padding's on, which padding has itself."""
+        """Position of each token: 0, 1, ...; in a RoBERTa they begin after `padding`, the position of padding."""
         g = self.g
         if self.padding is None:
             all_positions = g.constant(np.arange(self.config["max_position_embeddings"], dtype=np.int64)[None])
@@ -130,7 +130,7 @@ class Bert:
         return g.op("Add", g.op("Cast", counted, to=TensorProto.INT64), padding)
 
     def split(self, x, order):
-        """[batch, sequence, hidden] to [batch, heads, ...] in the given order of axes."""
+        """Reshapes [batch, sequence, hidden] to [batch, heads, ...] in a given order of axes."""
         g = self.g
         width = self.hidden // self.heads
         shape = g.op("Concat", g.size(x, 0), g.size(x, 1), g.integers(self.heads), g.integers(width), axis=0)
@@ -174,7 +174,7 @@ class Bert:
         return self.dense(pooled, "classifier")
 
     def mean_head(self, x, prefix):
-        """The mean over the tokens that are there, dense, tanh, classifier."""
+        """Exit head: the mean over the tokens without padding, dense, tanh, classifier."""
         g = self.g
         mask = g.op("Cast", g.op("Unsqueeze", "attention_mask", g.integers(2)), to=TensorProto.FLOAT)
         total = g.op("ReduceSum", g.op("Mul", x, mask), g.integers(1), keepdims=0)
@@ -182,7 +182,7 @@ class Bert:
         return self.dense(g.op("Tanh", self.dense(mean, f"{prefix}.dense")), f"{prefix}.classifier")
 
     def model(self, token_types=True, exit_head=None):
-        """The whole model; `exit_head` is the prefix of a mean-pooled head, else the pooler is used."""
+        """Builds the whole model; `exit_head` is the prefix of a mean-pooled head; without it the pooler is used."""
         x = self.encode(token_types)
         logits = self.mean_head(x, exit_head) if exit_head else self.pooler_head(x)
         self.g.nodes[-1].output[0] = "logits"

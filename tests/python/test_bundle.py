@@ -1,4 +1,4 @@
-"""The very graphs inside `model.edge`, run by ONNX Runtime stage after stage, against `edge-run`."""
+"""The graphs inside `model.edge`, run by ONNX Runtime stage after stage, compared with `edge-run`."""
 
 import numpy as np
 import onnx
@@ -106,7 +106,7 @@ def compare(bundle, answers, texts, precision, record, name):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_padded_batch_gives_the_same(bundles, checkpoint, precision, record):
-    """Batch and sequence are dynamic, and padding changes nothing."""
+    """Checks that batch and sequence are dynamic, and that padding changes nothing."""
     bundle = edge.Bundle(bundles(checkpoint, precision))
     rows = bundle.tokenize(edge.lines(edge.SENTENCES)[::7])
     assert len({len(row) for row in rows}) > 5

@@ -1,4 +1,4 @@
-"""ONNX files from elsewhere: a whole-model BERT classifier, as exported and after `quantize_dynamic`."""
+"""Foreign ONNX files: a whole-model BERT classifier, as exported and after `quantize_dynamic`."""
 
 import json
 
@@ -13,9 +13,9 @@ import edge
 import foreign
 from onnx_bert import Bert
 
-# tract and ONNX Runtime quantize activations alike, but add in another order before; a value on
-# the edge between two integers may fall either way, and so it does between ONNX Runtime with and
-# without its optimizations. Int8 may differ by three times as much as those two do.
+# tract and ONNX Runtime quantize activations alike, but add in different orders before. A value on the edge
+# between two integers can be rounded either way. ONNX Runtime with and without its optimizations differs too.
+# Int8 may differ by three times as much as those two do.
 CLOSE = 1e-4
 
 
@@ -25,7 +25,7 @@ def modern_names(weights):
 
 @pytest.fixture(scope="module", params=["with token types", "without token types"])
 def folder(request, bundles, tmp_path_factory):
-    """model.onnx, model-int8.onnx, tokenizer.json and config.json side by side, as such models are published."""
+    """Makes a folder with model.onnx, model-int8.onnx, tokenizer.json and config.json, as models are published."""
     checkpoint = edge.FIXTURES / "bert-plain"
     folder = tmp_path_factory.mktemp("foreign")
     config = json.loads((checkpoint / "config.json").read_text())
@@ -54,14 +54,14 @@ def run_whole(path, rows, optimized=True):
 
 
 def test_the_model_is_the_fixture(folder):
-    """What was built by hand from the fixture's weights gives PyTorch's logits."""
+    """Checks that the graph from the fixture's weights gives PyTorch's logits."""
     golden = json.loads((edge.GOLDENS / "bert-plain.json").read_text())
     logits = run_whole(folder[0] / "fp32.onnx", golden["ids"])
     assert np.abs(logits - np.array(golden["logits"][0])).max() <= CLOSE
 
 
 def test_the_shipped_model_is_its_checkpoint(bundles, shipped, tmp_path, record):
-    """Every exit of the export against one ordinary graph of the checkpoint's weights, built without the exporter."""
+    """Compares every exit of the export with an ordinary graph of the weights, built without the exporter."""
     config, exits = (json.loads((shipped / f"{name}.json").read_text()) for name in ("config", "exits"))
     weights = load_file(shipped / "model.safetensors")
     path = bundles(shipped, "--fp32")
@@ -94,7 +94,7 @@ def test_onnx_runtime_agrees(folder, precision, record):
         f"foreign ONNX {precision}: difference to ONNX Runtime, median {median:.1e}, largest {worst:.1e}; "
         f"ONNX Runtime with and without its optimizations {among_themselves:.1e}"
     )
-    # Where no activation fell the other way, which is most sentences, int8 is as close as fp32.
+    # If all activations are rounded the same way, as in most sentences, int8 is as close as fp32.
     assert median <= CLOSE
     assert worst <= (CLOSE if precision == "fp32" else 3 * among_themselves)
 
@@ -120,13 +120,13 @@ def test_long_texts_end_at_the_last_position(tmp_path, family, padding):
     answers = agrees(model, ["a good film", "film " * 99, "good"], most)
     assert [a["truncated"] for a in answers] == [False, True, False]
     assert answers[1]["tokens"] == most
-    # One token more is what ONNX Runtime has no position for.
+    # ONNX Runtime has no position for one more token.
     with pytest.raises(Exception, match="out of data bounds|out of bounds|invalid expand|broadcast"):
         run_whole(model, foreign.rows(model, ["film " * 99], most + 1))
 
 
 def test_a_text_beyond_the_positions_is_an_error_that_names_the_file(tmp_path):
-    """`config.json` has more positions than the model."""
+    """Uses a `config.json` with more positions than the model has."""
     model = foreign.make(tmp_path, padding=1, model_type="roberta")
     foreign.settings(model, model_type="bert")
     foreign.unanswered(model, str(model), "20 tokens", "max_position_embeddings", text="film " * 99)

@@ -33,5 +33,5 @@ def test_full_size(tmp_path, record, name):
             assert theirs.std() > 1e-3
             path.unlink()
     finally:
-        # Half a gigabyte each; pytest would keep them for three runs.
+        # The files have half a gigabyte each, and pytest would keep them for three runs.
         shutil.rmtree(tmp_path, ignore_errors=True)

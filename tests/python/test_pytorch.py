@@ -1,4 +1,4 @@
-"""Exports against PyTorch's logits: those committed with the fixtures, and those of the reference for SST-2 dev."""
+"""Exports compared with PyTorch's logits: the goldens of the fixtures, and the reference for SST-2 dev."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 import edge
 from test_bundle import sst2_dev
 
-REFERENCE_TOKENS = 64  # the reference logits were computed from at most so many
+REFERENCE_TOKENS = 64  # largest number of tokens for the reference logits
 
 
 def golden(name):
@@ -43,11 +43,11 @@ def dev(shared, tmp_path_factory):
 
 
 def test_sst2_dev_logits(bundles, shared, dev, record):
-    """A checkpoint with exits that PyTorch trained, with what PyTorch said."""
+    """Compares a checkpoint with exits that PyTorch trained with PyTorch's logits."""
     checkpoint = shared / "checkpoints" / "minilm-sst2-exits"
     reference = np.load(checkpoint / "sst2-dev-logits.npy")
     answers = edge.classify(bundles(checkpoint, "--fp32"), file=dev[0])
-    # A sentence that the reference saw cut cannot be compared.
+    # A sentence that was cut for the reference cannot be compared.
     whole = np.array([a["tokens"] <= REFERENCE_TOKENS for a in answers])
     assert whole.sum() >= 0.99 * len(whole)
     difference = np.abs(edge.logits_by_exit(answers) - reference)[:, whole]
@@ -58,7 +58,7 @@ def test_sst2_dev_logits(bundles, shared, dev, record):
 
 
 def test_int8_accuracy(bundles, shipped, dev, record):
-    """At full depth, int8 may cost at most 0.3 points of accuracy."""
+    """Checks that int8 at full depth costs at most 0.3 points of accuracy."""
     file, labels = dev
     accuracy = {}
     for options in (("--fp32",), ("--int8", "--weight-bits", "8"), ("--int8", "--weight-bits", "7")):

@@ -1,7 +1,7 @@
-"""`edge-export --format tensorrt`: its quantization is what TensorRT takes, and TensorRT-RTX builds an engine of it.
+"""`edge-export --format tensorrt`: TensorRT accepts its quantization, and TensorRT-RTX builds an engine of it.
 
-Building needs no GPU. ONNX Runtime computes what the engine will: it takes the same nodes literally, and more than TensorRT
-does, which is why it alone is no check.
+Building works without a GPU. ONNX Runtime computes the same nodes as the engine. It accepts more nodes than TensorRT does,
+so ONNX Runtime alone is no check.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ METHODS = ["min-max", "percentile:99.99", "mse", "kl"]
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
-    """A table of sentences to calibrate on."""
+    """Writes a table of sentences for calibration."""
     file = tmp_path_factory.mktemp("texts") / "texts.tsv"
     lines = [line.replace("\t", " ") for line in edge.lines(edge.SENTENCES) if line.strip()]
     file.write_text("\n".join(["sentence", *lines]) + "\n", encoding="utf-8")
@@ -62,7 +62,7 @@ def test_quantization_is_explicit_and_symmetric(wholes, checkpoint, texts):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_it_is_near_fp32(wholes, checkpoint, texts, method, record):
-    """On the mean, logits move by a share of how far they are spread that fixed ranges explain."""
+    """Checks that the mean change of logits is a share of their spread that fixed ranges explain."""
     exact, model = wholes(checkpoint, "--format", "onnx", "--fp32"), wholes(checkpoint, *TARGET, texts, "--method", method)
     rows = rows_of(model)
     exact, logits = exact.run_one_by_one(rows), model.run_one_by_one(rows)
@@ -73,7 +73,7 @@ def test_it_is_near_fp32(wholes, checkpoint, texts, method, record):
 
 
 def test_the_largest_activation_fixes_the_scale(wholes, checkpoint, texts):
-    """min-max against the activations that ONNX Runtime sees in the fp32 file for the same sentences."""
+    """Compares min-max with the activations of ONNX Runtime in the fp32 file for the same sentences."""
     model = wholes(checkpoint, *TARGET, texts, "--method", "min-max")
     plain = onnx.load(wholes(checkpoint, "--format", "onnx", "--fp32").path)
     inputs = {}
@@ -96,7 +96,7 @@ def test_the_largest_activation_fixes_the_scale(wholes, checkpoint, texts):
 
 
 def test_sst2_dev_accuracy(wholes, shipped, shared, record):
-    """Calibrated on training texts; at full depth it may cost half a point."""
+    """Checks that int8, calibrated on training texts, costs at most half a point at full depth."""
     texts, labels = sst2_dev(shared)
     models = {"fp32": wholes(shipped, "--format", "onnx", "--fp32")}
     train = shared / "data" / "sst2" / "train.tsv"
@@ -124,7 +124,7 @@ class Refused(Exception):
 
 
 def build(tensorrt, path, tokens):
-    """The engine of a file, for 1 to 32 texts, and the names of its outputs."""
+    """Builds the engine of a file, for 1 to 32 texts. Returns it with the names of its outputs."""
 
     class Logger(tensorrt.ILogger):
         def __init__(self):
@@ -157,7 +157,7 @@ def test_tensorrt_builds_an_engine(tensorrt, wholes, checkpoint, texts, record):
     engine, outputs = build(tensorrt, model.path, model.facts["max_tokens"])
     assert outputs == model.outputs
     record(f"{checkpoint.name}: TensorRT-RTX {tensorrt.__version__} builds an engine of {engine.nbytes / 1e6:.1f} MB")
-    # The weights are in it as bytes: that is what the encoder has, and the embeddings as floats.
+    # The engine contains the encoder's weights as bytes, and the embeddings as floats.
     assert engine.nbytes >= 0.9 * model.path.stat().st_size
 
 
@@ -168,7 +168,7 @@ def test_tensorrt_takes_the_floats_too(tensorrt, wholes, precision):
 
 
 def test_tensorrt_refuses_what_is_not_for_it(tensorrt, wholes):
-    """Dynamic quantization, which ONNX Runtime runs: the check above can fail."""
+    """Checks that TensorRT refuses dynamic quantization, which ONNX Runtime runs: the test above can fail."""
     model = wholes(edge.FIXTURES / "bert-exits", "--format", "onnx", "--int8")
     with pytest.raises(Refused):
         build(tensorrt, model.path, 32)

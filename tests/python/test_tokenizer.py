@@ -1,4 +1,4 @@
-"""The committed tokenizer goldens are what the installed `tokenizers` gives."""
+"""The committed tokenizer goldens equal the output of the installed `tokenizers`."""
 
 import json
 

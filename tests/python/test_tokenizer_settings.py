@@ -1,4 +1,4 @@
-"""Tokenizer files of checkpoints: the ids of our export are those of `transformers.AutoTokenizer`, or the export is refused."""
+"""Tokenizer files of checkpoints: our export gives the ids of `transformers.AutoTokenizer`, or is refused."""
 
 import json
 import os
@@ -22,7 +22,7 @@ TEXTS = [
     "cafe\u0301 éé", "这电影很好", "電影 film", "[MASK] [SEP] [CLS] [UNK] [PAD]", "[mask] <unk> <s>", "", "  @user  ",
     "@users, user@user.", "xylophone\u00adÅßø", "film " * 300,
 ]
-MORE = 8  # tokens that every checkpoint here has embeddings for, beyond its vocabulary
+MORE = 8  # embeddings of every checkpoint here beyond its vocabulary
 
 
 def token(content, **flags):
@@ -31,7 +31,7 @@ def token(content, **flags):
 
 
 def typed(content, **flags):
-    """As `save_pretrained` writes a token into `tokenizer_config.json`."""
+    """Formats a token as `save_pretrained` writes it into `tokenizer_config.json`."""
     return {"__type": "AddedToken", **token(content, **flags)}
 
 
@@ -60,7 +60,7 @@ class Checkpoint:
         return (self.folder / "vocab.txt").read_text()
 
     def tokenizer(self, *added, **parts):
-        """The fixture's `tokenizer.json` with parts changed."""
+        """The fixture's `tokenizer.json` with changed parts."""
         json_ = json.loads((self.folder / "tokenizer.json").read_text())
         json_["added_tokens"] += added
         for part, fields in parts.items():
@@ -171,7 +171,7 @@ FORMS = [("bert-plain", k, v) for k, v in FROM_VOCABULARY.items()] + [("bert-exi
 
 @pytest.mark.parametrize("base, form", [(b, f) for b, _, f in FORMS], ids=[f"{b}: {name}" for b, name, _ in FORMS])
 def test_ids_are_those_of_transformers(tmp_path, base, form):
-    """In the bundle, by `tokenizers`, and in the runtime, by the logits that ONNX Runtime gives for transformers' ids."""
+    """Compares ids by `tokenizers`, and those in the runtime by ONNX Runtime's logits for transformers' ids."""
     checkpoint = Checkpoint(tmp_path / "checkpoint", base, form)
     bundle = edge.Bundle(edge.export(checkpoint.folder, tmp_path / "model.edge", "--fp32"))
     theirs = AutoTokenizer.from_pretrained(checkpoint.folder)
@@ -193,14 +193,14 @@ def test_logits_with_added_tokens_are_those_of_pytorch(tmp_path):
 
 
 def test_tokenizer_json_alone_keeps_case(tmp_path):
-    """As documented: transformers would lower-case the texts, for no file names another class than BERT's."""
+    """Keeps case, as documented: transformers would lower-case the texts, because the class is BERT's."""
     checkpoint = Checkpoint(tmp_path / "checkpoint", "bert-exits", lambda c: c.tokenizer(normalizer={"lowercase": False}))
     bundle = edge.Bundle(edge.export(checkpoint.folder, tmp_path / "model.edge", "--fp32"))
     assert bundle.entries["tokenizer.json"] == (checkpoint.folder / "tokenizer.json").read_bytes()
 
 
 def test_transformers_reads_our_tokenizer_as_it_is(tmp_path):
-    """Beside the `tokenizer.json` that we write are settings that keep transformers from BERT's defaults."""
+    """Checks that the settings beside our `tokenizer.json` keep transformers from BERT's defaults."""
     checkpoint = Checkpoint(tmp_path / "checkpoint", "bert-plain", lambda c: {
         **config(do_lower_case=False), "added_tokens.json": {"[url]": c.n, "@user": c.n + 1}})
     data = tmp_path / "data.tsv"

@@ -1,6 +1,6 @@
-"""Checkpoints of `edge-distill` as transformers loads them: their own classifier is the last exit, or is not promised.
+"""Checkpoints of `edge-distill`, loaded by transformers: the classifier is the last exit, or is absent.
 
-It takes PyTorch and transformers, which the other tests do not need: `pip install torch transformers==5.23.0`.
+These tests alone need PyTorch and transformers: `pip install torch transformers==5.23.0`.
 """
 
 import json
@@ -44,7 +44,7 @@ def train(tmp_path_factory):
 
 
 def by_transformers(checkpoint):
-    """The logits of `AutoModelForSequenceClassification`, and the weights that it made up."""
+    """The logits of `AutoModelForSequenceClassification`, and the names of weights that it initialized randomly."""
     model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
         checkpoint, output_loading_info=True
     )
@@ -89,10 +89,10 @@ def test_another_exit_is_not_promised(train, start, pooling):
     student = train(start, pooling)
     base = {"bert-exits": "BertModel", "distilbert-exits": "DistilBertModel"}[start]
     assert architectures(student) == [base]
-    # transformers says that its classifier is new.
+    # transformers reports a new classifier.
     _, made_up = by_transformers(student)
     assert any(name.startswith("classifier") for name in made_up), made_up
-    # The encoder is all there.
+    # The encoder is complete.
     encoder, info = getattr(transformers, base).from_pretrained(student, output_loading_info=True)
     assert all(name.startswith("pooler") for name in info["missing_keys"]), info
     layers = json.loads((edge.FIXTURES / start / "exits.json").read_text())["layers"][-1]

@@ -1,8 +1,8 @@
-"""`edge-export --format onnx`: one file, run by ONNX Runtime, against PyTorch's goldens and our runtime.
+"""`edge-export --format onnx`: one file, run by ONNX Runtime, compared with PyTorch's goldens and our runtime.
 
-fp32 is the same arithmetic in another order: 1e-5. fp16 rounds every weight and activation to 11 bits, 2^-12 of its size:
-measured on the shipped model, logits of size 4 move by some thousandths, so FP16 allows a hundredth and a half. int8 has one
-range for a whole tensor: as tight as ONNX Runtime's own `quantize_dynamic`, which is what it is held to by accuracy.
+fp32 is the same arithmetic in another order: 1e-5. fp16 rounds every weight and activation to 11 bits, 2^-12 of its size.
+On the shipped model, logits of size 4 move by some thousandths, so FP16 allows a hundredth and a half. int8 has one range
+for a whole tensor, like ONNX Runtime's own `quantize_dynamic`, with which its accuracy is compared.
 """
 
 import json
@@ -37,7 +37,7 @@ def rows_of(model):
 
 
 def check_form(path, checkpoint):
-    """Standard operators of opset 17 alone, typed throughout, with the inputs and outputs that are documented."""
+    """Checks that all operators are of opset 17, all values are typed, and inputs and outputs are as documented."""
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
@@ -93,10 +93,10 @@ def test_fp32_and_fp16_are_the_runtimes_fp32(wholes, bundles, checkpoint, record
 
 
 def test_int8_is_as_near_to_fp32_as_onnx_runtimes_own(wholes, checkpoint, tmp_path, record):
-    """The yardstick is what `quantize_dynamic` makes of our fp32 file, with the same bits and scales per channel.
+    """Compares with `quantize_dynamic` of our fp32 file, with the same bits and scales per channel.
 
-    It leaves the positions in floats and rounds the exits. In the narrow fixtures with their random weights that, and the
-    luck of rounding, counts for up to twice; in a trained model it does not.
+    `quantize_dynamic` keeps the positions in floats and rounds the exits. In the narrow fixtures with random weights, this
+    and random rounding give up to twice the difference. In a trained model they do not.
     """
     exact, model = (wholes(checkpoint, "--format", "onnx", p) for p in ("--fp32", "--int8"))
     quantize_dynamic(exact.path, tmp_path / "theirs.onnx", per_channel=True, weight_type=QuantType.QInt8, reduce_range=True)
@@ -114,7 +114,7 @@ def test_int8_is_as_near_to_fp32_as_onnx_runtimes_own(wholes, checkpoint, tmp_pa
 
 @pytest.mark.parametrize("bits", [7, 8])
 def test_int8_weights_are_the_checkpoints(wholes, shipped, bits):
-    """Each within half a step, a step for each output, read back from the file."""
+    """Checks that each weight in the file is within half a step, with one step for each output."""
     model = wholes(shipped, "--format", "onnx", "--int8", "--weight-bits", str(bits))
     stored, truth = model.weights(), load_file(shipped / "model.safetensors")
     at = "distilbert.transformer.layer.2"
@@ -135,7 +135,7 @@ def test_a_padded_batch_gives_the_same(wholes, checkpoint, precision):
     alone, together = model.run_one_by_one(rows), model.run(*edge.pad(rows))
     difference = np.abs(alone - together)
     if precision == "--int8":
-        # One range for the whole batch: about as far apart as int8 is from fp32, on the mean.
+        # The whole batch has one range: the mean difference is about that of int8 from fp32.
         assert (difference.mean(axis=(1, 2)) <= 0.1 * alone.std(axis=(1, 2))).all()
     else:
         assert difference.max() <= {"--fp32": FP32, "--fp16": FP16}[precision]
@@ -157,7 +157,7 @@ def optimized(model, tmp_path):
 
 
 def test_onnx_runtime_fuses(wholes, shipped, tmp_path):
-    """The file is written in the forms that ONNX Runtime has one kernel for."""
+    """Checks that the file has the forms for which ONNX Runtime has one kernel."""
     int8 = optimized(wholes(shipped, "--format", "onnx", "--int8"), tmp_path)
     assert int8["DynamicQuantizeMatMul"] == 4 * 6 and "MatMulInteger" not in int8
     fp32 = optimized(wholes(shipped, "--format", "onnx", "--fp32"), tmp_path)
@@ -166,7 +166,7 @@ def test_onnx_runtime_fuses(wholes, shipped, tmp_path):
 
 
 def test_linear_layers_of_4_bits(wholes, shipped):
-    """Signed bytes in this file: products of codes and multipliers, none further off than the coarsest step."""
+    """Checks signed bytes: products of codes and multipliers, with at most the coarsest step of error."""
     model = wholes(shipped, "--format", "onnx", "--int8", "--linear-bits", "4")
     stored, truth = model.weights(), load_file(shipped / "model.safetensors")
     weight = truth["distilbert.transformer.layer.2.ffn.lin1.weight"].T.astype(np.float32)
@@ -180,7 +180,7 @@ def test_linear_layers_of_4_bits(wholes, shipped):
 
 
 def test_embeddings_of_4_bits(wholes, bundles, record):
-    """Against the same embeddings in `model.edge`, whose exit after the embeddings is all floats otherwise."""
+    """Compares with the same embeddings in `model.edge`, whose exit after the embeddings is otherwise in floats."""
     checkpoint = edge.FIXTURES / "distilbert-exits"
     options = ("--int8", "--embedding-bits", "4")
     model = wholes(checkpoint, "--format", "onnx", *options)
@@ -199,7 +199,7 @@ def test_embeddings_of_4_bits(wholes, bundles, record):
 
 
 def test_a_pruned_checkpoint(tmp_path, record):
-    """Layers of different widths, in every form, against our runtime."""
+    """Compares layers of different widths, in every form, with our runtime."""
     labels = json.loads((edge.FIXTURES / "bert-exits" / "config.json").read_text())["id2label"]
     data, pruned = tmp_path / "data.tsv", tmp_path / "pruned"
     texts = [t.replace("\t", " ") for t in edge.lines(edge.SENTENCES)[:60] if t.strip()]
@@ -231,7 +231,7 @@ def test_edge_run_takes_the_file(wholes, shipped, precision):
 
 
 def test_sst2_dev_accuracy(wholes, shipped, shared, record):
-    """At full depth fp16 may cost 0.1 points and int8 0.3, as in `model.edge`; alone and in batches of 32."""
+    """Checks that fp16 costs at most 0.1 points and int8 0.3 at full depth, alone and in batches of 32."""
     texts, labels = sst2_dev(shared)
     accuracy = {}
     for precision in PRECISIONS:

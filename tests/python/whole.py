@@ -1,4 +1,4 @@
-"""What the tests of whole-model files share: exporting one, reading what it says of itself, running it."""
+"""Shared functions for tests of whole-model files: export, metadata and inference."""
 
 import json
 
@@ -11,7 +11,7 @@ import edge
 
 
 class Whole:
-    """A whole-model ONNX file with what stands beside it, as a user of ONNX Runtime opens it."""
+    """A whole-model ONNX file with the files beside it, opened as a user of ONNX Runtime does."""
 
     def __init__(self, path):
         self.path = path
@@ -52,7 +52,7 @@ def exits(checkpoint):
 
 
 def other_labels(theirs, ours):
-    """Where labels differ, twice the largest difference of the logits bounds the margin of those that differ."""
+    """Mask of the labels that differ. Their margin must be at most twice the largest difference of the logits."""
     ordered = np.sort(theirs, axis=2)
     margin = ordered[:, :, -1] - ordered[:, :, -2]
     other = ours.argmax(axis=2) != theirs.argmax(axis=2)
