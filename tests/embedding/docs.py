@@ -1,4 +1,4 @@
-"""The snippets of docs/embedding.md: each is part of a file that is compiled, or is run as it stands.
+"""The snippets of docs/embedding.md: each is part of a file that is compiled, or is run unchanged.
 
 A comment before each snippet says which: `<!-- path -->` or `<!-- run -->`.
 """

@@ -69,7 +69,7 @@ export class Classifier {
   ): Promise<Prediction | Prediction[]> {
     const list = typeof texts === "string" ? [texts] : texts;
     if (!Array.isArray(list) || !list.every((text) => typeof text === "string")) {
-      throw new TypeError("classify expected a string or an array of strings, found another type");
+      throw new TypeError("classify expected a string or an array of strings");
     }
     const { policy = this.#policy, signal } = options;
     const predictions = await this.#backend.classify(list, policy, signal);
@@ -128,7 +128,7 @@ function open(source: Source): Model {
   if (source instanceof ReadableStream) return source;
   if (source instanceof ArrayBuffer) return new Blob([source]).stream();
   if (!(source instanceof Response)) {
-    throw new TypeError("expected an address, a Response, a ReadableStream or an ArrayBuffer as the model, found another type");
+    throw new TypeError("expected an address, a Response, a ReadableStream or an ArrayBuffer as the model");
   }
   const name = source.url || "the response";
   if (!source.ok) throw new EdgeError("network", `cannot load ${name}: the server returned ${source.status}`);

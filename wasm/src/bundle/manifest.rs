@@ -111,7 +111,7 @@ pub(super) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The name of the entry that holds a stage.
+/// The name of the entry that contains a stage.
 pub fn stage_entry(stage: usize) -> String {
     format!("stage-{stage}.onnx")
 }

@@ -83,7 +83,7 @@ impl Arguments {
         Ok(match self.policy {
             None => own,
             Some(Policy::Never) if self.threshold.is_some() => {
-                bail!("policy never has no threshold; remove --threshold")
+                bail!("found --threshold with the policy never; remove one of them")
             }
             Some(Policy::Never) => ExitPolicy::Never,
             Some(Policy::Confidence) => ExitPolicy::confidence(threshold(0.9)),
