@@ -1,4 +1,4 @@
-//! Making a trained checkpoint smaller.
+//! Compression of a trained checkpoint.
 
 pub mod depth;
 pub mod fit;
@@ -21,22 +21,23 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use structure::{Importance, Kept};
 
-/// What structured pruning leaves of a checkpoint.
+/// Parts of a checkpoint that structured pruning keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
-    /// The number of layers, the first ones; `None` for all.
+    /// Number of layers, counted from the first; `None` keeps all.
     pub layers: Option<usize>,
-    /// The share of the attention heads, 0 to 1.
+    /// Share of the attention heads, above 0 and at most 1.
     pub heads: f64,
-    /// The share of the neurons of the feed-forward networks, 0 to 1.
+    /// Share of the neurons of the feed-forward networks, above 0 and at most 1.
     pub neurons: f64,
 }
 
-/// Writes a checkpoint anew with the layers, heads and neurons that `shape` leaves; which of the latter
-/// two stay is chosen on `examples`. Returns what was kept.
+/// Writes a copy of a checkpoint with the layers, heads and neurons that `shape` keeps. Heads and
+/// neurons are chosen by their importance on `examples`. Returns the kept parts.
 ///
 /// # Errors
-/// [`Error::Checkpoint`], [`Error::Output`], [`Error::Io`]; [`Error::Unfit`] if a share is no share; those of computing.
+/// [`Error::Checkpoint`], [`Error::Output`], [`Error::Io`]; [`Error::Unfit`] if a share is out of
+/// its range; errors of computing.
 pub fn prune(
     checkpoint: &Path,
     shape: &Shape,
@@ -50,7 +51,7 @@ pub fn prune(
     for (name, share) in [("heads", shape.heads), ("neurons", shape.neurons)] {
         if !(share > 0.0 && share <= 1.0) {
             return Err(Error::Unfit(format!(
-                "the share of the {name} to keep is {share}; it is more than 0 and at most 1"
+                "the share of the {name} to keep is {share}; expected more than 0 and at most 1"
             )));
         }
     }
@@ -67,7 +68,7 @@ pub fn prune(
     Ok(kept)
 }
 
-/// What the heads and neurons of a checkpoint are worth on `examples`.
+/// Importance of the heads and neurons of a checkpoint on `examples`.
 fn weigh(
     checkpoint: &Path,
     examples: &Examples,

@@ -1,7 +1,7 @@
-//! Dropping the last layers of a checkpoint that has an exit before them.
+//! Removal of a checkpoint's last layers, after one of its exits.
 //!
-//! The exit after a layer was trained together with the layers before it, so what is left is a whole
-//! model: its answers are those that the exit gave, and its last exit is that one.
+//! The exit after a layer was trained together with the layers before it, so the rest is a complete
+//! model. It gives the answers of that exit, which becomes the last one.
 
 use super::rewrite::Rewritten;
 use crate::Error;
@@ -9,8 +9,8 @@ use crate::checkpoint::Checkpoint;
 use crate::files::Output;
 use std::path::Path;
 
-/// Writes `checkpoint` to `output` with its first `layers` layers and the exits among them. The exit
-/// policy is left out: it promised an accuracy beside that of the full depth, which is another one.
+/// Writes `checkpoint` to `output` with its first `layers` layers and their exits. The exit policy
+/// is left out, because its accuracy was measured against the old full depth.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] if there is no exit after that layer, [`Error::Output`] if `output` may not be written,
@@ -25,7 +25,7 @@ pub fn keep_first(
     let opened = Checkpoint::open(checkpoint)?;
     let exits = opened.exits.as_ref().map_or(&[][..], |exits| &exits.layers);
     let Some(last) = exits.iter().position(|l| *l == layers).filter(|_| layers > 0) else {
-        let problem = format!("there is no exit after layer {layers}; there are after {exits:?}");
+        let problem = format!("there is no exit after layer {layers}; expected one of {exits:?}");
         return Err(Error::checkpoint(checkpoint.join("exits.json"), problem));
     };
     let config = &opened.config;

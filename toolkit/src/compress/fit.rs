@@ -1,7 +1,7 @@
-//! Making a checkpoint fit a goal: searching how, training what was found, calibrating and exporting it.
+//! Compression of a checkpoint to a goal: search, training, calibration and export.
 //!
-//! Training is kept only if it helps on the held-out rows: what was cut off the end of a network that has
-//! exits needs none.
+//! The trained checkpoint is kept only if it is better on the held-out rows. A network that was
+//! only cut after one of its exits needs no training.
 
 use super::search::{self, Goal, Search, Tried};
 use crate::Error;
@@ -16,41 +16,42 @@ use crate::train::{Event, Options, check, train, work};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// What is to be made.
+/// Inputs of [`fit`].
 pub struct Fit {
-    /// What is made smaller.
+    /// Folder of the checkpoint to compress.
     pub checkpoint: PathBuf,
-    /// How the result is trained, and on what; where it starts and how it is rounded are ours to set.
+    /// Recipe that trains the result. [`fit`] sets its start, exits and quantization.
     pub recipe: Recipe,
-    /// What the result must meet.
+    /// Limits on the compressed model.
     pub goal: Goal,
-    /// The texts on which heads and neurons are weighed, at most.
+    /// Largest number of texts that measure the importance of heads and neurons.
     pub weighed: usize,
-    /// The percentage points of accuracy that early exits may cost.
+    /// Percentage points of accuracy that early exits may cost.
     pub budget_points: f64,
     /// The folder of all results: `tried.jsonl`, `start`, `student`, `model.edge`.
     pub output: Output,
-    /// How it is trained; `output` and `resume` are ours to set: what is there already is not made again.
+    /// Options of the training. [`fit`] sets `output` and `resume`, so completed steps are not
+    /// repeated.
     pub options: Options,
 }
 
-/// What was made.
+/// Result of [`fit`].
 pub struct Fitted {
-    /// The candidate that was chosen, as it was before it was trained.
+    /// Chosen candidate, with its figures before training.
     pub chosen: Tried,
-    /// The folder of the checkpoint that was kept, in the output's.
+    /// Folder of the kept checkpoint, inside the output folder.
     pub student: PathBuf,
-    /// Of the int8 bundle.
+    /// Size of the int8 bundle in bytes.
     pub bytes: u64,
-    /// Its accuracy at full depth on the held-out rows, 0 to 1.
+    /// Accuracy at full depth on the held-out rows, 0 to 1.
     pub accuracy: f64,
 }
 
-/// Makes it.
+/// Compresses a checkpoint to a goal.
 ///
 /// # Errors
-/// [`Error::Unfit`] if nothing meets the goal, with the nearest; [`Error::Output`] if a folder may not be
-/// written; those of the steps.
+/// [`Error::Unfit`] if no candidate meets the goal, with the smallest size and speed;
+/// [`Error::Output`] if a folder may not be written; errors of the steps.
 pub fn fit(
     fit: Fit,
     stop: &AtomicBool,
@@ -69,8 +70,8 @@ pub fn fit(
     let (trained, held_out) = Examples::split(&recipe.data, &opened.config.labels)?;
     if held_out.texts.is_empty() {
         return Err(Error::Unfit(
-            "the recipe holds nothing out (data.hold_out is 0): candidates are compared on rows that are \
-             not trained on"
+            "the recipe's data.hold_out is 0, and candidates are compared on held-out rows; set it to 1 \
+             or more"
                 .into(),
         ));
     }
@@ -80,7 +81,7 @@ pub fn fit(
     search.check()?;
     output.open()?;
     let progress =
-        |done, of| observe(Event::Progress("texts, heads and neurons are weighed", done, of));
+        |done, of| observe(Event::Progress("texts, weighing heads and neurons", done, of));
     let worth = super::weigh(&checkpoint, &weighed, stop, progress)?;
     let all = search.run(&output.folder.join("tried.jsonl"), &worth, stop, tried)?;
     let chosen = *search::best(&all).ok_or_else(|| nothing_fits(&goal, &all))?;
@@ -103,14 +104,14 @@ pub fn fit(
     let after = held.last().copied().unwrap_or(0.0);
     let better = after > before;
     observe(Event::Note(format!(
-        "held out, {:.2} % before training and {:.2} % after it: {} is kept",
+        "held-out accuracy: {:.2} % before training and {:.2} % after it; {} is kept",
         100.0 * before,
         100.0 * after,
-        if better { "what was trained" } else { "what it started from" }
+        if better { "the trained checkpoint" } else { "the checkpoint before training" }
     )));
     let student = if better { options.output.folder } else { start };
     check(stop)?;
-    let progress = |done, of| observe(Event::Progress("texts, exits are calibrated", done, of));
+    let progress = |done, of| observe(Event::Progress("texts, calibrating exits", done, of));
     let choice = calibrate_checkpoint(&student, &held_out, None, fit.budget_points, progress)?;
     check(stop)?;
     curve::save(&choice, "student", &student)?;

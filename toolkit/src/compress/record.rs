@@ -1,11 +1,11 @@
-//! A record of what was tried, a JSON object a line, that a run which was stopped goes on with.
+//! Record of trials, one JSON object per line, from which a stopped run continues.
 
 use crate::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
-/// What stands in it; nothing if it is not there.
+/// Reads the records; a missing file gives an empty list.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -14,11 +14,11 @@ pub(super) fn read<T: DeserializeOwned>(record: &Path) -> Result<Vec<T>, Error> 
         return Ok(Vec::new());
     }
     let text = std::fs::read_to_string(record).map_err(|e| Error::io(record, e))?;
-    // A line that was cut off in the middle is the last one, and is tried again.
+    // Only the last line can be cut off in the middle; it is tried again.
     Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// Writes it anew.
+/// Writes all records, replacing the file.
 ///
 /// # Errors
 /// [`Error::Io`].

@@ -1,4 +1,4 @@
-//! Writing a checkpoint anew with other weights.
+//! Rewriting a checkpoint with other weights.
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
@@ -10,19 +10,19 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// What a checkpoint's files say, to be changed.
+/// Contents of a checkpoint's files, to be changed.
 #[derive(Clone)]
 pub(super) struct Rewritten {
-    /// The weights as they are stored, by their current names.
+    /// Stored weights, by their current names.
     pub tensors: HashMap<String, Tensor>,
-    /// `config.json`.
+    /// Contents of `config.json`.
     pub config: Value,
-    /// `exits.json`, if there is one. Its policy is gone: it promised an accuracy that the changed
-    /// weights do not have.
+    /// Contents of `exits.json`, if there is one. The policy is removed, because its accuracy was
+    /// measured with the old weights.
     pub exits: Option<Value>,
 }
 
-/// What is no part of the checkpoint itself, but says how the one before was measured.
+/// Files that describe the old weights and are not copied.
 const OF_OLD_WEIGHTS: [&str; 5] =
     ["README.md", "curve.csv", "curve.svg", "model.edge", "sensitivity.jsonl"];
 
@@ -44,10 +44,10 @@ impl Rewritten {
         Ok(Rewritten { tensors: read_tensors(opened)?, config: json("config.json")?, exits })
     }
 
-    /// The tensor of this name.
+    /// Returns the tensor of this name.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if there is none.
+    /// [`Error::Tensor`] if it is missing.
     pub fn tensor(&mut self, opened: &Checkpoint, name: &str) -> Result<&mut Tensor, Error> {
         self.tensors.get_mut(name).ok_or_else(|| Error::Tensor {
             path: opened.weights_path(),
@@ -56,10 +56,10 @@ impl Rewritten {
         })
     }
 
-    /// Writes it to `output`, with all other files of `folder` that hold for it too.
+    /// Writes the checkpoint to `output`, with all other files of `folder` that still apply.
     ///
     /// # Errors
-    /// [`Error::Output`] if it may not be written, [`Error::Io`].
+    /// [`Error::Output`] if `output` may not be written, [`Error::Io`].
     pub fn write(mut self, folder: &Path, output: &Output) -> Result<(), Error> {
         let exits = self.exits.clone().map(serde_json::from_value).transpose();
         let exits: Option<Exits> =

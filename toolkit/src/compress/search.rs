@@ -1,7 +1,7 @@
-//! Which way of making a checkpoint smaller costs the least accuracy: every combination that meets a goal is
-//! made and measured as it is, without training, on held-out texts; the best one is worth training.
+//! Search for the candidate that costs the least accuracy. Every combination that meets a goal is
+//! made and measured on held-out texts, without training. The best one is then trained.
 //!
-//! What was tried is written down line by line, so that a search that was stopped goes on.
+//! Results are recorded line by line, so a search that was stopped continues.
 
 use super::structure::{self, Importance, Kept};
 use super::{depth, record, vocabulary};
@@ -19,61 +19,64 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the result must meet.
+/// Limits on the compressed model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Goal {
-    /// The most bytes of the int8 bundle.
+    /// Largest size of the int8 bundle in bytes.
     pub bytes: Option<u64>,
-    /// How many times fewer multiplications than the whole network a token takes, at full depth.
+    /// Factor by which a token takes fewer multiplications than in the whole network, at full
+    /// depth.
     pub speedup: Option<f64>,
 }
 
-/// A way of making a checkpoint smaller.
+/// Settings that make a checkpoint smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// The layers that stay, the first ones.
+    /// Number of layers that are kept, counted from the first.
     pub layers: usize,
-    /// The share of the attention heads that stay.
+    /// Share of the attention heads that are kept.
     pub heads: f64,
-    /// The share of the neurons of the feed-forward networks that stay.
+    /// Share of the neurons of the feed-forward networks that are kept.
     pub neurons: f64,
-    /// How often the texts must have a word piece of several characters for it to stay; 0 for any.
+    /// Least number of occurrences in the texts for a word piece of several characters to be kept;
+    /// 0 keeps all.
     pub seen: usize,
     /// Bits of the word embeddings.
     pub embedding_bits: u8,
 }
 
-/// A candidate and what it came to.
+/// A candidate with its size, speed and accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tried {
-    /// What was tried.
+    /// Settings that were tried.
     #[serde(flatten)]
     pub candidate: Candidate,
-    /// Of the int8 bundle.
+    /// Size of the int8 bundle in bytes.
     pub bytes: u64,
-    /// Multiplications of a token, as a share of those of the whole network.
+    /// Multiplications of a token, as a share of the whole network's.
     pub operations: f64,
-    /// Accuracy at full depth on the held-out texts, 0 to 1; `None` if it does not meet the goal.
+    /// Accuracy at full depth on the held-out texts, 0 to 1; `None` if the candidate misses the
+    /// goal.
     pub accuracy: Option<f64>,
 }
 
 impl Candidate {
-    /// How its checkpoint is rounded.
+    /// Quantization of the candidate's checkpoint.
     pub fn rounded(&self) -> Quantize {
         Quantize { embedding_bits: self.embedding_bits, ..Quantize::default() }
     }
 
-    /// The heads and neurons of the whole network that stay.
+    /// Heads and neurons of the whole network that are kept.
     pub fn kept(&self, worth: &Importance) -> Kept {
         worth.first(self.layers).keep(self.heads, self.neurons)
     }
 }
 
 impl Goal {
-    /// Checks that it is one.
+    /// Checks the target speedup.
     ///
     /// # Errors
-    /// [`Error::Unfit`] with the value that it may not have.
+    /// [`Error::Unfit`] with the value if it is below 1 or not finite.
     pub fn check(&self) -> Result<(), Error> {
         match self.speedup {
             Some(speedup) if !(1.0..f64::INFINITY).contains(&speedup) => {
@@ -86,15 +89,15 @@ impl Goal {
         }
     }
 
-    /// Error for a goal that the smallest and fastest model does not meet.
+    /// Error for a goal that even the smallest and fastest model misses.
     pub fn out_of_reach(&self, bytes: u64, operations: f64) -> Error {
         let size = self.bytes.map(|most| {
             let [most, least] = [most, bytes].map(|b| b as f64 / 1e6);
-            format!("model.edge may have {most:.4} MB, and the smallest has about {least:.4} MB")
+            format!("model.edge may have {most:.4} MB, and the smallest possible has about {least:.4} MB")
         });
         let speed = self.speedup.map(|speedup| {
             let least = 1.0 / operations;
-            format!("1/{speedup} of the multiplications is asked for, and the least is about 1/{least:.1}")
+            format!("1/{speedup} of the multiplications is the goal, and the least possible is about 1/{least:.1}")
         });
         let parts: Vec<String> = size.into_iter().chain(speed).collect();
         Error::Unfit(format!("the goal is out of reach: {}", parts.join("; ")))
@@ -106,13 +109,13 @@ impl Goal {
     }
 }
 
-/// What is searched in.
+/// Inputs of a search.
 pub struct Search<'a> {
-    /// The checkpoint that is made smaller.
+    /// Checkpoint to compress.
     pub checkpoint: &'a Path,
-    /// What the result must meet.
+    /// Limits on the compressed model.
     pub goal: Goal,
-    /// Texts that the vocabulary must do for.
+    /// Texts that the vocabulary has to cover.
     pub texts: &'a [&'a str],
     /// Labelled texts on which candidates are compared.
     pub held_out: &'a Examples,
@@ -135,12 +138,12 @@ struct Exported {
     operations: f64,
 }
 
-/// The shares of heads and neurons that are tried.
+/// Shares of heads and neurons that are tried.
 const SHARES: [f64; 3] = [1.0, 0.75, 0.5];
-/// How often a word piece must have been seen.
+/// Least numbers of occurrences of a word piece that are tried.
 const SEEN: [usize; 3] = [0, 2, 5];
 
-/// Every combination, the most careful first.
+/// All combinations, the least compressed first.
 fn candidates(config: &Config, exits: &[usize]) -> Vec<Candidate> {
     let mut all = Vec::new();
     for layers in exits.iter().rev().copied().filter(|l| *l > 0) {
@@ -176,18 +179,18 @@ impl Search<'_> {
         let candidates = candidates(&whole.config, exits);
         if candidates.is_empty() {
             return Err(Error::Unfit(format!(
-                "{} has no exits.json with an exit after a layer: a model is cut after an exit",
+                "{} has no exits.json with an exit after a layer; layers are removed only after an exit",
                 self.checkpoint.display()
             )));
         }
         Ok(candidates)
     }
 
-    /// Compares the goal with the smallest candidate, before anything is measured.
+    /// Compares the goal with the smallest candidate, before any candidate is measured.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if the goal is none, or with the least size and the fewest multiplications if they do not
-    /// meet it; those of the steps.
+    /// [`Error::Unfit`] if the goal is invalid. [`Error::Unfit`] with the least size and the fewest
+    /// multiplications if these miss the goal. Errors of the steps.
     pub fn check(&self) -> Result<(), Error> {
         self.goal.check()?;
         let whole = Checkpoint::open(self.checkpoint)?;
@@ -205,12 +208,12 @@ impl Search<'_> {
         Err(self.goal.out_of_reach(bytes, operations))
     }
 
-    /// Tries all candidates, but those that `record` has already of the same data, and returns them all. `worth` is that of
-    /// the whole checkpoint.
+    /// Tries all candidates and returns them. Candidates that `record` already contains for the
+    /// same data are not tried again. `worth` is the importance in the whole checkpoint.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if the checkpoint has no exits, [`Error::Interrupted`] if `stop` is set; those of
-    /// the steps.
+    /// [`Error::Unfit`] if the checkpoint has no exits, [`Error::Interrupted`] if `stop` is set;
+    /// errors of the steps.
     pub fn run(
         &self,
         record: &Path,
@@ -222,7 +225,7 @@ impl Search<'_> {
         let candidates = self.candidates(&whole)?;
         let key = self.key(&whole, worth)?;
         let mut tried: Vec<Recorded> = record::read(record)?;
-        // With another goal, others are to be measured.
+        // Another goal may need measurements that the record lacks.
         let measured = |t: &Tried| self.goal.met_by(t.bytes, t.operations) == t.accuracy.is_some();
         tried.retain(|r| r.key == key && measured(&r.tried));
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
@@ -244,7 +247,7 @@ impl Search<'_> {
         Ok(tried.into_iter().map(|r| r.tried).collect())
     }
 
-    /// Digest of all that a candidate's size and accuracy depend on.
+    /// Digest of everything that determines a candidate's size and accuracy.
     fn key(&self, whole: &Checkpoint, worth: &Importance) -> Result<String, Error> {
         let weights = sha256_hex(&read_file(&whole.weights_path())?);
         let held_out = (&self.held_out.texts, &self.held_out.truth);
@@ -253,10 +256,10 @@ impl Search<'_> {
         Ok(sha256_hex(measured.as_bytes())[..16].to_owned())
     }
 
-    /// Makes a candidate's checkpoint in `output`, with these of its heads and neurons.
+    /// Makes a candidate's checkpoint in `output`, with the heads and neurons in `kept`.
     ///
     /// # Errors
-    /// Those of the steps.
+    /// Errors of the steps.
     pub fn make(
         &self,
         candidate: &Candidate,
@@ -270,7 +273,7 @@ impl Search<'_> {
         structure::prune(&shallow, kept, &narrow)?;
         let seen = (candidate.seen > 0).then_some(candidate.seen);
         vocabulary::shrink(&narrow, self.texts, seen, output.clone())?;
-        // It says itself how it is to be rounded.
+        // The checkpoint records its own quantization.
         let path = output.folder.join("config.json");
         let mut config: Value = serde_json::from_slice(&read_file(&path)?)
             .map_err(|e| Error::checkpoint(&path, e.to_string()))?;
@@ -279,7 +282,7 @@ impl Search<'_> {
         Ok(files::write(&path, text)?)
     }
 
-    /// Exports a candidate's checkpoint beside it.
+    /// Exports a candidate's checkpoint into the checkpoint's folder.
     fn export(&self, folder: &Path, whole: &Config) -> Result<Exported, Error> {
         let opened = Checkpoint::open(folder)?;
         let operations = operations(&opened.config) / operations(whole);
@@ -306,7 +309,7 @@ impl Search<'_> {
     }
 }
 
-/// The candidate that meets the goal with the best accuracy; of equal ones the smallest.
+/// Candidate that meets the goal with the best accuracy; of equally accurate ones, the smallest.
 pub fn best(tried: &[Tried]) -> Option<&Tried> {
     tried.iter().filter(|t| t.accuracy.is_some()).max_by(|a, b| {
         let (x, y) = (a.accuracy.unwrap_or(0.0), b.accuracy.unwrap_or(0.0));

@@ -1,11 +1,12 @@
-//! Which linear layers bear weights of 4 bits.
+//! Measurement of the loss that 4-bit weights cause in each linear layer.
 //!
-//! Each is rounded alone, and what the exits say is compared with what they say where none is: by the divergence of
-//! Kullback and Leibler, as a mean over sentences and exits (Cai et al. 2020, "ZeroQ: A Novel Zero Shot Quantization
-//! Framework"). Layers are taken in the order of what they cost for each byte that they save, until a budget is spent;
-//! what the chosen ones cost together is measured, not summed up.
+//! Each layer is rounded alone. The exits' answers are compared with those of the model in which no
+//! layer has 4 bits. The measure is the KL divergence, as a mean over sentences and exits (Cai et
+//! al. 2020, "ZeroQ: A Novel Zero Shot Quantization Framework"). Layers are taken in the order of
+//! their divergence per saved byte, until a budget is spent. The divergence of all chosen layers
+//! together is measured, not summed up.
 //!
-//! What was measured is written down line by line, so that a run that was stopped goes on.
+//! Measurements are recorded line by line, so a run that was stopped continues.
 
 use super::record;
 use crate::Error;
@@ -25,36 +26,37 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// A linear layer and what 4 bits do to it.
+/// A linear layer with the loss and the saving that 4 bits cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
-    /// The [name](Site::name) of the layer.
+    /// [Name](Site::name) of the layer.
     pub site: String,
-    /// What its 4 bits change of the exits' probabilities, in nats.
+    /// KL divergence of the exits' probabilities with 4 bits in this layer, in nats.
     pub divergence: f32,
-    /// The bytes that they save.
+    /// Bytes that 4 bits save.
     pub saved: u64,
-    /// The digest of the weights, the texts and the other bits that it was measured with.
+    /// Digest of the weights, texts and other bit widths of the measurement.
     key: String,
 }
 
-/// Where the choice ends.
+/// Limit on the choice of layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Budget {
-    /// The most bytes of the bundle: as few layers as will do.
+    /// Largest size of the bundle in bytes; the fewest layers that reach it are chosen.
     Bytes(u64),
-    /// The most divergence of all chosen layers together: as many as there may be.
+    /// Largest KL divergence of all chosen layers together, in nats; the most layers within it are
+    /// chosen.
     Divergence(f64),
 }
 
-/// The layers that were chosen.
+/// Chosen layers with their divergence and size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chosen {
-    /// These.
+    /// Layers with 4-bit weights.
     pub sites: Vec<Site>,
-    /// What they change together, in nats.
+    /// KL divergence of all of them together, in nats.
     pub divergence: f64,
-    /// The size of the bundle.
+    /// Size of the bundle in bytes.
     pub bytes: u64,
 }
 
@@ -65,16 +67,18 @@ pub struct Study {
     quantize: Quantize,
     network: Network,
     ids: Vec<Vec<u32>>,
-    /// The logits where no layer has 4 bits, `[texts][exits][labels]`.
+    /// Logits with 4 bits in no layer, `[texts][exits][labels]`.
     usual: Vec<Vec<Vec<f32>>>,
     key: String,
 }
 
 impl Study {
-    /// Of a checkpoint, whose word embeddings get so many bits, or those that it was made for.
+    /// Opens a checkpoint and computes its logits without 4-bit layers. Word embeddings get
+    /// `embedding_bits`, or the checkpoint's own bits.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if there are no texts or no such bits; those of reading and computing.
+    /// [`Error::Unfit`] if there are no texts or `embedding_bits` is invalid; errors of reading and
+    /// computing.
     pub fn of<S: AsRef<str>>(
         folder: &Path,
         embedding_bits: Option<u8>,
@@ -106,7 +110,7 @@ impl Study {
         Ok(study)
     }
 
-    /// What stands in `config.json` with these layers.
+    /// Quantization settings with 4 bits in these layers.
     fn with(&self, sites: Sites) -> Quantize {
         Quantize { four_bits: sites, ..self.quantize }
     }
@@ -125,7 +129,7 @@ impl Study {
         predict(&self.network, &mode, &self.ids, stop, progress)
     }
 
-    /// What 4 bits in these layers change, in nats.
+    /// Measures the KL divergence with 4 bits in these layers, in nats.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if `stop` is set, [`Error::Compute`].
@@ -136,10 +140,11 @@ impl Study {
         Ok(all.iter().sum::<f64>() / all.len() as f64)
     }
 
-    /// Compares a budget with what 4 bits in all layers save, before any layer is measured.
+    /// Compares a budget with the size that 4 bits in all layers give, before any layer is
+    /// measured.
     ///
     /// # Errors
-    /// [`Error::Unfit`] with the least size, if that is more than the budget; those of exporting.
+    /// [`Error::Unfit`] with the least size if it exceeds the budget; errors of exporting.
     pub fn check(&self, budget: Budget) -> Result<(), Error> {
         let Budget::Bytes(most) = budget else { return Ok(()) };
         let exits = self.network.heads.len();
@@ -149,11 +154,12 @@ impl Study {
         if bytes > most { Err(too_large(bytes, most)) } else { Ok(()) }
     }
 
-    /// Measures every layer, but those that stand in `record` already; the first costs the least for a byte.
+    /// Measures every layer that `record` lacks. Returns all layers, those with the least
+    /// divergence per saved byte first.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if 4 bits do not fit a layer, [`Error::Interrupted`] if `stop` is set; those of
-    /// computing and of writing.
+    /// [`Error::Unfit`] if a layer's shape does not allow 4 bits, [`Error::Interrupted`] if `stop`
+    /// is set; errors of computing and of writing.
     pub fn rank(
         &self,
         record: &Path,
@@ -181,7 +187,7 @@ impl Study {
         Ok(all)
     }
 
-    /// The bytes that 4 bits save: half of the weights, but for the multipliers.
+    /// Bytes that 4 bits save: half of the weights, less the multipliers.
     fn saved(&self, site: Site) -> u64 {
         let width = self.network.heads.first().map_or(0, |head| head.dense.outputs());
         let [inputs, outputs] =
@@ -189,10 +195,10 @@ impl Study {
         (outputs * (inputs / 2 - inputs / 2 / int4::group(inputs))) as u64
     }
 
-    /// Chooses the layers that a budget takes of those that were [ranked](Self::rank).
+    /// Chooses layers within a budget, in the order of [`rank`](Self::rank).
     ///
     /// # Errors
-    /// [`Error::Unfit`] if all layers together do not save enough; those of computing and exporting.
+    /// [`Error::Unfit`] if all layers together save too little; errors of computing and exporting.
     pub fn choose(
         &self,
         ranked: &[Sensitivity],
@@ -206,14 +212,14 @@ impl Study {
             Budget::Bytes(most) => {
                 let usual = self.bytes(Sites::NONE)?;
                 let mut number = fewest(ranked, usual.saturating_sub(most));
-                // Graphs differ by some bytes too.
+                // The graphs differ by a few bytes too.
                 while number < sites.len() && self.bytes(first(number))? > most {
                     number += 1;
                 }
                 number
             }
             Budget::Divergence(most) => {
-                // Between what keeps to the budget and what does not.
+                // Bisects between a number within the budget and one beyond it.
                 let (mut within, mut beyond) = (0, sites.len() + 1);
                 while within + 1 < beyond {
                     let middle = (within + beyond) / 2;
@@ -235,7 +241,7 @@ impl Study {
         Ok(Chosen { sites: sites[..number].to_vec(), divergence, bytes })
     }
 
-    /// The size of the bundle.
+    /// Exports with 4 bits in these layers and returns the size of the bundle in bytes.
     fn bytes(&self, sites: Sites) -> Result<u64, Error> {
         let place = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
         let bundle = place.path().join("model.edge");
@@ -243,7 +249,7 @@ impl Study {
         Ok(export(&self.checkpoint, precision, &bundle, |_, _, _| {})?.bytes)
     }
 
-    /// Writes the choice into the checkpoint's `config.json`, where export and training find it.
+    /// Writes the choice into the checkpoint's `config.json`, which export and training read.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Checkpoint`].
@@ -266,7 +272,7 @@ fn too_large(bytes: u64, most: u64) -> Error {
     ))
 }
 
-/// The fewest of the first that save so much; all, if these do not.
+/// Number of first layers that together save at least `bytes`; all of them if that is too little.
 fn fewest(ranked: &[Sensitivity], bytes: u64) -> usize {
     let mut saved = 0;
     let after = |s: &Sensitivity| {
@@ -276,7 +282,7 @@ fn fewest(ranked: &[Sensitivity], bytes: u64) -> usize {
     if bytes == 0 { 0 } else { ranked.iter().position(after).map_or(ranked.len(), |i| i + 1) }
 }
 
-/// Σ p ln(p/q) of the probabilities that logits stand for.
+/// KL divergence Σ p ln(p/q) of the probabilities of two rows of logits.
 fn divergence(p: &[f32], q: &[f32]) -> f64 {
     let [p, q] = [p, q].map(|logits| {
         let logits: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();

@@ -1,20 +1,25 @@
-//! Moving what int8 finds hard from activations into weights (Xiao et al. 2023, "SmoothQuant: Accurate and Efficient
-//! Post-Training Quantization for Large Language Models"), where nothing else changes.
+//! Smoothing of outliers: moves them from activations into weights, where the network in floats
+//! stays the same (Xiao et al. 2023, "SmoothQuant: Accurate and Efficient Post-Training
+//! Quantization for Large Language Models").
 //!
-//! A row of activations has one step for all its channels, the largest decides. Dividing channel j of a linear layer's
-//! input by a factor and multiplying column j of its weights by it leaves the product as it is and evens the channels
-//! out. What divides is the layer before, so it has to reach that input alone, and by nothing but sums and products:
+//! A row of activations has one scale for all its channels, and the largest channel sets it.
+//! Dividing channel j of a linear layer's input by a factor and multiplying column j of its weights
+//! by the factor leaves the product unchanged. It brings the channels to a similar size. The
+//! division happens in the layer before, whose output must reach that input alone, and only through
+//! sums and products:
 //!
-//! - **values to attention output**: attention adds rows of the values up, channel by channel. Exact.
-//! - **through the activation of the feed-forward network**: exact for ReLU, as f(x / s) = f(x) / s for s > 0. GELU
-//!   is not homogeneous: it is left alone.
-//! - **norm to queries, keys and values, and norm to the feed-forward network**: BERT normalizes after the sum, so the
-//!   norm's output is also the residual of the next sum, which would be divided too. SmoothQuant's own place is a norm
-//!   before the layer, whose residual goes around it.
-//! - **queries and keys**: their product is computed in floats; there is nothing to gain.
+//! - **values to attention output**: attention adds rows of the values up, channel by channel.
+//!   Exact.
+//! - **through the activation of the feed-forward network**: exact for ReLU, as f(x / s) = f(x) / s
+//!   for s > 0. GELU is not homogeneous, so it is left alone.
+//! - **norm to queries, keys and values, and norm to the feed-forward network**: left alone. BERT
+//!   normalizes after the sum, so the norm's output is also the residual of the next sum, which
+//!   would be divided too. SmoothQuant divides at a norm before the layer, and the residual goes
+//!   around that norm.
+//! - **queries and keys**: left alone, because their product is computed in floats.
 //!
-//! Factors are powers of two: the network in floats gives the same numbers to the bit, and the int8 weights of what is
-//! divided, which have a scale for each output, are the same integers.
+//! Factors are powers of two, so the network in floats gives identical bits. The int8 weights of
+//! the divided layer have a scale for each output and stay the same integers.
 
 use super::rewrite::Rewritten;
 use crate::Error;
@@ -31,28 +36,28 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Sentences that are computed at once.
+/// Sentences per batch.
 const BATCH: usize = 32;
-/// The largest factor is 2 to the power of this, the smallest its inverse.
+/// Exponent of the largest factor, a power of 2; the smallest factor is its inverse.
 const LARGEST: f32 = 10.0;
 
-/// A checkpoint with smoother inputs of its int8 layers, not yet written.
+/// A checkpoint with smoother inputs of its int8 layers, before it is written.
 pub struct Smoothed {
-    /// The channels whose factor is not 1.
+    /// Number of channels with a factor other than 1.
     pub moved: usize,
-    /// All channels that could have one.
+    /// Number of all channels that could have a factor.
     pub channels: usize,
-    /// The mean difference of a logit in int8 to that in floats, before.
+    /// Mean difference between int8 and float logits before smoothing.
     pub before: f64,
-    /// The same after it.
+    /// Mean difference between int8 and float logits after smoothing.
     pub after: f64,
-    /// Folder of the checkpoint that it was made of.
+    /// Folder of the original checkpoint.
     from: PathBuf,
     new: Rewritten,
 }
 
 impl Smoothed {
-    /// Returns true if int8 loses less than before.
+    /// True if int8 loses less than before.
     pub fn helps(&self) -> bool {
         self.after < self.before
     }
@@ -66,12 +71,12 @@ impl Smoothed {
     }
 }
 
-/// Smooths the inputs of the int8 layers of `checkpoint`, by what `texts` make of them. `alpha` is how much of the
-/// difference between channels goes into the weights, 0 to 1.
+/// Smooths the inputs of the int8 layers of `checkpoint`, by their activations on `texts`. `alpha`
+/// is the part of the difference between channels that moves into the weights, 0 to 1.
 ///
 /// # Errors
-/// [`Error::Unfit`] if there is no text or `alpha` is not between 0 and 1; [`Error::Interrupted`] if `stop` is set;
-/// those of reading and computing.
+/// [`Error::Unfit`] if there is no text or `alpha` is not between 0 and 1; [`Error::Interrupted`]
+/// if `stop` is set; errors of reading and computing.
 pub fn smooth<S: AsRef<str>>(
     checkpoint: &Path,
     texts: &[S],
@@ -80,10 +85,10 @@ pub fn smooth<S: AsRef<str>>(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Smoothed, Error> {
     if !(0.0..=1.0).contains(&alpha) {
-        return Err(Error::Unfit(format!("alpha is {alpha}; it is between 0 and 1")));
+        return Err(Error::Unfit(format!("alpha is {alpha}; expected a number between 0 and 1")));
     }
     if texts.is_empty() {
-        return Err(Error::Unfit("there is no text to see activations with".into()));
+        return Err(Error::Unfit("there is no text to measure activations with".into()));
     }
     let opened = Checkpoint::open(checkpoint)?;
     let tokenizer = tokenizer(&opened, opened.config.encoder.max_tokens)?;
@@ -135,7 +140,7 @@ pub fn smooth<S: AsRef<str>>(
     Ok(Smoothed { moved, channels, before, after, from: checkpoint.into(), new })
 }
 
-/// The largest size of every channel that linear layers take in.
+/// Largest absolute value of every input channel of the linear layers.
 fn maxima(
     network: &Network,
     sentences: &[Vec<u32>],
@@ -165,8 +170,8 @@ fn maxima(
     Ok(all)
 }
 
-/// max|x|^α / max|w|^(1−α) of every channel, over their geometric mean, as a power of two. Channels that are zero
-/// everywhere stay.
+/// Computes max|x|^α / max|w|^(1−α) of every channel, divided by the geometric mean and rounded to
+/// a power of two. Channels that are zero everywhere get a factor of 1.
 fn factors(activations: &[f32], weights: &[f32], alpha: f32) -> Vec<f32> {
     let wanted = |(x, w): (&f32, &f32)| {
         (*x > 0.0 && *w > 0.0).then(|| alpha * x.log2() - (1.0 - alpha) * w.log2())
@@ -178,7 +183,8 @@ fn factors(activations: &[f32], weights: &[f32], alpha: f32) -> Vec<f32> {
     wanted.iter().map(|w| power(w).exp2()).collect()
 }
 
-/// The product, in the type that `tensor` is stored in if that holds it exactly, else in f32.
+/// Multiplies `tensor` by `by`. The product has the type of `tensor` if that holds it exactly, else
+/// f32.
 fn scaled(tensor: &Tensor, by: &Tensor) -> candle_core::Result<Tensor> {
     let exact = tensor.to_dtype(DType::F32)?.broadcast_mul(by)?;
     let stored = exact.to_dtype(tensor.dtype())?;
@@ -204,7 +210,7 @@ mod tests {
         let stored =
             |v: f32| Tensor::new(&[v], &Device::Cpu).unwrap().to_dtype(DType::F16).unwrap();
         let by = |v: f32| Tensor::new(&[v], &Device::Cpu).unwrap();
-        // The last bit of the smallest number with all its bits.
+        // The smallest normal number with its last bit set.
         let small = stored(f32::from(half::f16::MIN_POSITIVE) * (1.0 + 1.0 / 1024.0));
         assert_eq!(scaled(&small, &by(0.5)).unwrap().dtype(), DType::F32);
         let product = scaled(&stored(0.75), &by(0.5)).unwrap();

@@ -1,10 +1,11 @@
-//! Structured pruning: attention heads and neurons of the feed-forward networks are taken out whole, so
-//! that what is left is smaller and faster on every machine.
+//! Structured pruning: whole attention heads and whole neurons of the feed-forward networks are
+//! removed. The rest is smaller and faster on every machine.
 //!
-//! What a part is worth is how much the loss would change without it, to first order: |a · ∂L/∂a| for
-//! its output a, summed over sentences (heads: Michel et al. 2019, "Are Sixteen Heads Really Better than
-//! One?"; neurons: Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient
-//! Inference"). Both norm the scores of a layer by their Euclidean length before layers are compared.
+//! The importance of a part is the change of the loss without it, to first order: |a · ∂L/∂a| for
+//! its output a, summed over sentences. Heads follow Michel et al. 2019, "Are Sixteen Heads Really
+//! Better than One?", and neurons follow Molchanov et al. 2017, "Pruning Convolutional Neural
+//! Networks for Resource Efficient Inference". Both divide the scores of a layer by their Euclidean
+//! norm before layers are compared.
 
 use super::rewrite::Rewritten;
 use crate::Error;
@@ -19,16 +20,16 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What every head and every neuron is worth, by layer.
+/// Importance of every head and every neuron, by layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Importance {
-    /// `[layers][heads]`.
+    /// Scores of the heads, `[layers][heads]`.
     pub heads: Vec<Vec<f64>>,
-    /// `[layers][intermediate]`.
+    /// Scores of the neurons, `[layers][intermediate]`.
     pub neurons: Vec<Vec<f64>>,
 }
 
-/// The parts that stay, ascending, by layer.
+/// Indices of the parts that are kept, ascending, by layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
     /// Attention heads.
@@ -37,12 +38,12 @@ pub struct Kept {
     pub neurons: Vec<Vec<usize>>,
 }
 
-/// A neuron takes part in products of so many at once: widths are whole multiples of it, where a layer
-/// had that many.
+/// Granularity of feed-forward widths: matrix products compute this number of neurons at once. A
+/// layer with at least this number keeps a multiple of it.
 pub const NEURONS: usize = 64;
 
-/// What the parts of a network are worth for the cross-entropy of all exits with the labels of these
-/// sentences, given as token ids.
+/// Computes the importance of a network's parts for the cross-entropy of all exits with the labels
+/// of these sentences, given as token ids.
 ///
 /// # Errors
 /// [`Error::Interrupted`] if `stop` is set, [`Error::Compute`].
@@ -89,8 +90,8 @@ pub fn importance<S: AsRef<[u32]>>(
     Ok(all)
 }
 
-/// a · ∂L/∂a for every input a of a linear layer, summed over the rows. With y = W a that is
-/// Σₒ W · ∂L/∂W, for ∂L/∂W = ∂L/∂y aᵀ and ∂L/∂a = Wᵀ ∂L/∂y.
+/// Computes a · ∂L/∂a for every input a of a linear layer, summed over the rows. With y = W a, the
+/// sum is Σₒ W · ∂L/∂W, because ∂L/∂W = ∂L/∂y aᵀ and ∂L/∂a = Wᵀ ∂L/∂y.
 fn by_input(linear: &Linear) -> Result<Vec<f64>, Error> {
     let weight = linear.weight.var();
     let mut sums = vec![0.0; weight.dim(1)?];
@@ -110,21 +111,22 @@ fn by_input(linear: &Linear) -> Result<Vec<f64>, Error> {
 }
 
 impl Importance {
-    /// That of the first layers alone.
+    /// Importance in the first layers alone.
     pub fn first(&self, layers: usize) -> Importance {
         let of = |scores: &[Vec<f64>]| scores.iter().take(layers).cloned().collect();
         Importance { heads: of(&self.heads), neurons: of(&self.neurons) }
     }
 
-    /// The parts that stay if a share of all heads and a share of all neurons do, 0 to 1: those that are
-    /// worth the most, in whatever layer, but at least one head and [`NEURONS`] neurons in each.
+    /// Chooses the most important parts across all layers, for a share of all heads and a share of
+    /// all neurons, 0 to 1. Each layer keeps at least one head and [`NEURONS`] neurons.
     pub fn keep(&self, heads: f64, neurons: f64) -> Kept {
         Kept { heads: most(&self.heads, heads, 1), neurons: most(&self.neurons, neurons, NEURONS) }
     }
 }
 
-/// The fewest parts that [`Importance::keep`] leaves of layers with these widths, whatever they are worth. For one
-/// layer it is the exact number. Several layers may round down in each, so that there it is a lower bound.
+/// Fewest parts that [`Importance::keep`] leaves in layers of these widths, for any importance. The
+/// number is exact for one layer. For several layers it is a lower bound, because each may round
+/// down.
 pub fn fewest(widths: &[Widths], heads: f64, neurons: f64) -> Kept {
     let of_layer = |size: usize, share: f64, step: usize| -> Vec<usize> {
         if widths.len() == 1 {
@@ -140,7 +142,8 @@ pub fn fewest(widths: &[Widths], heads: f64, neurons: f64) -> Kept {
     }
 }
 
-/// Of all scores together the largest `share`; in each layer a multiple of `step`, if it has that many.
+/// Chooses the largest `share` of all scores together. Each layer keeps a multiple of `step`, or
+/// all of its scores if there are fewer.
 fn most(scores: &[Vec<f64>], share: f64, step: usize) -> Vec<Vec<usize>> {
     let mut all: Vec<f64> = scores.iter().flatten().copied().collect();
     all.sort_by(|a, b| b.total_cmp(a));
@@ -159,14 +162,14 @@ fn most(scores: &[Vec<f64>], share: f64, step: usize) -> Vec<Vec<usize>> {
     scores.iter().map(of_layer).collect()
 }
 
-/// Writes `checkpoint` to `output` with the parts in `kept` alone. The exit policy is left out: the
-/// accuracy that it promised is gone until the rest is trained.
+/// Writes `checkpoint` to `output` with only the parts in `kept`. The exit policy is left out,
+/// because its accuracy is lost until the rest is trained.
 ///
 /// # Errors
 /// [`Error::Checkpoint`], [`Error::Output`] if `output` may not be written, [`Error::Io`].
 ///
 /// # Panics
-/// If `kept` is not of this checkpoint.
+/// If `kept` belongs to another checkpoint.
 pub fn prune(checkpoint: &Path, kept: &Kept, output: impl Into<Output>) -> Result<(), Error> {
     let output = output.into();
     output.check(&[checkpoint])?;

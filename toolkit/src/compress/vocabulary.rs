@@ -1,7 +1,7 @@
-//! Dropping the word pieces that a model will never be glad of.
+//! Removal of word pieces that a model does not need.
 //!
-//! BERT's vocabulary keeps some thousand places unused and spells every script there is. A model
-//! for one language pays for them in embeddings: a third of MiniLM is its vocabulary.
+//! BERT's vocabulary has about a thousand unused entries and pieces of many scripts. A model for
+//! one language pays for them in embeddings: a third of MiniLM is its vocabulary.
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, TOKENIZER_CONFIG, tokenizer_config};
@@ -15,26 +15,26 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use tokenizers::{NormalizedString, Normalizer};
 
-/// What was dropped.
+/// Numbers of word pieces before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropped {
-    /// Word pieces before.
+    /// Number of word pieces before.
     pub before: usize,
-    /// Word pieces that were kept.
+    /// Number of word pieces that were kept.
     pub kept: usize,
 }
 
-/// Writes `checkpoint` to `output` without the word pieces that are marked as unused or have a
-/// character that is neither ASCII nor in `texts`. Texts of other characters become `[UNK]` there;
-/// every other text gets the same pieces, and the model gives the same answers.
+/// Writes `checkpoint` to `output` with fewer word pieces. It drops pieces that are marked as
+/// unused. It also drops pieces with a character that is neither ASCII nor in `texts`. Words with
+/// other characters become `[UNK]`. Every other text gets the same pieces and the same answers.
 ///
-/// With `seen`, pieces of several characters are dropped too unless they occur that often in `texts`.
-/// A word whose pieces are all kept still gets the same ones; another one falls into smaller pieces,
-/// single characters at worst.
+/// With `seen`, a piece of several characters is also dropped if it occurs fewer times in `texts`.
+/// A word whose pieces are all kept still gets the same ones. Any other word is split into smaller
+/// pieces, down to single characters.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if the tokenizer is not a WordPiece one, [`Error::Output`] if `output` may not be
-/// written, [`Error::Io`].
+/// [`Error::Checkpoint`] if the tokenizer is not WordPiece, [`Error::Output`] if `output` may not
+/// be written, [`Error::Io`].
 pub fn shrink<T: AsRef<str>>(
     checkpoint: &Path,
     texts: &[T],
@@ -58,7 +58,7 @@ pub fn shrink<T: AsRef<str>>(
         move |e| Error::io(path, e)
     };
     output.replace(|folder| {
-        // The new tokenizer.json has the settings in it.
+        // The new tokenizer.json contains the settings.
         let changed = ["model.safetensors", "tokenizer.json", "vocab.txt", "config.json"];
         copy_files(checkpoint, folder, &[changed.as_slice(), &SETTINGS].concat())?;
         let write = |name: &str, json: &Value, pretty: bool| {
@@ -85,7 +85,7 @@ pub fn shrink<T: AsRef<str>>(
     Ok(dropped)
 }
 
-/// The characters of the texts, as the tokenizer's normalizer leaves them.
+/// Characters of the texts after the tokenizer's normalizer.
 fn characters<T: AsRef<str>>(tokenizer: &[u8], texts: &[T]) -> Result<HashSet<char>, String> {
     let tokenizer = tokenizers::Tokenizer::from_bytes(tokenizer).map_err(|e| e.to_string())?;
     let mut characters = HashSet::new();
@@ -99,7 +99,7 @@ fn characters<T: AsRef<str>>(tokenizer: &[u8], texts: &[T]) -> Result<HashSet<ch
     Ok(characters)
 }
 
-/// The pieces that occur at least `seen` times in the texts.
+/// Ids of the pieces that occur at least `seen` times in the texts.
 fn frequent<T: AsRef<str>>(
     tokenizer: &[u8],
     texts: &[T],
@@ -120,15 +120,14 @@ fn id_of(tokenizer: &Value, token: &str) -> Option<u64> {
     tokenizer["model"]["vocab"].get(token)?.as_u64()
 }
 
-/// Drops pieces of the vocabulary and numbers the others anew, in their order. Returns their old
-/// numbers.
+/// Drops pieces of the vocabulary and renumbers the others in their order. Returns their old ids.
 fn renumber(
     tokenizer: &mut Value,
     characters: &HashSet<char>,
     frequent: Option<&HashSet<u64>>,
 ) -> Result<Vec<u32>, String> {
     if tokenizer["model"]["type"] != "WordPiece" {
-        return Err(format!("its model is {}; WordPiece is taken", tokenizer["model"]["type"]));
+        return Err(format!("its model is {}; expected WordPiece", tokenizer["model"]["type"]));
     }
     let special: HashSet<String> = tokenizer["added_tokens"]
         .as_array()
@@ -137,13 +136,13 @@ fn renumber(
         .filter_map(|t| Some(t["content"].as_str()?.to_owned()))
         .collect();
     let vocabulary = tokenizer["model"]["vocab"].as_object().ok_or("its model has no `vocab`")?;
-    let number = |id: &Value| id.as_u64().ok_or("an id that is no number");
+    let number = |id: &Value| id.as_u64().ok_or("an id is not a number");
     let mut old: Vec<(u64, String)> = vocabulary
         .iter()
         .map(|(piece, id)| Ok((number(id)?, piece.clone())))
         .collect::<Result<_, &str>>()?;
     old.sort();
-    // Added tokens of which the vocabulary has no piece follow it.
+    // Added tokens without a piece in the vocabulary follow it.
     let mut added: Vec<(u64, String)> = tokenizer["added_tokens"]
         .as_array()
         .into_iter()
@@ -167,7 +166,7 @@ fn renumber(
     let kept: Vec<_> = old.into_iter().filter(|(id, piece)| keep(id, piece)).collect();
     let new: HashMap<u64, usize> = kept.iter().enumerate().map(|(n, (id, _))| (*id, n)).collect();
     let renamed = |id: &Value| -> Result<Value, String> {
-        let id = id.as_u64().ok_or("an id that is no number")?;
+        let id = id.as_u64().ok_or("an id is not a number")?;
         Ok((*new.get(&id).ok_or(format!("the special token {id} is not in the vocabulary"))?)
             .into())
     };
@@ -175,7 +174,7 @@ fn renumber(
         kept.iter().enumerate().map(|(n, (_, piece))| (piece.as_str(), n)).collect();
     for token in tokenizer["added_tokens"].as_array_mut().into_iter().flatten() {
         let place = token["content"].as_str().and_then(|content| places.get(content));
-        token["id"] = (*place.ok_or("an added token without its content")?).into();
+        token["id"] = (*place.ok_or("an added token has no `content`")?).into();
     }
     // `BertProcessing` has `["[SEP]", 102]`, `TemplateProcessing` lists of ids.
     let processor = &mut tokenizer["post_processor"];
@@ -201,14 +200,14 @@ fn renumber(
     Ok(kept.into_iter().map(|(id, _)| id as u32).collect())
 }
 
-/// The tensors of the checkpoint, the word embeddings with the kept rows only.
+/// Tensors of the checkpoint, with only the kept rows of the word embeddings.
 fn select_rows(checkpoint: &Checkpoint, kept: &[u32]) -> Result<HashMap<String, Tensor>, Error> {
     let mut tensors = read_tensors(checkpoint)?;
     let rows = Tensor::new(kept, &Device::Cpu)?;
     for (name, tensor) in &mut tensors {
         if name.ends_with("word_embeddings.weight") {
             if tensor.dtype() == DType::U8 {
-                let problem = format!("`{name}` is quantized");
+                let problem = format!("`{name}` is quantized; expected floats");
                 return Err(Error::checkpoint(checkpoint.weights_path(), problem));
             }
             *tensor = tensor.index_select(&rows, 0)?;

@@ -1,13 +1,13 @@
-//! Weights that are zero: which ones, and that they stay so while the others are trained.
+//! Sparse weights: the choice of weights that are zero, and their masks during training.
 //!
-//! * *magnitude*: the smallest weights go (Han et al. 2015), ever more of them along a cubic schedule (Zhu
-//!   and Gupta 2017, "To prune, or not to prune").
-//! * *movement*: those go that training moves towards zero, by the sums of −w · ∂L/∂w (Sanh et al. 2020,
-//!   "Movement Pruning"); a weight that is masked may come back.
-//! * *fixed*: those that are zero at the start stay zero.
+//! * *magnitude*: the smallest weights become zero (Han et al. 2015), more and more of them along a
+//!   cubic schedule (Zhu and Gupta 2017, "To prune, or not to prune").
+//! * *movement*: the weights that training moves towards zero become zero, by the sums of −w ·
+//!   ∂L/∂w (Sanh et al. 2020, "Movement Pruning"). A masked weight may come back.
+//! * *fixed*: weights that are zero at the start stay zero.
 //!
-//! Either from each whole matrix, or N of every M consecutive inputs stay (Mishra et al. 2021, "Accelerating
-//! Sparse Deep Neural Networks").
+//! The choice is made in each whole matrix, or N of every M consecutive inputs are kept (Mishra et
+//! al. 2021, "Accelerating Sparse Deep Neural Networks").
 
 use crate::Error;
 use crate::network::Network;
@@ -15,34 +15,35 @@ use crate::network::{Gradient, Parameter, Values};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Which weights of the encoder's linear layers become zero.
+/// Pruning schedule of the weights in the encoder's linear layers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sparsity {
-    /// What a weight is worth.
+    /// Measure of a weight's importance.
     pub method: Method,
-    /// The share of every matrix that is zero in the end; `pattern` says it too.
+    /// Share of every matrix that is zero in the end, 0 or more and below 1. A `pattern` replaces
+    /// it.
     pub share: f64,
-    /// `N:M`, as in `2:4`: N of every M consecutive inputs stay.
+    /// Pattern `N:M`, for example `2:4`: N of every M consecutive inputs are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// The part of the run after which the first weights go, 0 to 1.
+    /// Part of the run after which the first weights become zero, 0 to 1.
     pub begin: f64,
-    /// The part of the run after which no more go, 0 to 1.
+    /// Part of the run after which the masks are final, 0 to 1.
     pub end: f64,
-    /// Steps from one choice to the next.
+    /// Steps between two choices of the masks.
     pub every: usize,
 }
 
-/// What a weight is worth.
+/// Measure of a weight's importance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Its absolute value.
+    /// Absolute value of the weight.
     Magnitude,
-    /// How far training moved it away from zero.
+    /// Distance by which training moved the weight away from zero.
     Movement,
-    /// Those that are zero at the start are worth nothing.
+    /// Zero or nonzero at the start; zero weights stay zero.
     Fixed,
 }
 
@@ -60,18 +61,21 @@ impl Default for Sparsity {
 }
 
 impl Sparsity {
-    /// Whether it can be done.
+    /// Checks the values.
     ///
     /// # Errors
-    /// A message that says what cannot.
+    /// A message with the wrong value and the expected one.
     pub fn check(&self) -> Result<(), String> {
         self.n_of_m()?;
         if !(0.0..1.0).contains(&self.share) {
-            return Err(format!("sparsity.share is {}; it is 0 or more and below 1", self.share));
+            return Err(format!(
+                "sparsity.share is {}; expected 0 or more and below 1",
+                self.share
+            ));
         }
         if !(0.0 <= self.begin && self.begin <= self.end && self.end <= 1.0) {
             return Err(format!(
-                "sparsity.begin is {} and sparsity.end {}; they are parts of the run, in this order",
+                "sparsity.begin is {} and sparsity.end is {}; expected 0 <= begin <= end <= 1",
                 self.begin, self.end
             ));
         }
@@ -87,13 +91,13 @@ impl Sparsity {
             pattern.split_once(':').and_then(|(n, m)| Some((n.parse().ok()?, m.parse().ok()?)));
         match parsed {
             Some((n, m)) if 0 < n && n < m => Ok(Some((n, m))),
-            _ => {
-                Err(format!("sparsity.pattern is `{pattern}`; it is N:M with N below M, as `2:4`"))
-            }
+            _ => Err(format!(
+                "sparsity.pattern is `{pattern}`; expected N:M with N below M, as `2:4`"
+            )),
         }
     }
 
-    /// The share of weights that are zero at `step`, counted from 1, of `steps`.
+    /// Share of weights that are zero at `step` of `steps`, counted from 1.
     fn share_at(&self, step: usize, steps: usize) -> f64 {
         let (begin, end) = (self.begin * steps as f64, self.end * steps as f64);
         let left = ((end - step as f64) / (end - begin)).clamp(0.0, 1.0);
@@ -101,7 +105,7 @@ impl Sparsity {
     }
 }
 
-/// The masks of a run.
+/// Masks of the encoder's linear layers during a run.
 pub struct Masks {
     sparsity: Sparsity,
     pattern: Option<(usize, usize)>,
@@ -110,17 +114,18 @@ pub struct Masks {
 
 struct Masked {
     weight: Arc<Parameter>,
-    /// The sums of movement pruning, trained like parameters.
+    /// Scores of movement pruning, trained like parameters.
     scores: Option<Arc<Parameter>>,
-    /// Which elements stay; empty as long as all do.
+    /// True for each element that is kept; empty while all are kept.
     mask: Vec<bool>,
 }
 
 impl Masks {
-    /// Masks for a network that stands at its start.
+    /// Creates the masks for a network at the start of its training.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if the inputs of a matrix are no multiple of M, [`Error::Compute`].
+    /// [`Error::Unfit`] if the number of inputs of a matrix is not a multiple of M,
+    /// [`Error::Compute`].
     pub fn new(network: &Network, sparsity: &Sparsity) -> Result<Self, Error> {
         let pattern = sparsity.n_of_m().map_err(Error::Unfit)?;
         let mut weights = Vec::new();
@@ -131,7 +136,7 @@ impl Masks {
                 let (outputs, inputs) = weight.var().dims2()?;
                 if let Some((_, m)) = pattern.filter(|(_, m)| inputs % m != 0) {
                     return Err(Error::Unfit(format!(
-                        "sparsity.pattern: {} has {inputs} inputs, no multiple of {m}",
+                        "sparsity.pattern: {} has {inputs} inputs; expected a multiple of {m}",
                         weight.name()
                     )));
                 }
@@ -153,12 +158,12 @@ impl Masks {
         Ok(masks)
     }
 
-    /// What the optimizer trains besides the network.
+    /// Parameters that the optimizer trains besides those of the network.
     pub fn parameters(&self) -> impl Iterator<Item = Arc<Parameter>> + '_ {
         self.weights.iter().filter_map(|w| w.scores.clone())
     }
 
-    /// Takes the masks from what the network sees, after a stored state was put back.
+    /// Restores the masks from the network's masked weights, after a stored state was loaded.
     ///
     /// # Errors
     /// [`Error::Compute`].
@@ -172,7 +177,8 @@ impl Masks {
         Ok(())
     }
 
-    /// After `step` steps: chooses anew where that is due, and hides from the network what is masked.
+    /// Chooses new masks after `step` steps if a choice is due, then sets the masked weights to
+    /// zero in the weights that the network uses.
     ///
     /// # Errors
     /// [`Error::Compute`].
@@ -206,7 +212,8 @@ impl Masks {
         Ok(())
     }
 
-    /// After the backward pass: masked weights get no gradient, and scores theirs.
+    /// Sets the gradients of masked weights to zero after the backward pass, and computes the
+    /// gradients of the scores.
     ///
     /// # Errors
     /// [`Error::Compute`].
@@ -234,7 +241,7 @@ fn values(parameter: &Parameter) -> Result<Vec<f32>, Error> {
     Ok(Values::of(&value)?.to_vec())
 }
 
-/// Which elements stay if the given share of them goes, those of the least worth.
+/// Mask that removes the given share of the elements, those of the lowest importance.
 pub fn largest(worth: &[f32], share: f64) -> Vec<bool> {
     let gone = (share * worth.len() as f64).round() as usize;
     let mut mask = vec![true; worth.len()];
@@ -249,7 +256,7 @@ pub fn largest(worth: &[f32], share: f64) -> Vec<bool> {
     mask
 }
 
-/// Which elements stay if these are the worthiest `n` of every `m`.
+/// Mask that keeps the `n` most important of every `m` elements.
 pub fn n_of_m(worth: &[f32], n: usize, m: usize) -> Vec<bool> {
     let gone = (m - n) as f64 / m as f64;
     worth.chunks_exact(m).flat_map(|group| largest(group, gone)).collect()
