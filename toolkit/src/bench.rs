@@ -1,7 +1,7 @@
-//! What `edge-bench` measures, so that another program can time us and a peer in turn.
+//! Measurements of `edge-bench`, so that another program can time this runtime and a peer in turn.
 //!
-//! Each of them answers lines with lines: a line of work goes in, a line comes out that begins with
-//! the nanoseconds it took.
+//! Each measurement answers lines with lines: a line of work comes in, and a line goes out that
+//! begins with its nanoseconds.
 
 use crate::Error;
 use edge_runtime::tokenizer::Encoded;
@@ -11,10 +11,10 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Answers every line of `input` with what `measure` makes of it, until there are no more.
+/// Answers every line of `input` with the result of `measure`, until the input ends.
 ///
 /// # Errors
-/// Those of `measure`, and [`Error::Io`] if a line cannot be read or written.
+/// Errors of `measure`, and [`Error::Io`] if a line cannot be read or written.
 pub fn answer<A: Display>(
     input: impl BufRead,
     mut output: impl Write,
@@ -30,17 +30,20 @@ pub fn answer<A: Display>(
     Ok(())
 }
 
-/// The numbers of a line.
+/// Parses the numbers of a line.
 ///
 /// # Errors
-/// [`Error::Measure`] if one is none, or there are none.
+/// [`Error::Measure`] if a word is not a number, or the line is empty.
 pub fn numbers<T: std::str::FromStr>(line: &str) -> Result<Vec<T>, Error> {
     let number = |word: &str| {
-        word.parse().map_err(|_| Error::Measure(format!("`{word}` is no number that it can be")))
+        word.parse()
+            .map_err(|_| Error::Measure(format!("`{word}` is not a number in the expected range")))
     };
     let numbers = line.split_whitespace().map(number).collect::<Result<Vec<_>, Error>>()?;
     if numbers.is_empty() {
-        return Err(Error::Measure("a line without numbers".into()));
+        return Err(Error::Measure(
+            "a line without numbers; expected one or more, separated by spaces".into(),
+        ));
     }
     Ok(numbers)
 }
@@ -53,16 +56,16 @@ pub fn open(model: &Path) -> Result<Classifier, Error> {
     Classifier::open(model).map_err(|cause| Error::Bundle { path: model.into(), cause })
 }
 
-/// The policy of the bundle, or full depth.
+/// Returns the policy of the bundle, or full depth.
 pub fn policy(classifier: &Classifier, exits: bool) -> ExitPolicy {
     if exits { classifier.policy() } else { ExitPolicy::Never }
 }
 
-/// Classifies one sentence of these token ids: the nanoseconds, and the logits of the exit at
-/// which it left.
+/// Classifies one sentence of these token ids. Returns the nanoseconds, and the logits of the exit
+/// at which it left.
 ///
 /// # Errors
-/// [`Error::Measure`] for ids that the model does not have, or if the computation fails.
+/// [`Error::Measure`] if an id is not in the vocabulary, or if the computation fails.
 pub fn sentence(
     classifier: &Classifier,
     policy: &ExitPolicy,
@@ -78,7 +81,7 @@ pub fn sentence(
     }
     if let Some(id) = ids.iter().find(|id| **id as usize >= architecture.vocabulary) {
         return Err(Error::Measure(format!(
-            "token id {id}; the model has {} word pieces",
+            "token id {id}; expected an id below {}, the number of word pieces",
             architecture.vocabulary
         )));
     }
@@ -92,7 +95,8 @@ pub fn sentence(
     Ok(format!("{} {}", spent.as_nanos(), logits.join(" ")))
 }
 
-/// Classifies texts, tokenization included: how long it took, and the label of each text as an index.
+/// Classifies texts, tokenization included. Returns the time, and the label of each text as an
+/// index.
 ///
 /// # Errors
 /// [`Error::Measure`] if the computation fails.
@@ -109,12 +113,12 @@ pub fn texts(
     Ok((spent, predictions.iter().map(|p| index(&p.label).expect("one of the labels")).collect()))
 }
 
-/// What loading a model takes.
+/// Times of loading a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// From nothing to an open model.
+    /// Time until the model is open.
     pub open: Duration,
-    /// From nothing to the first answer.
+    /// Time until the first answer.
     pub first_answer: Duration,
 }
 

@@ -211,7 +211,7 @@ fn measurements_replace_measurements_only() {
     place.write("suite.toml", suite);
     place.write("measured/tiny.json", "{\"rows\": 7}");
     let measure = ["measure", "suite.toml", "--data", "train.tsv", "-o", "measured"];
-    place.refused(&measure, "tiny.json: is no measurement");
+    place.refused(&measure, "tiny.json: is not a measurement");
     std::fs::remove_file(place.path("measured/tiny.json")).unwrap();
     place.write("measured/notes.txt", "notes");
     for _ in 0..2 {

@@ -5,8 +5,9 @@ use edge_export::say;
 use edge_toolkit::{bench, train::StepBench};
 use std::path::PathBuf;
 
-/// Measures us in answer to another program, which can so measure us and a peer in turn. Every
-/// command but `load` answers each line of standard input with a line that begins with nanoseconds.
+/// Times this runtime on request of another program, which can so time the runtime and a peer in
+/// turn. Every command but `load` answers each line of standard input with a line that begins with
+/// nanoseconds.
 #[derive(Parser)]
 #[command(name = "edge-bench", version)]
 struct Arguments {
@@ -16,31 +17,31 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Classifies the sentence whose token ids a line holds, on one thread; the logits follow the
+    /// Classify the sentence of the token ids in each line, on one thread; the logits follow the
     /// nanoseconds
     Serve {
         /// The bundle
         model: PathBuf,
-        /// Leave early, by the bundle's policy, in place of full depth
+        /// Leave early by the bundle's policy, instead of full depth
         #[arg(long)]
         exits: bool,
     },
-    /// Classifies all lines of a file, tokenization included, for every line of standard input; the
+    /// Classify all lines of a file, tokenization included, for every line of standard input; the
     /// labels, as indices, follow the nanoseconds
     Throughput {
         /// The bundle
         model: PathBuf,
-        /// The texts, one a line
+        /// File of texts, one per line
         file: PathBuf,
-        /// Leave early, by the bundle's policy, in place of full depth
+        /// Leave early by the bundle's policy, instead of full depth
         #[arg(long)]
         exits: bool,
         /// The number of threads
         #[arg(long, default_value_t = 2)]
         threads: usize,
     },
-    /// Opens a bundle and classifies a text at full depth, once; prints the nanoseconds from the
-    /// start to the open model, and to the first answer
+    /// Open a bundle and classify a text at full depth, once; prints the nanoseconds until the
+    /// model is open, and until the first answer
     Load {
         /// The bundle
         model: PathBuf,
@@ -48,8 +49,8 @@ enum Command {
         #[arg(default_value = "a film")]
         text: String,
     },
-    /// Trains for one step, with an exit after every layer, on a batch of sentences whose lengths a
-    /// line holds
+    /// Train for one step, with an exit after every layer, on a batch of sentences of the lengths
+    /// in a line
     TrainStep {
         /// The checkpoint
         #[arg(long, default_value = "models/sst2-minilm")]
@@ -92,7 +93,8 @@ fn main() -> anyhow::Result<()> {
             bench::answer(input, output, |line| {
                 let lengths: Vec<usize> = bench::numbers(line)?;
                 if lengths.contains(&0) {
-                    let problem = format!("`{line}`: a sentence without tokens");
+                    let problem =
+                        format!("`{line}` contains a sentence of length 0; expected 1 or more");
                     return Err(edge_toolkit::Error::Measure(problem));
                 }
                 Ok(step.run(&lengths)?.as_nanos())

@@ -70,8 +70,8 @@ pub fn fit(
     let (trained, held_out) = Examples::split(&recipe.data, &opened.config.labels)?;
     if held_out.texts.is_empty() {
         return Err(Error::Unfit(
-            "the recipe's data.hold_out is 0, and candidates are compared on held-out rows; set it to 1 \
-             or more"
+            "the recipe's data.hold_out is 0, and candidates are compared on held-out rows; \
+             set it to 1 or more"
                 .into(),
         ));
     }

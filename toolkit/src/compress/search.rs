@@ -93,11 +93,11 @@ impl Goal {
     pub fn out_of_reach(&self, bytes: u64, operations: f64) -> Error {
         let size = self.bytes.map(|most| {
             let [most, least] = [most, bytes].map(|b| b as f64 / 1e6);
-            format!("model.edge may have {most:.4} MB, and the smallest possible has about {least:.4} MB")
+            format!("model.edge may have {most:.4} MB, and the smallest has about {least:.4} MB")
         });
         let speed = self.speedup.map(|speedup| {
             let least = 1.0 / operations;
-            format!("1/{speedup} of the multiplications is the goal, and the least possible is about 1/{least:.1}")
+            format!("1/{speedup} of the multiplications is the goal, and the least is about 1/{least:.1}")
         });
         let parts: Vec<String> = size.into_iter().chain(speed).collect();
         Error::Unfit(format!("the goal is out of reach: {}", parts.join("; ")))
@@ -179,7 +179,8 @@ impl Search<'_> {
         let candidates = candidates(&whole.config, exits);
         if candidates.is_empty() {
             return Err(Error::Unfit(format!(
-                "{} has no exits.json with an exit after a layer; layers are removed only after an exit",
+                "{} has no exits.json with an exit after a layer; \
+                 layers are removed only after an exit",
                 self.checkpoint.display()
             )));
         }

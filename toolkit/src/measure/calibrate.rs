@@ -1,4 +1,4 @@
-//! Calibration: choosing the exit policy that computes the fewest layers for an accuracy budget.
+//! Calibration of the exit policy: the fewest layers within an accuracy budget.
 
 mod search;
 
@@ -8,12 +8,13 @@ use crate::rng::Rng;
 use edge_runtime::ExitPolicy;
 use serde::Serialize;
 
-/// A step of caution multiplies the distance of every threshold from its unreachable end.
+/// Factor by which a step of caution multiplies the distance of every threshold from its
+/// unreachable end.
 const CAUTION: f32 = 0.9;
 
-/// The parts of the budget that may choose the policy which is then made cautious.
+/// Parts of the budget for choosing a policy that is then made cautious.
 const PARTS: [f64; 5] = [1.0, 0.5, 0.25, 0.125, 0.0];
-/// Steps of caution that are tried before full depth.
+/// Number of steps of caution before full depth is taken.
 const STEPS: usize = 40;
 
 /// The kinds of policy that are calibrated.
@@ -34,7 +35,7 @@ impl Kind {
     /// All kinds.
     pub const ALL: [Kind; 4] = [Kind::Confidence, Kind::Entropy, Kind::Margin, Kind::Patience];
 
-    /// As in the JSON of a policy.
+    /// Name in the JSON of a policy.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Confidence => "confidence",
@@ -45,7 +46,7 @@ impl Kind {
     }
 }
 
-/// What a policy costs and gives.
+/// A policy with its accuracy and its computed layers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Point {
     /// The policy.
@@ -56,9 +57,9 @@ pub struct Point {
     pub share: f64,
 }
 
-/// What is to be expected of sentences on which the policy was not chosen: it is chosen on each half
-/// of the sentences, and measured on the other (cross-fitting). Half the sentences choose a little
-/// worse than all.
+/// Expected figures on sentences that did not choose the policy. The policy is chosen on each half
+/// of the sentences and measured on the other half (cross-fitting). Half the sentences choose
+/// slightly worse than all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct HeldOut {
     /// The share of sentences whose label is right, 0 to 1.
@@ -72,65 +73,66 @@ pub struct HeldOut {
 pub struct Calibrated {
     /// The kind of the policy.
     pub kind: Kind,
-    /// The percentage points of accuracy that it may lose.
+    /// Percentage points of accuracy that the policy may lose.
     pub budget_points: f64,
-    /// The steps by which the policy is more cautious than the one the sentences chose, so that it
-    /// keeps to the budget on other sentences too; `None` where only full depth does.
+    /// Steps of caution added to the policy that the sentences chose, so that other sentences keep
+    /// to the budget too. `None` if only full depth keeps to it.
     pub caution: Option<usize>,
-    /// The policy, with one threshold per exit; [`ExitPolicy::Never`] where only full depth will do.
+    /// Policy with one threshold per exit; [`ExitPolicy::Never`] if only full depth keeps to the
+    /// budget.
     pub policy: ExitPolicy,
-    /// Its accuracy on the sentences on which it was chosen, 0 to 1.
+    /// Accuracy on the sentences that chose the policy, 0 to 1.
     pub accuracy: f64,
-    /// The accuracy of the same model at full depth, 0 to 1.
+    /// Accuracy of the same model at full depth, 0 to 1.
     pub full_accuracy: f64,
-    /// The layers computed on the sentences on which it was chosen, as a share of those at full
-    /// depth, 0 to 1.
+    /// Layers computed on the sentences that chose the policy, as a share of those at full depth, 0
+    /// to 1.
     pub share: f64,
-    /// What is to be expected of other sentences.
+    /// Expected figures on other sentences.
     pub held_out: HeldOut,
-    /// The policies that no other of their kind betters in both accuracy and share; the share
-    /// ascends. Caution takes the calibrated policy a little off this curve.
+    /// Policies that are not beaten by another of their kind in both accuracy and share, by
+    /// ascending share. Caution takes the calibrated policy slightly off this curve.
     pub curve: Vec<Point>,
 }
 
 /// All kinds of policy, calibrated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Choice {
-    /// One for each of [`Kind::ALL`].
+    /// Calibrated policies, one for each of [`Kind::ALL`].
     pub all: Vec<Calibrated>,
-    /// The index of the best: that with the smallest share, the first of equals.
+    /// Index of the policy with the smallest share, the first of equals.
     pub best: usize,
 }
 
 impl Choice {
-    /// The best.
+    /// Returns the best calibrated policy.
     pub fn best(&self) -> &Calibrated {
         &self.all[self.best]
     }
 }
 
-/// Chooses the policy of a kind that computes the fewest layers while its accuracy is at most
-/// `budget_points` percentage points below that of the model's own full depth.
+/// Chooses the policy of a kind that computes the fewest layers within the budget. Its accuracy is
+/// at most `budget_points` percentage points below that of the model's full depth.
 ///
-/// The thresholds of all exits are chosen together: for a ladder of prices of a layer, coordinate
-/// descent looks for the thresholds with the fewest errors plus priced layers. An exit that does not
-/// pay gets the unreachable threshold.
+/// The thresholds of all exits are chosen together. For a ladder of prices of a layer, coordinate
+/// descent finds the thresholds with the fewest errors plus priced layers. An exit that does not
+/// pay off gets the unreachable threshold.
 ///
-/// The best of many policies is also the luckiest. So it is made more cautious step by step, until
-/// policies that were chosen on half the sentences and made as cautious keep to the budget on the
-/// other half. A step takes every threshold a tenth of the way to its unreachable end, or adds one
-/// exit of patience. That is tried for the policy that the whole budget chooses and for those that
-/// parts of it do; of all that keep to the budget, the one with the fewest layers is taken.
+/// The best of many policies is also the luckiest, so it is made more cautious step by step. It
+/// stops when policies chosen on half the sentences, with the same caution, keep to the budget on
+/// the other half. A step takes every threshold a tenth of the way to its unreachable end, or adds
+/// one exit of patience. The search starts from the policy of the whole budget and from those of
+/// parts of it. Of all that keep to the budget, the policy with the fewest layers is taken.
 ///
 /// # Errors
-/// [`Error::Measure`] if the outcomes do not fit each other, are of fewer than 2 sentences, or the
+/// [`Error::Measure`] if the outcomes are inconsistent or have fewer than 2 sentences, or if the
 /// budget is not between 0 and 100.
 pub fn calibrate(outcomes: &Outcomes, kind: Kind, budget_points: f64) -> Result<Calibrated, Error> {
     outcomes.check()?;
     check_budget(budget_points)?;
     let sentences = outcomes.sentences();
     if sentences < 2 {
-        return Err(Error::Measure("1 sentence; calibration takes 2 or more".into()));
+        return Err(Error::Measure("1 sentence; calibration needs 2 or more".into()));
     }
     let front = Front::of(outcomes, kind)?;
     let accuracy = |errors: usize| 1.0 - errors as f64 / sentences as f64;
@@ -163,13 +165,13 @@ pub fn check_budget(points: f64) -> Result<(), Error> {
     if (0.0..=100.0).contains(&points) {
         return Ok(());
     }
-    Err(Error::Measure(format!("a budget of {points} points; it is between 0 and 100")))
+    Err(Error::Measure(format!("a budget of {points} points; expected a number between 0 and 100")))
 }
 
-/// Calibrates every kind of policy. The best is that with the smallest share of layers.
+/// Calibrates every kind of policy. The best one has the smallest share of layers.
 ///
 /// # Errors
-/// As [`calibrate`].
+/// Errors of [`calibrate`].
 pub fn best(outcomes: &Outcomes, budget_points: f64) -> Result<Choice, Error> {
     let all: Vec<Calibrated> = Kind::ALL
         .into_iter()
@@ -179,7 +181,7 @@ pub fn best(outcomes: &Outcomes, budget_points: f64) -> Result<Choice, Error> {
     Ok(Choice { all, best: best.unwrap_or(0) })
 }
 
-/// A policy with the sentences it gets wrong and the layers it computes, all sentences together.
+/// A policy with its errors and its computed layers, over all sentences.
 struct Found {
     policy: ExitPolicy,
     errors: usize,
@@ -192,11 +194,11 @@ fn measure(outcomes: &Outcomes, policy: ExitPolicy) -> Result<Found, Error> {
     Ok(Found { policy, errors, layers: walked.layers })
 }
 
-/// The policies that no other betters.
+/// Policies that are not beaten in both errors and layers.
 struct Front {
-    /// Layers ascend, errors fall.
+    /// Policies by ascending layers and falling errors.
     found: Vec<Found>,
-    /// Full depth.
+    /// Errors and layers of full depth.
     full: Found,
     sentences: usize,
 }
@@ -205,7 +207,7 @@ impl Front {
     fn of(outcomes: &Outcomes, kind: Kind) -> Result<Self, Error> {
         let found = match search::Scale::of(kind) {
             Some(scale) => search::policies(outcomes, scale),
-            // As many as there are exits is full depth.
+            // Patience of the number of exits is full depth.
             None => (1..=outcomes.exits.len())
                 .map(|exits| measure(outcomes, ExitPolicy::patience(exits)))
                 .collect::<Result<_, _>>()?,
@@ -217,8 +219,8 @@ impl Front {
         })
     }
 
-    /// The policy with the fewest layers that keeps to the budget. Full depth always does, and
-    /// something on the front is at least as good.
+    /// Policy with the fewest layers within the budget. Full depth is always within it, and the
+    /// front has a policy at least as good.
     fn choose(&self, budget: f64) -> &Found {
         let most = most(self.full.errors, budget, self.sentences);
         let chosen = self.found.iter().find(|f| f.errors as f64 <= most);
@@ -226,8 +228,8 @@ impl Front {
     }
 }
 
-/// The errors that a budget permits. The small addend: 0.1 points of 1,000 sentences are 1 sentence,
-/// however the product rounds.
+/// Number of errors that a budget permits. The small addend covers rounding: 0.1 points of 1,000
+/// sentences are 1 sentence.
 fn most(full: usize, budget: f64, sentences: usize) -> f64 {
     full as f64 + budget / 100.0 * sentences as f64 + 1e-6
 }
@@ -243,12 +245,11 @@ fn undominated(mut found: Vec<Found>) -> Vec<Found> {
     found
 }
 
-/// The chosen policy, made as cautious as it takes.
+/// Chosen policy with the necessary caution.
 struct Cautious {
     steps: Option<usize>,
     found: Found,
-    /// Errors and layers of policies that were chosen and made cautious in the same way, on the
-    /// sentences that did not choose them.
+    /// Errors and layers on sentences that did not choose: the sum over both halves.
     held_out: (usize, usize),
 }
 
@@ -260,7 +261,7 @@ fn cautious(
 ) -> Result<Cautious, Error> {
     let sentences = outcomes.sentences();
     let most = most(front.full.errors, budget, sentences);
-    // Shuffled: data are often in an order that parts their halves.
+    // Shuffled, because data is often sorted.
     let mut order: Vec<usize> = (0..sentences).collect();
     Rng::new(&[2]).shuffle(&mut order);
     let (a, b) = order.split_at(sentences / 2);
@@ -328,7 +329,7 @@ mod tests {
             let shares: Vec<f64> = [0.0, 0.5, 1.0, 3.0, 100.0]
                 .map(|budget| calibrate(&outcomes, kind, budget).unwrap().share)
                 .into();
-            // Caution is taken in steps: a little more budget may compute a little more.
+            // Caution has steps, so a slightly larger budget may compute slightly more.
             assert!(shares.is_sorted_by(|a, b| a + 0.2 >= *b), "{kind:?}: {shares:?}");
             assert!(shares[0] >= shares[3], "{kind:?}: {shares:?}");
             assert_eq!(shares[4], 0.0, "any accuracy will do, and an exit follows the embeddings");
@@ -350,7 +351,7 @@ mod tests {
         }
     }
 
-    /// Each score of two labels grows with the others, so their curves are the same.
+    /// With two labels, each score is a monotonic function of the others, so their curves agree.
     #[test]
     fn the_scores_of_two_labels_are_equivalent() {
         let outcomes = random(200, 4, 2, 5);
@@ -373,7 +374,7 @@ mod tests {
         let mut outcomes = random(200, 3, 2, 6);
         for (truth, logits) in outcomes.truth.iter().zip(&mut outcomes.logits) {
             let right = |sure: f32| if *truth == 0 { vec![sure, -sure] } else { vec![-sure, sure] };
-            // So sure of the wrong label that the probability rounds to 1.
+            // So large a logit of the wrong label that its probability rounds to 1.
             *logits = vec![right(-50.0), right(3.0), right(5.0)];
         }
         for kind in [Kind::Confidence, Kind::Entropy, Kind::Margin] {
@@ -414,7 +415,7 @@ mod tests {
     }
 
     impl Outcomes {
-        /// The same model without any exit but the last.
+        /// Keeps only the last exit.
         fn single(mut self) -> Self {
             self.exits = vec![self.layers_total];
             self.logits.iter_mut().for_each(|l| drop(l.drain(..l.len() - 1)));

@@ -1,4 +1,4 @@
-//! Accuracy against layers computed: as CSV, as a chart, and in the terminal.
+//! Curve of accuracy against computed layers: as CSV, as a chart, and in the terminal.
 
 use super::calibrate::{Calibrated, Choice};
 use super::table::{aligned, percent};
@@ -17,8 +17,8 @@ pub fn save(choice: &Choice, title: &str, folder: &Path) -> Result<(), Error> {
     Ok(files::write(&folder.join("curve.svg"), svg(choice, title))?)
 }
 
-/// All curves: `kind,thresholds,accuracy,share`, the thresholds of the exits parted by spaces,
-/// accuracy and share 0 to 1.
+/// Formats all curves as CSV: `kind,thresholds,accuracy,share`. The thresholds of the exits are
+/// separated by spaces; accuracy and share are 0 to 1.
 pub fn csv(choice: &Choice) -> String {
     let mut text = String::from("kind,thresholds,accuracy,share\n");
     for curve in &choice.all {
@@ -40,12 +40,13 @@ fn thresholds(policy: &ExitPolicy) -> String {
             Thresholds::PerExit(ts) => ts.iter().map(f32::to_string).collect::<Vec<_>>().join(" "),
         },
         ExitPolicy::Patience { threshold } => threshold.to_string(),
-        // Full depth has none.
+        // Full depth has no thresholds.
         _ => String::new(),
     }
 }
 
-/// The calibrated policies, one a line, and the best one's curve at some shares: for the terminal.
+/// Formats the calibrated policies, one per line, and points of the best one's curve, for the
+/// terminal.
 pub fn text(choice: &Choice) -> String {
     let best = choice.best();
     let head = ["policy", "accuracy", "layers", "expected accuracy", "expected layers"];
@@ -62,7 +63,8 @@ pub fn text(choice: &Choice) -> String {
         })
         .collect();
     let mut text = format!(
-        "Budget {} points below full depth ({}). Expected: on sentences that did not choose.\n\n{}",
+        "Budget {} points below full depth ({}). \
+         Expected: on sentences that were not used to choose.\n\n{}",
         best.budget_points,
         points(best.full_accuracy),
         aligned(&head.map(String::from), &rows)
@@ -70,7 +72,7 @@ pub fn text(choice: &Choice) -> String {
     text += &format!("\nThe curve of {}:\n\n", best.kind.name());
     let rows: Vec<[String; 2]> = (1..=10)
         .filter_map(|tenth| {
-            // The best accuracy that so many layers give; none where not even the first exit fits.
+            // The best accuracy within this share; a share below the first exit has no row.
             let most = tenth as f64 / 10.0;
             let point = best.curve.iter().rev().find(|p| p.share <= most + 1e-9)?;
             Some([format!("{:.0} %", 100.0 * most), points(point.accuracy)])
@@ -83,7 +85,7 @@ fn points(accuracy: f64) -> String {
     format!("{:.2} %", 100.0 * accuracy)
 }
 
-/// Size of the chart, and the frame of its axes, in pixels.
+/// Size of the chart and frame of its axes, in pixels.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 70.0;
@@ -91,8 +93,8 @@ const RIGHT: f64 = 690.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 385.0;
 
-/// Colours that people with colour blindness tell apart, on white and on black (Okabe & Ito 2008),
-/// and dashes for where there is no colour.
+/// Colours that people with colour blindness can tell apart, on white and on black (Okabe & Ito
+/// 2008), and dashes for displays without colour.
 const LINES: [(&str, &str); 4] =
     [("#0072b2", "none"), ("#e69f00", "8 4"), ("#009e73", "2 3"), ("#cc79a7", "10 3 2 3")];
 
@@ -102,8 +104,8 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#333}\
     .p{fill:none;stroke:#333;stroke-width:2}\
     @media(prefers-color-scheme:dark){text{fill:#ddd}.p{stroke:#ddd}}";
 
-/// The chart of all curves, a self-contained SVG: a line for each kind of policy, the best one's
-/// point in a circle, full depth dashed.
+/// Draws all curves as a self-contained SVG: a line for each kind of policy, a circle around the
+/// best point, a dashed line for full depth.
 pub fn svg(choice: &Choice, title: &str) -> String {
     let best = choice.best();
     let full = best.full_accuracy;
@@ -149,7 +151,7 @@ pub fn svg(choice: &Choice, title: &str) -> String {
             .map(|p| format!("{:.1},{:.1}", x(p.share), y(p.accuracy)))
             .collect();
         let _ = writeln!(out, "<polyline {style} points=\"{}\"/>", points.join(" "));
-        // The legend stands low on the right, where no curve goes.
+        // The legend is at the bottom right, where no curve goes.
         let at = BOTTOM - 18.0 * (choice.all.len() - i) as f64;
         let _ = writeln!(
             out,
@@ -192,12 +194,12 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Round numbers that enclose an interval of 0 to 1, four to eight of them.
+/// Four to eight round numbers that enclose an interval within 0 to 1.
 fn ticks(low: f64, high: f64) -> Vec<f64> {
     let steps = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
     let step = *steps.iter().find(|s| (high - low) / **s <= 6.0).unwrap_or(&0.2);
     let (mut first, mut last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
-    // A curve of one point has no height of its own.
+    // A curve of one point has no height.
     while last - first < 3 {
         first = (first - 1).max(0);
         last = (last + 1).min((1.0 / step).round() as i64);

@@ -1,4 +1,4 @@
-//! All figures of a model, for people and for machines.
+//! Evaluation of a model: all its figures, for people and for machines.
 
 use super::metrics::{self, F1, McNemar, Proportion};
 use super::outcome::{Outcomes, Walked};
@@ -8,7 +8,7 @@ use edge_runtime::ExitPolicy;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The figures of a model under a policy. `Display` is for people; for machines, serialize it.
+/// Figures of a model under a policy. `Display` is for people, serialization for machines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The name of the model.
@@ -19,20 +19,20 @@ pub struct Evaluation {
     pub labels: Vec<String>,
     /// Number of encoder layers.
     pub layers: usize,
-    /// Every exit, were all sentences to leave there.
+    /// Figures of every exit, if all sentences left there.
     pub exits: Vec<Exit>,
-    /// Every sentence at the last exit.
+    /// Figures if every sentence leaves at the last exit.
     pub full_depth: Figures,
     /// The policy.
     pub policy: ExitPolicy,
-    /// Every sentence where the policy lets it leave.
+    /// Figures if every sentence leaves by the policy.
     pub early_exit: Figures,
 }
 
 /// The figures of one exit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exit {
-    /// The layer after which it stands; 0 is after the embeddings.
+    /// Layer before the exit; 0 is the embeddings.
     pub layer: usize,
     /// The share of sentences whose label is right.
     pub accuracy: Proportion,
@@ -42,7 +42,7 @@ pub struct Exit {
     pub leave: usize,
 }
 
-/// The figures of a way through the model.
+/// Figures of all sentences under one policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// The share of sentences whose label is right.
@@ -58,7 +58,7 @@ pub struct Figures {
 }
 
 impl Evaluation {
-    /// The figures of a model, from its outcomes.
+    /// Computes the figures of a model from its outcomes.
     ///
     /// # Errors
     /// [`Error::Measure`] if the outcomes or the policy do not fit the model.
@@ -154,10 +154,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares two models by name and by the label that each gives to every sentence.
+    /// Compares two models, given by name and by the label of every sentence.
     ///
     /// # Errors
-    /// [`Error::Measure`] if there are not as many labels as sentences.
+    /// [`Error::Measure`] if the numbers of labels and sentences differ.
     pub fn of(truth: &[u32], first: (&str, &[u32]), second: (&str, &[u32])) -> Result<Self, Error> {
         Ok(Comparison {
             first: first.0.into(),

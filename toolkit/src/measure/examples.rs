@@ -1,4 +1,4 @@
-//! What is measured, and on which texts: a checkpoint or a bundle, a file or held-out rows.
+//! Models and texts of a measurement: a checkpoint or a bundle, a file or held-out rows.
 
 use super::calibrate::{Choice, Kind, best, check_budget};
 use super::outcome::Outcomes;
@@ -20,16 +20,16 @@ use std::sync::atomic::AtomicBool;
 pub struct Examples {
     /// The texts.
     pub texts: Vec<String>,
-    /// Their labels, as indices of the model's labels.
+    /// True labels of the texts, as indices of the model's labels.
     pub truth: Vec<u32>,
-    /// Where they come from, in words.
+    /// Origin of the texts, in words.
     pub source: String,
 }
 
-/// The labels of a checkpoint (a folder) or a bundle (a file).
+/// Labels of a checkpoint (a folder) or a bundle (a file).
 ///
 /// # Errors
-/// If it cannot be opened.
+/// Errors of opening the model.
 pub fn labels(model: &Path) -> Result<Vec<String>, Error> {
     if model.is_dir() {
         return Ok(Checkpoint::open(model)?.config.labels);
@@ -37,10 +37,10 @@ pub fn labels(model: &Path) -> Result<Vec<String>, Error> {
     Ok(open_bundle(model)?.labels().to_vec())
 }
 
-/// The exit policy that a checkpoint or a bundle carries.
+/// Exit policy of a checkpoint or a bundle.
 ///
 /// # Errors
-/// If it cannot be opened.
+/// Errors of opening the model.
 pub fn policy(model: &Path) -> Result<ExitPolicy, Error> {
     if model.is_dir() {
         let exits = Checkpoint::open(model)?.exits;
@@ -54,7 +54,7 @@ fn open_bundle(model: &Path) -> Result<Classifier, Error> {
 }
 
 impl Examples {
-    /// Those of a file.
+    /// Reads the labelled texts of a file.
     ///
     /// # Errors
     /// [`Error::Data`], [`Error::Io`].
@@ -64,33 +64,34 @@ impl Examples {
         Ok(Self::of(&dataset, &all, format!("{}: {} rows, {guess}", path.display(), all.len())))
     }
 
-    /// The rows that the run which made a checkpoint held out, by the recipe in its folder.
+    /// Reads the held-out rows of the run that made a checkpoint, by the recipe in its folder.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if there is no recipe or it held nothing out; those of reading the data.
+    /// [`Error::Unfit`] if there is no recipe or its run held nothing out; errors of reading the
+    /// data.
     pub fn held_out(checkpoint: &Path) -> Result<Self, Error> {
         let path = checkpoint.join("recipe.toml");
         if !path.exists() {
             return Err(Error::Unfit(format!(
-                "{} is missing: say with --data what to use; it must not have been trained on",
+                "{} is missing; give --data with texts that were not trained on",
                 path.display()
             )));
         }
         let data = Recipe::read(&path)?.data;
         if data.hold_out == HoldOut::Rows(0) {
             return Err(Error::Unfit(format!(
-                "{}: nothing was held out (data.hold_out is 0); say with --data what to use; it \
-                 must not have been trained on",
+                "{}: data.hold_out is 0, so there are no held-out rows; give --data with texts \
+                 that were not trained on",
                 path.display()
             )));
         }
         Ok(Self::split(&data, &labels(checkpoint)?)?.1)
     }
 
-    /// The rows of a recipe's data that are trained on, and those that are held out.
+    /// Splits the rows of a recipe's data into training rows and held-out rows.
     ///
     /// # Errors
-    /// Those of reading the data.
+    /// Errors of reading the data.
     pub fn split(data: &Data, labels: &[String]) -> Result<(Self, Self), Error> {
         let files = Hub::from_env()?.resolve_dataset(&data.train.to_string_lossy(), "train")?;
         let (dataset, _) = Dataset::read_all(&files, &data.columns(), Some(labels))?;
@@ -104,7 +105,7 @@ impl Examples {
         Ok((trained, Self::of(&dataset, &split.held_out, held)))
     }
 
-    /// The first `n` of them, or all.
+    /// Copies the first `n` examples, or all if there are fewer.
     pub fn first(&self, n: usize) -> Self {
         Examples {
             texts: self.texts.iter().take(n).cloned().collect(),
@@ -123,10 +124,10 @@ impl Examples {
     }
 }
 
-/// What every exit of a checkpoint (computed in f32) or of a bundle says of every text.
+/// Computes the logits of every exit of a checkpoint (in f32) or of a bundle for every text.
 ///
 /// # Errors
-/// If the model cannot be opened or fails.
+/// Errors of opening and running the model.
 pub fn outcomes(
     model: &Path,
     examples: &Examples,
@@ -152,11 +153,11 @@ pub fn outcomes(
     Ok(outcomes)
 }
 
-/// Calibrates the exits of a checkpoint for what will run, its int8 bundle, and writes the best
-/// policy, or the one of `kind`, into its `exits.json`.
+/// Calibrates the exits of a checkpoint on its int8 bundle. Writes the best policy, or the policy
+/// of `kind`, into its `exits.json`.
 ///
 /// # Errors
-/// [`Error::Unfit`] if the checkpoint has no exits; those of exporting and measuring.
+/// [`Error::Unfit`] if the checkpoint has no exits; errors of exporting and measuring.
 pub fn calibrate_checkpoint(
     folder: &Path,
     examples: &Examples,
@@ -168,7 +169,8 @@ pub fn calibrate_checkpoint(
     let checkpoint = Checkpoint::open(folder)?;
     let Some(exits) = &checkpoint.exits else {
         return Err(Error::Unfit(format!(
-            "{} has no exits.json: there is nothing to calibrate. Train exits with `edge-distill`",
+            "{} has no exits.json, so there are no exits to calibrate; \
+             train exits with `edge-distill`",
             folder.display()
         )));
     };

@@ -1,18 +1,17 @@
-//! Figures of a classifier, from labels and probabilities.
+//! Metrics of a classifier, from labels and probabilities.
 //!
-//! The functions that hold lists against each other give [`Error::Measure`] if the lists are not
-//! equally long.
+//! Functions that compare lists return [`Error::Measure`] if the lists differ in length.
 
 use crate::Error;
 use crate::rng::Rng;
 use edge_runtime::exit::{argmax, softmax};
 use serde::{Deserialize, Serialize};
 
-/// The normal distribution's 97.5 % point: intervals are 95 % wide.
+/// 97.5 % point of the normal distribution, for intervals of 95 %.
 const Z: f64 = 1.959963984540054;
-/// Bins of the calibration error.
+/// Number of bins of the calibration error.
 const BINS: usize = 15;
-/// Resamples of the bootstrap.
+/// Number of resamples of the bootstrap.
 const RESAMPLES: usize = 2000;
 
 /// A share of sentences, 0 to 1, with its 95 % interval.
@@ -27,8 +26,8 @@ pub struct Proportion {
 }
 
 impl Proportion {
-    /// `count` of `of`, with the score interval (Wilson 1927), which holds near 0 and 1 too.
-    /// Nothing of nothing is 0, and may be anything.
+    /// Computes `count` / `of` with the score interval (Wilson 1927), which also holds near 0 and
+    /// 1. With `of` 0 the value is 0 and the interval is 0 to 1.
     pub fn wilson(count: usize, of: usize) -> Self {
         if of == 0 {
             return Proportion { value: 0.0, low: 0.0, high: 1.0 };
@@ -38,7 +37,7 @@ impl Proportion {
         let scale = 1.0 + Z * Z / n;
         let centre = (value + Z * Z / (2.0 * n)) / scale;
         let half = Z / scale * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
-        // At the ends the interval touches the value, but for rounding.
+        // At 0 and 1 the interval touches the value, but for rounding.
         let low = if count == 0 { 0.0 } else { centre - half };
         let high = if count == of { 1.0 } else { centre + half };
         Proportion { value, low, high }
@@ -48,7 +47,7 @@ impl Proportion {
 /// The share of sentences whose label is right.
 ///
 /// # Errors
-/// As the module says.
+/// [`Error::Measure`] if the lists differ in length.
 pub fn accuracy(truth: &[u32], predicted: &[u32]) -> Result<Proportion, Error> {
     same_length(truth.len(), predicted.len())?;
     let right = truth.iter().zip(predicted).filter(|(t, p)| t == p).count();
@@ -62,14 +61,14 @@ pub struct F1 {
     pub per_class: Vec<f64>,
     /// Mean over the labels that are true or predicted for some text.
     pub macro_mean: f64,
-    /// With two labels: that of the last, the positive one.
+    /// F1 of the last label, the positive one, if there are two labels.
     pub positive: Option<f64>,
 }
 
-/// F1 of `labels` labels.
+/// Computes F1 of each of `labels` labels.
 ///
 /// # Errors
-/// As the module says.
+/// [`Error::Measure`] if the lists differ in length.
 pub fn f1(truth: &[u32], predicted: &[u32], labels: usize) -> Result<F1, Error> {
     same_length(truth.len(), predicted.len())?;
     let mut occurring = 0;
@@ -89,49 +88,50 @@ pub fn f1(truth: &[u32], predicted: &[u32], labels: usize) -> Result<F1, Error> 
     Ok(F1 { per_class, macro_mean, positive })
 }
 
-/// The expected calibration error, 0 to 1: by how much the largest probability misses the accuracy,
-/// in 15 bins of equal width (Guo et al. 2017, "On Calibration of Modern Neural Networks").
-/// `logits` is `[sentence][label]`.
+/// Computes the expected calibration error, 0 to 1: the gap between the largest probability and the
+/// accuracy, in 15 bins of equal width (Guo et al. 2017, "On Calibration of Modern Neural
+/// Networks"). `logits` is `[sentence][label]`.
 ///
 /// # Errors
-/// As the module says.
+/// [`Error::Measure`] if the lists differ in length.
 pub fn calibration_error(truth: &[u32], logits: &[&[f32]]) -> Result<f64, Error> {
     same_length(truth.len(), logits.len())?;
-    // Per bin: the sum of the probabilities, less the number of right labels.
+    // Each bin contains the sum of the probabilities, less the number of right labels.
     let mut bins = [0.0; BINS];
     for (truth, logits) in truth.iter().zip(logits) {
         let label = argmax(logits);
         let p = softmax(logits).get(label).copied().map_or(0.0, f64::from);
-        // A bin holds its upper end.
+        // A bin includes its upper end.
         let bin = (p * BINS as f64).ceil() as usize;
         bins[bin.clamp(1, BINS) - 1] += p - f64::from(u8::from(label == *truth as usize));
     }
     Ok(bins.iter().map(|gap| gap.abs()).sum::<f64>() / truth.len().max(1) as f64)
 }
 
-/// The sentences that leave at each of so many exits.
+/// Counts the sentences that leave at each exit.
 pub fn histogram(exit: &[usize], exits: usize) -> Vec<usize> {
     let mut counts = vec![0; exits];
     exit.iter().filter(|e| **e < exits).for_each(|e| counts[*e] += 1);
     counts
 }
 
-/// McNemar's test: whether two classifiers err equally often on the same sentences.
+/// McNemar's test for two classifiers that err equally often on the same sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct McNemar {
     /// Sentences that only the first gets right.
     pub only_first: usize,
     /// Sentences that only the second gets right.
     pub only_second: usize,
-    /// The probability of a difference as large or larger, if they erred equally often.
+    /// Probability of a difference at least as large if both erred equally often.
     pub p: f64,
 }
 
 impl McNemar {
-    /// The exact two-sided test: a fair coin for each sentence that one gets right and one wrong.
+    /// Computes the exact two-sided test: a fair coin for each sentence that only one classifier
+    /// gets right.
     pub fn exact(only_first: usize, only_second: usize) -> Self {
         let n = only_first + only_second;
-        // In logarithms: the powers of two underflow from a thousand sentences on.
+        // Logarithms avoid underflow: powers of two underflow from a thousand sentences on.
         let mut term = -(n as f64) * std::f64::consts::LN_2;
         let mut sum = term.exp();
         for k in 0..only_first.min(only_second) {
@@ -142,22 +142,22 @@ impl McNemar {
     }
 }
 
-/// McNemar's exact test of two classifiers on the same sentences.
+/// Computes McNemar's exact test of two classifiers on the same sentences.
 ///
 /// # Errors
-/// As the module says.
+/// [`Error::Measure`] if the lists differ in length.
 pub fn mcnemar(truth: &[u32], first: &[u32], second: &[u32]) -> Result<McNemar, Error> {
     let differences = differences(truth, first, second)?;
     let count = |sign: i64| differences.iter().filter(|d| **d == sign).count();
     Ok(McNemar::exact(count(-1), count(1)))
 }
 
-/// The accuracy of the second classifier less that of the first, −1 to 1, with the 95 % interval of
-/// the paired bootstrap: 2,000 resamples of the sentences (Efron & Tibshirani 1993). The resamples
-/// are the same in every run.
+/// Computes the accuracy of the second classifier less that of the first, −1 to 1. The 95 %
+/// interval is that of the paired bootstrap, with 2,000 resamples of the sentences (Efron &
+/// Tibshirani 1993). The resamples are the same in every run.
 ///
 /// # Errors
-/// As the module says.
+/// [`Error::Measure`] if the lists differ in length.
 pub fn difference(truth: &[u32], first: &[u32], second: &[u32]) -> Result<Proportion, Error> {
     let differences = differences(truth, first, second)?;
     let n = differences.len();
@@ -169,7 +169,7 @@ pub fn difference(truth: &[u32], first: &[u32], second: &[u32]) -> Result<Propor
     let mut sums: Vec<i64> =
         (0..RESAMPLES).map(|_| (0..n).map(|_| differences[random.below(n)]).sum()).collect();
     sums.sort_unstable();
-    // As many resamples lie below the interval as above it.
+    // The same number of resamples is below the interval and above it.
     let outside = RESAMPLES / 40;
     Ok(Proportion {
         value: mean(differences.iter().sum()),
@@ -178,7 +178,7 @@ pub fn difference(truth: &[u32], first: &[u32], second: &[u32]) -> Result<Propor
     })
 }
 
-/// For each sentence: 1 if only the second is right, −1 if only the first.
+/// Difference of each sentence: 1 if only the second classifier is right, −1 if only the first.
 fn differences(truth: &[u32], first: &[u32], second: &[u32]) -> Result<Vec<i64>, Error> {
     same_length(truth.len(), first.len())?;
     same_length(truth.len(), second.len())?;
@@ -190,7 +190,7 @@ fn same_length(truth: usize, other: usize) -> Result<(), Error> {
     if truth == other {
         return Ok(());
     }
-    Err(Error::Measure(format!("{other} answers for {truth} true labels")))
+    Err(Error::Measure(format!("{other} answers for {truth} true labels; expected one for each")))
 }
 
 #[cfg(test)]
@@ -289,7 +289,7 @@ mod tests {
         let truth: Vec<u32> = right.iter().map(|r| 1 - r).collect();
         let error = calibration_error(&truth, &rows).unwrap();
         assert!((error - 0.228).abs() < 1e-6, "{error}");
-        // Sure and right is perfect, sure and wrong the worst.
+        // A confident right answer has error 0, a confident wrong answer error 1.
         let sure: [&[f32]; 1] = [&[200.0, -200.0]];
         assert_eq!(calibration_error(&[0], &sure).unwrap(), 0.0);
         assert_eq!(calibration_error(&[1], &sure).unwrap(), 1.0);

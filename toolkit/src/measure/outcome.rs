@@ -1,27 +1,27 @@
-//! What every exit says of every sentence, and where a policy would have let it leave.
+//! Answers of every exit for every sentence, and the exits at which sentences leave under a policy.
 
 use crate::Error;
 use edge_runtime::exit::argmax;
 use edge_runtime::{Classifier, ExitPolicy, Queue};
 use std::path::Path;
 
-/// The logits of every exit for every sentence of a data set, with the true labels.
+/// Logits of every exit for every sentence of a data set, with the true labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcomes {
     /// Number of encoder layers of the model.
     pub layers_total: usize,
-    /// The layer after which each exit stands, ascending; 0 is after the embeddings. The last exit
-    /// stands after the last layer.
+    /// Layer before each exit, ascending; 0 is the embeddings. The last exit follows the last
+    /// layer.
     pub exits: Vec<usize>,
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
     /// The true label of each sentence, as an index of `labels`.
     pub truth: Vec<u32>,
-    /// `[sentence][exit][label]`.
+    /// Logits, `[sentence][exit][label]`.
     pub logits: Vec<Vec<Vec<f32>>>,
 }
 
-/// Where the sentences leave under a policy, and with what label.
+/// Exits and labels of all sentences under a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walked {
     /// The exit at which each sentence leaves, counted from 0.
@@ -33,12 +33,12 @@ pub struct Walked {
 }
 
 impl Outcomes {
-    /// Runs a bundle at full depth on texts. `truth` counts labels in the order of the bundle.
-    /// `progress` is called with the number of texts done and the number of texts.
+    /// Runs a bundle at full depth on texts. `truth` contains label indices in the order of the
+    /// bundle. `progress` is called with the number of texts done and the number of texts.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Bundle`] if the bundle cannot be opened or fails,
-    /// [`Error::Measure`] if the labels do not fit the texts or the bundle.
+    /// [`Error::Measure`] if the labels do not match the texts or the bundle.
     pub fn of_bundle(
         path: &Path,
         texts: &[impl AsRef<str>],
@@ -61,7 +61,7 @@ impl Outcomes {
             truth,
             logits: Vec::with_capacity(texts.len()),
         };
-        // What does not fit is to be known before the work, not after it.
+        // Mismatches are reported before the work, not after it.
         outcomes.check_truth(texts.len())?;
         progress(0, texts.len());
         let mut queue = Queue::new(texts);
@@ -78,10 +78,10 @@ impl Outcomes {
         Ok(outcomes)
     }
 
-    /// Whether the fields fit each other.
+    /// Checks that the fields are consistent.
     ///
     /// # Errors
-    /// [`Error::Measure`] naming what does not fit.
+    /// [`Error::Measure`] that names the inconsistency.
     pub fn check(&self) -> Result<(), Error> {
         self.check_truth(self.logits.len())?;
         if self.exits.last() != Some(&self.layers_total)
@@ -89,7 +89,7 @@ impl Outcomes {
             || self.layers_total == 0
         {
             return Err(Error::Measure(format!(
-                "exits after the layers {:?}; they must ascend and end with the last layer, {}",
+                "exits after the layers {:?}; expected ascending numbers up to the last layer, {}",
                 self.exits, self.layers_total
             )));
         }
@@ -97,14 +97,15 @@ impl Outcomes {
         for (sentence, logits) in self.logits.iter().enumerate() {
             if logits.len() != exits || logits.iter().any(|l| l.len() != labels) {
                 return Err(Error::Measure(format!(
-                    "sentence {} has logits for {} exits; each has {exits} exits of {labels} labels",
+                    "sentence {} has logits for {} exits; \
+                     expected {exits} exits of {labels} labels",
                     sentence + 1,
                     logits.len()
                 )));
             }
             if let Some(value) = logits.iter().flatten().find(|l| !l.is_finite()) {
                 return Err(Error::Measure(format!(
-                    "sentence {} has the logit {value}",
+                    "sentence {} has the logit {value}; expected a finite number",
                     sentence + 1
                 )));
             }
@@ -118,11 +119,11 @@ impl Outcomes {
             return Err(Error::Measure("there are no sentences".into()));
         }
         if labels < 2 {
-            return Err(Error::Measure(format!("{labels} label; a classifier has 2 or more")));
+            return Err(Error::Measure(format!("{labels} label; expected 2 or more")));
         }
         if self.truth.len() != sentences {
             return Err(Error::Measure(format!(
-                "{} true labels for {sentences} sentences",
+                "{} true labels for {sentences} sentences; expected one for each",
                 self.truth.len()
             )));
         }
@@ -136,16 +137,16 @@ impl Outcomes {
         }
     }
 
-    /// The number of sentences.
+    /// Number of sentences.
     pub fn sentences(&self) -> usize {
         self.logits.len()
     }
 
-    /// Lets every sentence leave where the policy says, as the runtime does: the last exit takes
-    /// those that are still there.
+    /// Applies a policy to every sentence, as the runtime does. The last exit takes all remaining
+    /// sentences.
     ///
     /// # Errors
-    /// [`Error::Measure`] if the outcomes or the policy do not fit the model.
+    /// [`Error::Measure`] if the outcomes are inconsistent or the policy does not match the model.
     pub fn walk(&self, policy: &ExitPolicy) -> Result<Walked, Error> {
         self.check()?;
         policy.check(self.exits.len()).map_err(|e| Error::Measure(e.to_string()))?;
@@ -161,10 +162,10 @@ impl Outcomes {
         Ok(walked)
     }
 
-    /// What one exit says of every sentence.
+    /// Labels that one exit gives to all sentences.
     ///
     /// # Errors
-    /// [`Error::Measure`] if the outcomes do not fit, or there is no such exit.
+    /// [`Error::Measure`] if the outcomes are inconsistent, or there is no such exit.
     pub fn at_exit(&self, exit: usize) -> Result<Vec<u32>, Error> {
         self.check()?;
         if exit >= self.exits.len() {
@@ -176,12 +177,12 @@ impl Outcomes {
         Ok(self.logits.iter().map(|logits| argmax(&logits[exit]) as u32).collect())
     }
 
-    /// The layers computed, as a share of those at full depth, 0 to 1.
+    /// Computed layers, as a share of those at full depth, 0 to 1.
     pub fn share(&self, walked: &Walked) -> f64 {
         walked.layers as f64 / (walked.exit.len() * self.layers_total).max(1) as f64
     }
 
-    /// The outcomes of some of the sentences.
+    /// Selects the outcomes of some of the sentences.
     pub(crate) fn some(&self, sentences: &[usize]) -> Self {
         Outcomes {
             layers_total: self.layers_total,
@@ -198,7 +199,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    /// Outcomes as real ones are: some sentences are hard, and later exits are surer and err less.
+    /// Random outcomes that resemble real ones: some sentences are hard, and later exits are more
+    /// confident and err less.
     pub(crate) fn random(sentences: usize, exits: usize, labels: usize, seed: u64) -> Outcomes {
         let mut random = Rng::new(&[seed]);
         let mut uniform = |scale: f32| scale * (random.below(20_001) as f32 / 10_000.0 - 1.0);

@@ -1,9 +1,9 @@
-//! The comparison table at the end of a run.
+//! Comparison table at the end of a run.
 
 use super::metrics::Proportion;
 use serde::Serialize;
 
-/// A model in the table. What is not known stays empty.
+/// A model in the table. Unknown cells stay empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Row {
     /// The name.
@@ -12,7 +12,7 @@ pub struct Row {
     pub parameters: Option<u64>,
     /// Size of its file in bytes.
     pub bytes: Option<u64>,
-    /// Sentences that it answers in a second.
+    /// Sentences per second.
     pub sentences_per_second: Option<f64>,
     /// Accuracy, 0 to 1.
     pub accuracy: Option<Proportion>,
@@ -20,7 +20,7 @@ pub struct Row {
     pub share: Option<f64>,
 }
 
-/// The table as aligned plain text, which is Markdown too.
+/// Formats the table as aligned plain text, which is valid Markdown.
 pub fn table(rows: &[Row]) -> String {
     let head = ["model", "parameters", "size", "sentences/s", "accuracy (95 %)", "layers"];
     let cells = rows.iter().map(|row| {

@@ -1,5 +1,5 @@
-//! The report that compares models: a page, Markdown, and what the demo and the README show, all
-//! of it from saved measurements.
+//! Report that compares models: a page, Markdown, and the figures of the demo and the README, all
+//! from saved measurements.
 
 mod chart;
 mod charts;
@@ -21,15 +21,16 @@ use std::path::Path;
 /// Models that were measured on the same sentences.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// What a model was made from stands before it; of equal origin the largest comes first.
+    /// Records in display order: a model follows the model that it was made from; of equal origin,
+    /// the largest comes first.
     records: Vec<Record>,
 }
 
 impl Report {
-    /// Reads all records of a folder, its files that end with `.json`.
+    /// Reads all records of a folder: its files that end with `.json`.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Data`] if one is no record, [`Error::Measure`] as [`Report::new`].
+    /// [`Error::Io`], [`Error::Data`] if a file is not a record; errors of [`Report::new`].
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let io = |e| Error::io(folder, e);
         let mut paths = Vec::new();
@@ -47,11 +48,11 @@ impl Report {
         })
     }
 
-    /// Takes records.
+    /// Creates a report of records.
     ///
     /// # Errors
-    /// [`Error::Measure`] if there are none, two have the same id, they are of different data, or one
-    /// was made from what is not there, or from itself.
+    /// [`Error::Measure`] if there are no records, if two have the same id or their data differ, or
+    /// if the origin of a model is missing or the model itself.
     pub fn new(mut records: Vec<Record>) -> Result<Self, Error> {
         let wrong = |problem: String| Err(Error::Measure(problem));
         let Some(first) = records.first() else {
@@ -76,7 +77,7 @@ impl Report {
                 && !records.iter().any(|r| r.id == *from)
             {
                 return wrong(format!(
-                    "`{}` was made from `{from}`, of which there is no measurement",
+                    "`{}` was made from `{from}`, which has no measurement; measure it too",
                     record.id
                 ));
             }
@@ -84,22 +85,25 @@ impl Report {
         let mut ordered = Vec::new();
         descend(None, &records, &mut ordered);
         if let Some(lost) = records.iter().find(|r| !ordered.contains(r)) {
-            return wrong(format!("`{}` was made from itself, by way of others", lost.id));
+            return wrong(format!(
+                "`{}` was made from itself, through other models; correct a `from`",
+                lost.id
+            ));
         }
         Ok(Report { records: ordered })
     }
 
-    /// The records, in the order in which they are shown.
+    /// Returns the records in display order.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// The number of a record, counted from 1.
+    /// Number of a record, counted from 1.
     fn number(&self, record: &Record) -> usize {
         1 + self.records.iter().position(|r| r.id == record.id).unwrap_or(0)
     }
 
-    /// Its number and name.
+    /// Number and name of a record.
     fn called(&self, record: &Record) -> String {
         format!("{}. {}", self.number(record), record.name)
     }
@@ -108,13 +112,13 @@ impl Report {
         self.records.iter().find(|r| r.id == id)
     }
 
-    /// What a model was made from.
+    /// Record that a model was made from.
     fn parent(&self, record: &Record) -> Option<&Record> {
         self.get(record.from.as_ref()?)
     }
 
-    /// How much of the encoder's weights is zero or gone, as a share of those of the model that the
-    /// compressing began with, 0 to 1.
+    /// Share of the encoder's weights that is zero or removed, 0 to 1, relative to the model before
+    /// compression.
     fn pruned(&self, record: &Record) -> Option<f64> {
         let own = record.parameters.filter(|p| p.encoder > 0)?;
         let mut base = record;

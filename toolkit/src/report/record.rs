@@ -1,7 +1,7 @@
-//! A saved measurement: what a model is, what it was made from, and how it did.
+//! Saved measurement: a model, its origin, and its figures.
 //!
-//! One JSON file a model, so that a [report](super::compare) can be made of models that were measured
-//! at different times. All but the speed is the same in every run.
+//! Each model has one JSON file, so that a [report](super::compare) can combine models that were
+//! measured at different times. All figures but the speed are the same in every run.
 
 use crate::Error;
 use crate::measure::evaluation::Evaluation;
@@ -9,51 +9,51 @@ use crate::measure::metrics::Proportion;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The version of the format that is read and written.
+/// Version of the format that is read and written.
 pub const VERSION: u32 = 1;
 
 /// A model and its figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`VERSION`].
+    /// Version of the format, [`VERSION`].
     pub version: u32,
-    /// What other records call it, and the name of its file: letters, digits, `-`, `_` and `.`.
+    /// Identifier for other records, and name of the file: letters, digits, `-`, `_` and `.`.
     pub id: String,
-    /// Its name for people.
+    /// Name for people.
     pub name: String,
-    /// What made it.
+    /// Step that made the model.
     pub step: Step,
-    /// The `id` of the model that it was made from.
+    /// `id` of the model that it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The sentences on which it was measured.
+    /// Data set of the measurement.
     pub data: Data,
-    /// Its parameters, where its checkpoint is known.
+    /// Numbers of parameters, if the checkpoint is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Parameters>,
-    /// Size of its file in bytes.
+    /// Size of the file in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// How its weights are stored.
+    /// Number format of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
-    /// How it did.
+    /// Figures of the model.
     pub figures: Figures,
 }
 
-/// What makes a model, in the order in which a model goes through it.
+/// Steps that make a model, in their usual order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
-    /// A large model that others learn from.
+    /// Training of a large model that others learn from.
     Teacher,
     /// Training on labels alone.
     Finetune,
-    /// Training to say what a teacher says.
+    /// Training on a teacher's answers.
     Distil,
-    /// Leaving out weights, heads, neurons or layers.
+    /// Removing weights, heads, neurons or layers.
     Prune,
-    /// Leaving out word pieces.
+    /// Removing word pieces.
     Vocabulary,
     /// Storing weights in fewer bits.
     Quantize,
@@ -70,7 +70,7 @@ impl Step {
         Step::Quantize,
     ];
 
-    /// As in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Step::Teacher => "teacher",
@@ -97,60 +97,60 @@ pub struct Data {
 /// Numbers of parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// All.
+    /// All parameters.
     pub all: u64,
-    /// Those of `all` that are not zero.
+    /// Parameters in `all` that are not zero.
     pub nonzero: u64,
-    /// The weights of the linear layers in the encoder, which pruning thins out.
+    /// Weights of the linear layers in the encoder, which pruning sets to zero.
     pub encoder: u64,
-    /// Those of `encoder` that are not zero.
+    /// Weights in `encoder` that are not zero.
     pub encoder_nonzero: u64,
 }
 
-/// How the weights of a bundle are stored, as its manifest says.
+/// Number format of a bundle's weights, from its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weights {
-    /// `fp32` or `int8`.
+    /// Precision, `fp32` or `int8`.
     pub precision: String,
-    /// Bits of the weights of the linear layers, where they are integers.
+    /// Bits of the linear layers' weights, if these are integers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_bits: Option<u8>,
-    /// Bits of the word embeddings, where they are not those of `precision`.
+    /// Bits of the word embeddings, if they differ from `precision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding_bits: Option<u8>,
-    /// The linear layers whose weights have 4 bits.
+    /// Names of the linear layers with 4-bit weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub four_bits: Vec<String>,
 }
 
-/// How a model did.
+/// Figures of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Figures {
-    /// Here.
+    /// Measured here.
     Measured(Box<Measured>),
-    /// Elsewhere.
+    /// Published elsewhere.
     Stated(Stated),
 }
 
-/// What was measured here.
+/// Figures that were measured here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Accuracy, exits, and the layers computed.
+    /// Accuracy, exits, and computed layers.
     pub evaluation: Evaluation,
-    /// Speed, if it was timed.
+    /// Speed, if the model was timed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<Speed>,
-    /// What calibration left beside the checkpoint for the kind of the model's policy; of the
+    /// Calibration curve of the policy's kind, from the checkpoint's folder; measured on the
     /// sentences that chose the thresholds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub curve: Vec<CurvePoint>,
 }
 
-/// What somebody else says of a model that is not here.
+/// Published figures of a model that is not measured here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stated {
-    /// Who says so.
+    /// Source of the figures.
     pub source: String,
     /// Accuracy on the same sentences.
     pub accuracy: Proportion,
@@ -165,20 +165,20 @@ pub struct CurvePoint {
     pub share: f64,
 }
 
-/// How fast a model is, one sentence after the other, tokenizing included.
+/// Speed of a model, one sentence after the other, tokenizing included.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
-    /// The processor.
+    /// Name of the processor.
     pub processor: String,
-    /// The day, as `2026-01-31` (UTC).
+    /// Day of the measurement, as `2026-01-31` (UTC).
     pub day: String,
-    /// Threads that compute.
+    /// Number of threads that compute.
     pub threads: usize,
-    /// How often all sentences were answered, the models in turn.
+    /// Number of rounds over all sentences, the models in turn.
     pub rounds: usize,
-    /// With all layers.
+    /// Pace with all layers.
     pub full_depth: Pace,
-    /// With the model's own policy, if it has one.
+    /// Pace with the model's own policy, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_exit: Option<Pace>,
 }
@@ -186,45 +186,46 @@ pub struct Speed {
 /// Medians over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// Sentences answered in a second.
+    /// Sentences per second.
     pub sentences_per_second: f64,
-    /// Half of the sentences take at most so many milliseconds.
+    /// Median latency of a sentence in milliseconds.
     pub p50_ms: f64,
-    /// 99 of 100 sentences take at most so many milliseconds.
+    /// 99th percentile of the latency of a sentence in milliseconds.
     pub p99_ms: f64,
 }
 
-/// A way through a model: with all layers, or as its policy lets sentences leave.
+/// Figures of a model at full depth or with early exits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Way {
     /// Accuracy.
     pub accuracy: Proportion,
     /// The layers computed, as a share of those at full depth, 0 to 1.
     pub share: f64,
-    /// The layers at full depth, where they are known.
+    /// Number of layers at full depth, if known.
     pub layers: Option<usize>,
     /// Speed.
     pub pace: Option<Pace>,
 }
 
 impl Record {
-    /// Reads one.
+    /// Reads a record.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Data`] if it is not a record of this version, or contradicts itself.
+    /// [`Error::Io`]; [`Error::Data`] if the file is not a record of this version, or is
+    /// inconsistent.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        // Only the version is sure to be understood, so it is looked at first.
+        // Other versions may differ in everything but the version, so it is read first.
         #[derive(Deserialize)]
         struct Head {
             version: u32,
         }
         let not =
-            |e: serde_json::Error| Error::data(path, None, format!("no saved measurement: {e}"));
+            |e: serde_json::Error| Error::data(path, None, format!("not a saved measurement: {e}"));
         let head: Head = serde_json::from_str(&text).map_err(not)?;
         if head.version != VERSION {
             let problem = format!(
-                "a measurement of version {}; this program reads version {VERSION}. Measure again",
+                "a measurement of version {}; this program reads version {VERSION}; measure again",
                 head.version
             );
             return Err(Error::data(path, None, problem));
@@ -234,12 +235,12 @@ impl Record {
         Ok(record)
     }
 
-    /// The file of a record in a folder.
+    /// Path of a record in a folder.
     pub(super) fn path(folder: &Path, id: &str) -> PathBuf {
         folder.join(format!("{id}.json"))
     }
 
-    /// Returns whether a file is a record, of any version.
+    /// True if a file is a record, of any version.
     pub(super) fn is_one(path: &Path) -> bool {
         #[derive(Deserialize)]
         struct Head {
@@ -251,7 +252,7 @@ impl Record {
         std::fs::read(path).is_ok_and(|json| serde_json::from_slice::<Head>(&json).is_ok())
     }
 
-    /// Writes it as `<id>.json` into a folder.
+    /// Writes the record as `<id>.json` into a folder.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -260,22 +261,24 @@ impl Record {
         Ok(crate::files::write(&Self::path(folder, &self.id), json)?)
     }
 
-    /// What is wrong with it.
+    /// Checks that the figures are consistent; the error names the first that is not.
     pub(super) fn check(&self) -> Result<(), String> {
         check_id(&self.id)?;
         let share = |what: &str, value: f64| match (0.0..=1.0).contains(&value) {
             true => Ok(()),
-            false => Err(format!("{what} is {value}; a share is between 0 and 1")),
+            false => Err(format!("{what} is {value}; expected a number between 0 and 1")),
         };
         let proportion = |what: &str, p: &Proportion| {
             [p.low, p.value, p.high].iter().try_for_each(|v| share(what, *v))?;
             match p.low <= p.value && p.value <= p.high {
                 true => Ok(()),
-                false => Err(format!("{what} is {}, not within its interval", p.value)),
+                false => {
+                    Err(format!("{what} is {}; expected a value within its interval", p.value))
+                }
             }
         };
         if self.bytes == Some(0) || self.data.sentences == 0 {
-            return Err("bytes and sentences are 1 or more".into());
+            return Err("bytes or sentences is 0; expected 1 or more".into());
         }
         if let Some(p) = self.parameters
             && (p.all == 0
@@ -292,7 +295,7 @@ impl Record {
         let evaluation = &measured.evaluation;
         if evaluation.sentences != self.data.sentences {
             return Err(format!(
-                "it was measured on {} sentences of {}",
+                "it was measured on {} sentences of {}; expected all of them",
                 evaluation.sentences, self.data.sentences
             ));
         }
@@ -319,14 +322,16 @@ impl Record {
             let Pace { sentences_per_second, p50_ms, p99_ms } = pace;
             for value in [sentences_per_second, p50_ms, p99_ms] {
                 if !(value.is_finite() && value > 0.0) {
-                    return Err(format!("a speed or latency of {value}; they are above 0"));
+                    return Err(format!(
+                        "a speed or latency is {value}; expected a number above 0"
+                    ));
                 }
             }
         }
         Ok(())
     }
 
-    /// What was measured here, if anything was.
+    /// Returns the figures that were measured here, if there are any.
     pub fn measured(&self) -> Option<&Measured> {
         match &self.figures {
             Figures::Measured(measured) => Some(measured),
@@ -334,7 +339,7 @@ impl Record {
         }
     }
 
-    /// With all layers.
+    /// Returns the figures at full depth.
     pub fn full_depth(&self) -> Way {
         match &self.figures {
             Figures::Stated(stated) => {
@@ -349,7 +354,7 @@ impl Record {
         }
     }
 
-    /// As its policy lets sentences leave; `None` if it lets none.
+    /// Returns the figures with early exits; `None` if the policy is full depth.
     pub fn early_exit(&self) -> Option<Way> {
         let m = self.measured()?;
         if m.evaluation.policy == edge_runtime::ExitPolicy::Never {
@@ -364,11 +369,13 @@ impl Record {
     }
 }
 
-/// An `id` is the name of a file on every system.
+/// Checks that an `id` is a valid file name on every system.
 pub(super) fn check_id(id: &str) -> Result<(), String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match !id.is_empty() && !id.starts_with('.') && id.chars().all(fine) {
         true => Ok(()),
-        false => Err(format!("the id `{id}`; it has letters, digits, `-`, `_` and `.`")),
+        false => Err(format!(
+            "the id `{id}` is not a file name; expected letters, digits, `-`, `_` and `.`"
+        )),
     }
 }

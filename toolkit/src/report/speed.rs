@@ -1,11 +1,11 @@
-//! Timing models in turn, so that whatever else the machine does meets all of them alike.
+//! Timing of models in turn, so that other load on the machine affects all of them alike.
 
 use super::record::Pace;
 use crate::Error;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::time::{Duration, Instant};
 
-/// A model to be timed, and when its sentences leave.
+/// A model to be timed, with its exit policy.
 pub struct Contestant<'a> {
     /// The model.
     pub classifier: &'a Classifier,
@@ -13,14 +13,14 @@ pub struct Contestant<'a> {
     pub policy: ExitPolicy,
 }
 
-/// Lets every contestant answer all texts, one after the other and tokenizing included, in so many
-/// rounds. Each round begins with another one; a round before them warms up. What is returned are
-/// the medians over the rounds, in the order of the contestants.
+/// Times every contestant on all texts, one text after the other, tokenizing included. Each round
+/// begins with another contestant; a round before them warms up. Returns the medians over the
+/// rounds, in the order of the contestants.
 ///
 /// `progress` is called with the number of rounds done and the number of rounds.
 ///
 /// # Errors
-/// [`Error::Measure`] without texts or rounds, or if a model fails.
+/// [`Error::Measure`] if there are no texts or rounds, or if a model fails.
 pub fn interleaved(
     contestants: &[Contestant],
     texts: &[String],
@@ -29,7 +29,7 @@ pub fn interleaved(
 ) -> Result<Vec<Pace>, Error> {
     if texts.is_empty() || rounds == 0 {
         return Err(Error::Measure(format!(
-            "{} sentences in {rounds} rounds; there is 1 or more of each",
+            "{} sentences in {rounds} rounds; expected 1 or more of each",
             texts.len()
         )));
     }
@@ -60,7 +60,7 @@ fn latencies(contestant: &Contestant, texts: &[String]) -> Result<Vec<Duration>,
 }
 
 impl Pace {
-    /// That of sentences which took so long, one at least.
+    /// Pace of one or more sentences with these latencies.
     fn of(mut latencies: Vec<Duration>) -> Self {
         latencies.sort_unstable();
         let total: Duration = latencies.iter().sum();
@@ -82,12 +82,13 @@ impl Pace {
     }
 }
 
-/// The least of ascending values that so many percent of them do not exceed (nearest rank).
+/// Percentile of ascending values: the least value that `percent` of them do not exceed (nearest
+/// rank).
 fn percentile<T: Copy>(ascending: &[T], percent: usize) -> T {
     ascending[(ascending.len() * percent).div_ceil(100).max(1) - 1]
 }
 
-/// The middle value; of an even number, the mean of the two in the middle.
+/// Median: the middle value, or the mean of the two middle values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -97,7 +98,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The name of this machine's processor, or its architecture where the system does not say.
+/// Name of this machine's processor, or its architecture if the system gives no name.
 pub fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|line| {

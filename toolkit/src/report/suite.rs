@@ -1,4 +1,4 @@
-//! What is compared: a TOML file of models, which are measured together.
+//! Suite of models to compare: a TOML file of models that are measured together.
 
 use super::record::{
     self, CurvePoint, Data, Figures, Measured, Parameters, Record, Speed, Stated, Step, Weights,
@@ -22,11 +22,11 @@ use serde::Deserialize;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// What is compared. Relative paths in the file are relative to the file.
+/// Models to compare. Relative paths in the file are relative to the file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
-    /// How often every model answers all sentences.
+    /// Number of timed rounds, in each of which every model answers all sentences.
     #[serde(default = "rounds")]
     pub rounds: usize,
     /// The models.
@@ -37,34 +37,34 @@ fn rounds() -> usize {
     5
 }
 
-/// A model: either `model` says where it is, or `stated` what somebody else measured.
+/// A model of a suite: `model` is its path, or `stated` contains figures from elsewhere.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// See [`Record::id`].
+    /// Identifier; see [`Record::id`].
     pub id: String,
-    /// See [`Record::name`].
+    /// Name for people; see [`Record::name`].
     pub name: String,
-    /// See [`Record::step`].
+    /// Step that made the model; see [`Record::step`].
     pub step: Step,
-    /// See [`Record::from`].
+    /// `id` of the model that it was made from; see [`Record::from`].
     pub from: Option<String>,
-    /// A `model.edge`, or the folder of a checkpoint, which is exported.
+    /// Path of a `model.edge`, or of a checkpoint's folder, which is exported.
     pub model: Option<PathBuf>,
-    /// The folder of the checkpoint that a `model.edge` was made of, for its parameters and its curve.
+    /// Folder of the checkpoint of a `model.edge`, for its parameters and its curve.
     pub checkpoint: Option<PathBuf>,
-    /// How a checkpoint is exported, `fp32` or `int8`; `int8` if absent.
+    /// Number format of an exported checkpoint, `fp32` or `int8`; `int8` if absent.
     pub precision: Option<Exported>,
-    /// As `edge-export --weight-bits`.
+    /// Bits of int8 weights, as in `edge-export --weight-bits`.
     pub weight_bits: Option<u8>,
-    /// As `edge-export --embedding-bits`.
+    /// Bits of the word embeddings, as in `edge-export --embedding-bits`.
     pub embedding_bits: Option<u8>,
-    /// As `edge-export --linear-bits`.
+    /// Bits of the linear layers, as in `edge-export --linear-bits`.
     pub linear_bits: Option<u8>,
-    /// Whether its speed is of interest; it is, if absent.
+    /// True if its speed is measured; true if absent.
     #[serde(default = "yes")]
     pub timed: bool,
-    /// What somebody else says.
+    /// Figures from elsewhere, for a model that is not measured here.
     pub stated: Option<Claim>,
 }
 
@@ -72,7 +72,7 @@ fn yes() -> bool {
     true
 }
 
-/// How a checkpoint is exported.
+/// Number format of an exported checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Exported {
@@ -82,11 +82,11 @@ pub enum Exported {
     Int8,
 }
 
-/// What is said of a model that is not here.
+/// Published figures of a model that is not measured here.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Who says so, and where.
+    /// Source of the figures.
     pub source: String,
     /// Accuracy on the sentences of this suite, 0 to 1.
     pub accuracy: f64,
@@ -97,10 +97,10 @@ pub struct Claim {
 }
 
 impl Suite {
-    /// Reads one.
+    /// Reads a suite from a TOML file.
     ///
     /// # Errors
-    /// [`Error::Data`] with the line that is wrong.
+    /// [`Error::Data`] with the wrong line.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let mut suite: Suite = settings::read(path)?;
         suite.check().map_err(|problem| Error::data(path, None, problem))?;
@@ -123,15 +123,20 @@ impl Suite {
             }
             match &entry.from {
                 Some(from) if !ids.contains(from.as_str()) => {
-                    return wrong(&format!("from = \"{from}\", and no model has that id"));
+                    return wrong(&format!("from is \"{from}\", but no model has that id"));
                 }
                 _ => {}
             }
             match (&entry.model, &entry.stated) {
-                (None, None) => return wrong("say where it is (model), or what is known (stated)"),
-                (Some(_), Some(_)) => return wrong("model and stated; what is here is measured"),
+                (None, None) => return wrong("has neither model nor stated; add one of them"),
+                (Some(_), Some(_)) => {
+                    return wrong("has both model and stated; remove one of them");
+                }
                 (None, Some(claim)) if !(0.0..=1.0).contains(&claim.accuracy) => {
-                    return wrong("an accuracy is between 0 and 1");
+                    return wrong(&format!(
+                        "stated.accuracy is {}; expected a number between 0 and 1",
+                        claim.accuracy
+                    ));
                 }
                 _ => {}
             }
@@ -141,13 +146,15 @@ impl Suite {
         }
         match self.models.iter().any(|m| m.model.is_some()) && self.rounds > 0 {
             true => Ok(()),
-            false => Err("one model at least is measured, in one round at least".into()),
+            false => {
+                Err("nothing to measure; expected at least one model, in at least one round".into())
+            }
         }
     }
 }
 
 impl Entry {
-    /// How a checkpoint is exported that was made for `own`.
+    /// Precision of the export; `own` is the checkpoint's own quantization.
     fn precision(&self, own: Quantize) -> Result<Precision, String> {
         let bits = Bits {
             weights: self.weight_bits,
@@ -156,9 +163,10 @@ impl Entry {
         };
         let int8 = own.with(bits)?.int8()?;
         match self.precision {
-            Some(Exported::Fp32) if bits != Bits::default() => {
-                Err("fp32 has no weight_bits, embedding_bits or linear_bits".into())
-            }
+            Some(Exported::Fp32) if bits != Bits::default() => Err(
+                "fp32 has no weight_bits, embedding_bits or linear_bits; remove these or set int8"
+                    .into(),
+            ),
             Some(Exported::Fp32) => Ok(Precision::Fp32),
             _ => Ok(Precision::Int8(int8)),
         }
@@ -168,11 +176,11 @@ impl Entry {
 /// Measures the models of a suite on labelled texts and writes a record of each into a folder. The
 /// models are timed in turn.
 ///
-/// `progress` is called with what is done, and how much of how much.
+/// `progress` is called with the name of the step, the number done and the total.
 ///
 /// # Errors
-/// Errors of exporting and running the models; [`Error::Unfit`] if their labels differ; [`Error::Output`] if
-/// a record would replace a file that is no record.
+/// Errors of exporting and running the models; [`Error::Unfit`] if their labels differ;
+/// [`Error::Output`] if a record would replace another kind of file.
 pub fn measure(
     suite: &Suite,
     (data, columns): (&Path, &Columns),
@@ -194,7 +202,7 @@ pub fn measure(
     let wanted = labels(&first.bundle)?;
     if let Some(other) = here().find(|o| o.classifier.labels() != wanted) {
         return Err(Error::Unfit(format!(
-            "{}: labels {:?}, another model has {wanted:?}",
+            "{}: labels are {:?}; expected {wanted:?}, as in the other models",
             other.bundle.display(),
             other.classifier.labels()
         )));
@@ -249,23 +257,23 @@ pub fn measure(
     Ok(records)
 }
 
-/// Checks that the records can be written and that what they replace are records.
+/// Checks that the records can be written and replace only records.
 fn check_output(suite: &Suite, output: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(output).map_err(|e| Error::io(output, e))?;
     for entry in &suite.models {
         let path = Record::path(output, &entry.id);
         if path.exists() && !Record::is_one(&path) {
-            let problem = "is no measurement, and one is to be written there; move it away";
+            let problem = "is not a measurement and would be replaced by one; move it away";
             return Err(Error::Output { path, problem: problem.into() });
         }
     }
     Ok(())
 }
 
-/// Threads that compute.
+/// Number of threads that compute.
 const THREADS: usize = 1;
 
-/// Today, in UTC.
+/// Date of today, in UTC.
 fn day() -> String {
     chrono::Utc::now().format("%Y-%m-%d").to_string()
 }
@@ -284,7 +292,7 @@ fn stated(entry: &Entry, claim: &Claim, data: &Data) -> Record {
         step: entry.step,
         from: entry.from.clone(),
         data: data.clone(),
-        // Of a model that is not here nobody has counted the zeros.
+        // Zeros of a model that is not here are unknown.
         parameters: all.map(|all| Parameters { all, nonzero: all, ..Parameters::default() }),
         bytes: claim.bytes,
         weights: None,
@@ -295,7 +303,7 @@ fn stated(entry: &Entry, claim: &Claim, data: &Data) -> Record {
     }
 }
 
-/// A model that is here.
+/// A model that is opened and measured here.
 struct Opened {
     bundle: PathBuf,
     bytes: u64,
@@ -361,10 +369,10 @@ impl Opened {
 }
 
 impl Parameters {
-    /// Those of a checkpoint.
+    /// Counts the parameters of a checkpoint.
     ///
     /// # Errors
-    /// If it is no whole network.
+    /// Errors of loading an incomplete network.
     pub fn of(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let network = load(checkpoint, Device::Cpu)?;
         let config = &network.config;
@@ -385,7 +393,7 @@ impl Parameters {
     }
 }
 
-/// The points of a policy's kind in a `curve.csv`; none where there is no such file.
+/// Points of a policy's kind in a `curve.csv`; a missing file gives an empty list.
 fn curve(path: &Path, policy: &ExitPolicy) -> Result<Vec<CurvePoint>, Error> {
     if !path.exists() {
         return Ok(Vec::new());
@@ -397,7 +405,7 @@ fn curve(path: &Path, policy: &ExitPolicy) -> Result<Vec<CurvePoint>, Error> {
         share: f64,
     }
     let policy = serde_json::to_value(policy).expect("plain data");
-    let wrong = |e: csv::Error| Error::data(path, None, format!("no curve of a calibration: {e}"));
+    let wrong = |e: csv::Error| Error::data(path, None, format!("not a calibration curve: {e}"));
     let mut lines = csv::Reader::from_path(path).map_err(wrong)?;
     let lines = lines.deserialize().collect::<Result<Vec<Line>, _>>().map_err(wrong)?;
     let of_kind = lines.into_iter().filter(|line| policy["kind"] == line.kind);
@@ -453,7 +461,7 @@ mod tests {
             ("from='nobody'", "no model has that id"),
             ("[models.stated]\nsource='a'\naccuracy=0.5", "model and stated"),
             ("[[models]]\nid='STUDENT'\nname='b'\nstep='prune'\nmodel='z'", "occurs twice"),
-            ("[[models]]\nid='b'\nname='b'\nstep='prune'", "`b`: say where it is"),
+            ("[[models]]\nid='b'\nname='b'\nstep='prune'", "`b`: has neither model nor stated"),
             ("[[models]]\nid='a/b'\nname='b'\nstep='prune'\nmodel='z'", "the id `a/b`"),
             ("[[models]]\nid='b'\nname='b'\nstep='shrink'\nmodel='z'", "line 9"),
             (

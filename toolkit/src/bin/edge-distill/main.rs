@@ -54,7 +54,7 @@ fn run(arguments: &Arguments, stop: &Arc<AtomicBool>) -> anyhow::Result<ExitCode
     if arguments.command.after_a_stop().is_some() {
         let seen = stop.clone();
         ctrlc::set_handler(move || {
-            // The second time nothing is waited for.
+            // The second Ctrl-C ends the program at once.
             if seen.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
@@ -104,7 +104,7 @@ fn run_training(arguments: &Train, distill: bool, stop: &AtomicBool) -> anyhow::
     Ok(())
 }
 
-/// The output of a command that reads these files and folders, checked.
+/// Checks the output folder of a command that reads these files and folders.
 fn output(folder: &Path, force: &Force, inputs: &[&Path]) -> anyhow::Result<Output> {
     let output = Output { folder: folder.into(), force: force.force };
     output.check(inputs)?;
@@ -165,7 +165,7 @@ fn run_sensitivity(arguments: &Sensitivity, stop: &AtomicBool) -> anyhow::Result
     let budget = match (arguments.target_size, arguments.max_divergence) {
         (Some(most), _) => Some(Budget::Bytes(most)),
         (_, Some(most)) if most >= 0.0 => Some(Budget::Divergence(most)),
-        (_, Some(most)) => bail!("--max-divergence {most}: it is 0 or more"),
+        (_, Some(most)) => bail!("--max-divergence is {most}; it is 0 or more"),
         _ => None,
     };
     let texts = examples(&arguments.texts, folder)?.first(arguments.first).texts;
@@ -208,8 +208,8 @@ fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<ExitCo
     bar.finish();
     if !smoothed.helps() {
         eprintln!(
-            "{} is not written: logits in int8 would be {:.5} from those in floats on the mean, {:.5} before; \
-             try another --alpha",
+            "{} is not written: the mean difference of int8 and float logits would be {:.5}, \
+             it was {:.5} before; try another --alpha",
             arguments.output.display(),
             smoothed.after,
             smoothed.before
@@ -218,7 +218,8 @@ fn run_smoothing(arguments: &Smooth, stop: &AtomicBool) -> anyhow::Result<ExitCo
     }
     smoothed.write(output)?;
     say!(
-        "{}: {} of {} channels moved; logits in int8 are {:.5} from those in floats on the mean, {:.5} before",
+        "{}: {} of {} channels scaled; the mean difference of int8 and float logits is {:.5}, \
+         it was {:.5} before",
         arguments.output.display(),
         smoothed.moved,
         smoothed.channels,
@@ -251,7 +252,7 @@ fn run_compression(arguments: &Compress, stop: &AtomicBool) -> anyhow::Result<()
     bar.finish();
     say!("{}", candidate(&fitted.chosen));
     say!(
-        "{}: {:.1} MB, {:.2} % at full depth on the held-out rows; its checkpoint is {}",
+        "{}: {:.1} MB, accuracy {:.2} % at full depth on the held-out rows; its checkpoint is {}",
         arguments.output.join("model.edge").display(),
         fitted.bytes as f64 / 1e6,
         100.0 * fitted.accuracy,
@@ -260,12 +261,12 @@ fn run_compression(arguments: &Compress, stop: &AtomicBool) -> anyhow::Result<()
     Ok(())
 }
 
-/// A candidate in words.
+/// Describes a candidate in words.
 fn candidate(tried: &Tried) -> String {
     let c = tried.candidate;
     format!(
-        "{} layers, {:.0} % of heads and {:.0} % of neurons, pieces seen {} times, embeddings of {} bits: \
-         {:.1} MB, 1/{:.1} of the multiplications",
+        "{} layers, {:.0} % of heads and {:.0} % of neurons, pieces seen {} times, \
+         {}-bit embeddings: {:.1} MB, 1/{:.1} of the multiplications",
         c.layers,
         100.0 * c.heads,
         100.0 * c.neurons,
@@ -316,7 +317,10 @@ fn run_evaluation(arguments: &Evaluate) -> anyhow::Result<()> {
         None => None,
         Some(model) => {
             if measure::labels(model)? != measure::labels(&arguments.model)? {
-                bail!("{}: its labels are others than the first model's", model.display());
+                bail!(
+                    "{}: its labels differ from the first model's; both need the same labels",
+                    model.display()
+                );
             }
             let (other, others) = measured(model)?;
             let first = (other.name.as_str(), others.as_slice());
@@ -354,7 +358,7 @@ fn run_measuring(arguments: &Measure) -> anyhow::Result<()> {
 
 fn run_report(arguments: &ReportArguments) -> anyhow::Result<()> {
     let report = Report::read(&arguments.measurements)?;
-    // What cannot be made is said before anything is written.
+    // Errors of the demo come before anything is written.
     let demo = arguments.demo.as_ref().map(|_| report.demo()).transpose()?;
     files::write(&arguments.output, report.html())?;
     if let Some(path) = &arguments.markdown {

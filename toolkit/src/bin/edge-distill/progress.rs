@@ -1,19 +1,19 @@
-//! Progress on standard error: a bar on a terminal, a line at every tenth elsewhere.
+//! Progress on standard error: a bar on a terminal, elsewhere a line for every tenth of the work.
 
 use edge_toolkit::train::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::io::Write;
 
-/// A bar, or lines.
+/// Progress display: a bar, or lines.
 pub struct Progress {
     bar: ProgressBar,
-    /// Work that was done at the last call, of how much.
+    /// Work done at the last call, and all work.
     last: Cell<(usize, usize)>,
 }
 
 impl Progress {
-    /// A bar without a length.
+    /// Creates a bar without a length.
     pub fn new() -> Self {
         let bar = ProgressBar::no_length();
         let style =
@@ -22,13 +22,13 @@ impl Progress {
         Progress { bar, last: Cell::new((0, 0)) }
     }
 
-    /// Shows that `done` of `of` are done; `words` name what they are.
+    /// Shows that `done` of `of` are done; `words` name the unit.
     pub fn at(&self, done: usize, of: usize, words: impl Into<String>) {
         let due = tenth_passed(self.last.get(), (done, of));
         self.show(done, of, words.into(), due);
     }
 
-    /// Shows it as [`at`](Self::at) does, and where there is no bar always in a line.
+    /// Shows progress as [`at`](Self::at) does; without a bar it always writes a line.
     pub fn each(&self, done: usize, of: usize, words: impl Into<String>) {
         self.show(done, of, words.into(), true);
     }
@@ -43,7 +43,7 @@ impl Progress {
         self.bar.set_message(words);
     }
 
-    /// Writes a line, above the bar if there is one. A closed standard error loses the line.
+    /// Writes a line, above the bar if there is one. The line is lost if standard error is closed.
     pub fn say(&self, line: &str) {
         self.bar.suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
     }
@@ -55,7 +55,7 @@ impl Progress {
 
     /// Shows the events of a run.
     pub fn events(&self) -> impl FnMut(Event) + '_ {
-        // Of loss and accuracy, smoothed.
+        // Loss and accuracy, smoothed.
         let (mut loss, mut accuracy) = (None::<f64>, None::<f64>);
         let smooth =
             |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + 0.02 * (new - old)));
@@ -78,13 +78,13 @@ impl Progress {
             }
             Event::HeldOut(exits) => {
                 let each: Vec<_> = exits.iter().map(|a| format!("{:.2}", 100.0 * a)).collect();
-                self.say(&format!("held out, accuracy of every exit: {} %", each.join(" ")));
+                self.say(&format!("held-out accuracy of every exit: {} %", each.join(" ")));
             }
         }
     }
 }
 
-/// Returns true if a further tenth of the work is done since the last call; other work begins at nothing.
+/// True if a further tenth of the work is done since the last call. Other work starts at zero.
 fn tenth_passed(last: (usize, usize), now: (usize, usize)) -> bool {
     let tenth = |(done, of): (usize, usize)| 10 * done / of.max(1);
     let before = if last.1 == now.1 && last.0 <= now.0 { tenth(last) } else { 0 };

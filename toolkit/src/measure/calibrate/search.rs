@@ -1,34 +1,36 @@
-//! The search for thresholds.
+//! Search for thresholds.
 //!
-//! A policy with a threshold per exit is a point in the plane of errors and layers. For a price of
-//! a layer in errors, coordinate descent finds thresholds with a small total: all but one are held,
-//! and the best place for the one follows from a single pass over the sentences in the order of
-//! their scores. A ladder of prices, each started from its neighbours' thresholds, gives the front.
+//! A policy with a threshold per exit is a point in the plane of errors and layers. For a given
+//! price of a layer in errors, coordinate descent finds thresholds with a small total. It holds all
+//! thresholds but one; the best value of that one follows from a single pass over the sentences in
+//! the order of their scores. A ladder of prices, each started from its neighbours' thresholds,
+//! gives the front.
 
 use super::super::outcome::Outcomes;
 use super::{Found, Kind};
 use edge_runtime::exit::{argmax, confidence, margin, normalized_entropy};
 use edge_runtime::{ExitPolicy, Thresholds};
 
-/// Places tried for a threshold: more would only follow single sentences.
+/// Number of values tried for a threshold; a finer grid would only follow single sentences.
 const GRID: usize = 200;
-/// Prices on the ladder.
+/// Number of prices on the ladder.
 const PRICES: usize = 64;
-/// Passes over the exits; they settle after three or four.
+/// Largest number of passes over the exits; thresholds settle after three or four.
 const PASSES: usize = 20;
 
-/// The score of a kind of policy. Entropy is turned round: sentences leave at high scores.
+/// Score of a kind of policy. The score of entropy is negated, so that sentences leave at high
+/// scores.
 pub(super) struct Scale {
     kind: Kind,
     score: fn(&[f32]) -> f32,
-    /// At this threshold all sentences leave.
+    /// Threshold at which all sentences leave.
     all: f32,
-    /// From this threshold on none leaves.
+    /// Least threshold at which no sentence leaves.
     none: f32,
 }
 
 impl Scale {
-    /// `None` for patience, which has no score.
+    /// Returns the scale of a kind; `None` for patience, which has no score.
     pub(super) fn of(kind: Kind) -> Option<Self> {
         match kind {
             Kind::Confidence => Some(Scale { kind, score: confidence, all: 0.0, none: 1.0 }),
@@ -41,11 +43,11 @@ impl Scale {
     }
 
     fn policy(&self, cuts: &[f32]) -> ExitPolicy {
-        // The last exit takes all that is left; its threshold says so too.
+        // The last exit takes all remaining sentences; its threshold agrees.
         let cuts = cuts.iter().copied().chain([self.all]);
         match self.kind {
             Kind::Entropy => ExitPolicy::Entropy {
-                // 0 less it, for there is a negative zero, which people need not see.
+                // Subtracting from 0 avoids a negative zero in the output.
                 threshold: Thresholds::PerExit(cuts.map(|c| 0.0 - c).collect()),
             },
             Kind::Margin => ExitPolicy::Margin { threshold: Thresholds::PerExit(cuts.collect()) },
@@ -54,8 +56,8 @@ impl Scale {
     }
 }
 
-/// A policy that leaves more rarely: every threshold's distance from its unreachable end is
-/// multiplied by `factor` so many times, patience grows by one each time.
+/// Returns a more cautious policy: every threshold's distance from its unreachable end is
+/// multiplied by `factor`, `steps` times. Patience grows by one per step.
 pub(super) fn cautious(policy: &ExitPolicy, factor: f32, steps: usize) -> ExitPolicy {
     let factor = factor.powi(steps as i32);
     let moved = |threshold: &Thresholds, end: f32| {
@@ -63,7 +65,7 @@ pub(super) fn cautious(policy: &ExitPolicy, factor: f32, steps: usize) -> ExitPo
         match threshold {
             Thresholds::Common(t) => Thresholds::Common(moved(*t)),
             Thresholds::PerExit(ts) => Thresholds::PerExit(
-                // The last exit takes all; its threshold goes on to say so.
+                // The last exit takes all sentences; its threshold stays.
                 ts.iter()
                     .enumerate()
                     .map(|(i, t)| if i + 1 == ts.len() { *t } else { moved(*t) })
@@ -84,24 +86,25 @@ pub(super) fn cautious(policy: &ExitPolicy, factor: f32, steps: usize) -> ExitPo
     }
 }
 
-/// What the search asks of the outcomes, computed once. The first index is the exit.
+/// Scores of the outcomes, computed once. The first index is the exit.
 struct Scores {
     scale: Scale,
     score: Vec<Vec<f32>>,
     wrong: Vec<Vec<bool>>,
-    /// The sentences in the order of falling scores.
+    /// Sentences in the order of falling scores.
     order: Vec<Vec<usize>>,
-    /// The layer after which each exit stands.
+    /// Layer before each exit.
     layers: Vec<usize>,
     sentences: usize,
 }
 
-/// Policies among which the front is; outcomes have been checked.
+/// Searches the policies that contain the front; `outcomes` were checked before.
 pub(super) fn policies(outcomes: &Outcomes, scale: Scale) -> Vec<Found> {
     let scores = Scores::new(outcomes, scale);
     let mut found = scores.common();
     let sentences = scores.sentences as f64;
-    // From all layers of all sentences for one error, to one layer of one sentence for one.
+    // Prices range from all layers of all sentences per error to one layer of one sentence per
+    // error.
     let cheapest = 1.0 / (sentences * outcomes.layers_total as f64);
     let prices: Vec<f64> =
         (0..PRICES).map(|i| cheapest.powf(1.0 - i as f64 / (PRICES - 1) as f64)).collect();
@@ -110,7 +113,7 @@ pub(super) fn policies(outcomes: &Outcomes, scale: Scale) -> Vec<Found> {
     let down: Vec<usize> = up.iter().rev().copied().collect();
     let mut cuts = vec![scores.scale.none; outcomes.exits.len() - 1];
     for price in up.into_iter().chain(down).map(|i| prices[i]) {
-        // From the neighbour on the ladder, and from the best common threshold.
+        // Starts from the neighbour on the ladder, and from the best common threshold.
         cuts = scores.descend(cuts, price, &mut found);
         let total = |f: &Keep| f.errors as f64 + price * f.layers as f64;
         let best = found[..common].iter().min_by(|a, b| total(a).total_cmp(&total(b)));
@@ -126,7 +129,7 @@ pub(super) fn policies(outcomes: &Outcomes, scale: Scale) -> Vec<Found> {
         .collect()
 }
 
-/// Thresholds with what they give.
+/// Thresholds with their errors and layers.
 struct Keep {
     cuts: Vec<f32>,
     errors: usize,
@@ -161,7 +164,7 @@ impl Scores {
         cut < self.scale.none && self.score[exit][sentence] >= cut
     }
 
-    /// The first exit from `from` on that takes the sentence.
+    /// First exit at or after `from` that takes the sentence.
     fn exit(&self, sentence: usize, from: usize, cuts: &[f32]) -> usize {
         (from..cuts.len()).find(|e| self.leaves(*e, sentence, cuts[*e])).unwrap_or(cuts.len())
     }
@@ -176,7 +179,7 @@ impl Scores {
         Keep { cuts, errors, layers }
     }
 
-    /// The same threshold for all exits, at the quantiles of all scores; both ends included.
+    /// Measures common thresholds for all exits, at the quantiles of all scores and at both ends.
     fn common(&self) -> Vec<Keep> {
         let exits = self.layers.len() - 1;
         let mut all: Vec<f32> = self.score[..exits].iter().flatten().copied().collect();
@@ -188,21 +191,21 @@ impl Scores {
         ends.into_iter().chain(inner).map(|cut| self.measure(vec![cut; exits])).collect()
     }
 
-    /// A threshold midway: scores up to `below` stay, from `above` on they leave. `None` if no
-    /// number on the scale does that.
+    /// Returns a threshold midway: sentences with scores up to `below` stay, from `above` on they
+    /// leave. `None` if there is no such number on the scale.
     fn between(&self, below: f32, above: f32) -> Option<f32> {
         let middle = below + (above - below) / 2.0;
-        // Neighbouring numbers have no middle.
+        // Neighbouring floats have no middle.
         let cut = if middle > below { middle } else { above };
         (cut > below && cut >= self.scale.all && cut < self.scale.none).then_some(cut)
     }
 
-    /// Moves one threshold after the other to its best place until none moves. Keeps where it has
-    /// been: those places are on the way from one front point to the next.
+    /// Moves one threshold after the other to its best value until none moves. Keeps the
+    /// intermediate thresholds, because they lie between points of the front.
     fn descend(&self, mut cuts: Vec<f32>, price: f64, found: &mut Vec<Keep>) -> Vec<f32> {
         for _ in 0..PASSES {
             let mut moved = false;
-            // The last first: what an exit is to keep depends on what the later ones do.
+            // The last exit comes first, because earlier exits depend on later ones.
             for exit in (0..cuts.len()).rev() {
                 if let Some(cut) = self.best_cut(exit, &cuts, price) {
                     cuts[exit] = cut;
@@ -217,12 +220,13 @@ impl Scores {
         cuts
     }
 
-    /// The best threshold of one exit while the others are held, if it betters what there is.
+    /// Best threshold of one exit while the others are held; `None` if no threshold is better than
+    /// the current one.
     fn best_cut(&self, exit: usize, cuts: &[f32], price: f64) -> Option<f32> {
         let total = |exit: usize, sentence: usize| {
             f64::from(u8::from(self.wrong[exit][sentence])) + price * self.layers[exit] as f64
         };
-        // The sentences that come here, with what is lost if they leave here.
+        // Sentences that arrive here, with the loss if they leave here.
         let arrived: Vec<(usize, f64)> = self.order[exit]
             .iter()
             .filter(|s| self.exit(**s, 0, &cuts[..exit]) == exit)
@@ -247,7 +251,7 @@ impl Scores {
                 best = (sum, cut);
             }
         }
-        // Less than rounding is no progress, and would go on for ever.
+        // A gain below rounding error would repeat for ever.
         (best.0 < now - 1e-9).then_some(best.1)
     }
 }

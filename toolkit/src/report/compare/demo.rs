@@ -1,4 +1,4 @@
-//! What the demo's compare page shows: `web-demo/data/compare.json`.
+//! Figures of the demo's compare page: `web-demo/data/compare.json`.
 
 use super::super::record::{Record, Way};
 use super::Report;
@@ -44,15 +44,16 @@ struct Leaving {
 }
 
 impl Report {
-    /// The JSON of the demo: the records `teacher`, `student` and `int8`, the last one also with its
-    /// exits, and `small` with its exits.
+    /// Formats the JSON of the demo: the records `teacher`, `student` and `int8`, `int8` also with
+    /// its exits, and `small` with its exits.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if one is missing, or lacks what the page shows.
+    /// [`Error::Unfit`] if a record is missing, or lacks a figure of the page.
     pub fn demo(&self) -> Result<String, Error> {
         let lacks = |id: &str, what: &str| {
             Error::Unfit(format!(
-                "the demo shows {what} of the model `{id}`, which is not measured"
+                "the demo shows {what} of the model `{id}`, which is not measured; \
+                 add it to the suite"
             ))
         };
         let record = |id| self.get(id).ok_or_else(|| lacks(id, "the figures"));

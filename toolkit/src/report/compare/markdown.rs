@@ -1,4 +1,4 @@
-//! The report as Markdown, and its table in a file of others.
+//! Report as Markdown, and its table in other files.
 
 use super::{Report, rows};
 use crate::Error;
@@ -6,11 +6,11 @@ use crate::files;
 use crate::measure::table::aligned;
 use std::path::Path;
 
-/// Between these two lines a table may be replaced.
+/// Marks around a replaceable table.
 const MARKS: [&str; 2] = ["<!-- report:begin -->", "<!-- report:end -->"];
 
 impl Report {
-    /// Writes the Markdown, and beside it a file for each drawing.
+    /// Writes the Markdown, with a file for each drawing beside it.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -39,7 +39,7 @@ impl Report {
         Ok(files::write(target, text.trim_end().to_string() + "\n")?)
     }
 
-    /// The table of all models, and who says so of those that were not measured here.
+    /// Formats the table of all models, with the sources of models that were not measured here.
     pub fn table(&self) -> String {
         let head: Vec<String> = ["model"].into_iter().chain(rows::HEAD).map(String::from).collect();
         let rows: Vec<Vec<String>> = rows::models(self)
@@ -72,14 +72,14 @@ impl Report {
             })
             .collect();
         format!(
-            "Accuracy in percent were every sentence to leave there, and the percentage that leaves \
+            "Accuracy in percent if every sentence left there, and the percentage that leaves \
              there by the model's own policy:\n\n{}\n",
             aligned(&head, &lines)
         )
     }
 }
 
-/// Punctuation that means something to Markdown or HTML stands for itself.
+/// Escapes punctuation that has a meaning in Markdown or HTML.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -94,7 +94,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// A file name as the target of a link.
+/// Encodes a file name as the target of a link.
 fn linked(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     let mut out = String::new();
@@ -109,10 +109,10 @@ fn linked(name: &str) -> String {
     out
 }
 
-/// Replaces what stands between `<!-- report:begin -->` and `<!-- report:end -->` in a file.
+/// Replaces the text between `<!-- report:begin -->` and `<!-- report:end -->` in a file.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Data`] if it does not have each of the two once, in this order.
+/// [`Error::Io`]; [`Error::Data`] unless the file contains each mark once, in this order.
 pub fn replace_marked(path: &Path, table: &str) -> Result<(), Error> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let [begin, end] = MARKS;
@@ -125,7 +125,10 @@ pub fn replace_marked(path: &Path, table: &str) -> Result<(), Error> {
         _ => Err(Error::data(
             path,
             None,
-            format!("the table goes between the lines `{begin}` and `{end}`; each is there once"),
+            format!(
+                "the table goes between the lines `{begin}` and `{end}`; \
+                 expected each once, in this order"
+            ),
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! The report as one HTML page that needs nothing else.
+//! Report as one HTML page without external files.
 
 use super::drawing::Drawing;
 use super::{Report, rows};
@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 const CSS: &str = include_str!("page.css");
 
 impl Report {
-    /// The page.
+    /// Formats the page.
     pub fn html(&self) -> String {
         let records = self.records();
         let data = &records[0].data;
@@ -47,7 +47,8 @@ impl Report {
         page.into_string()
     }
 
-    /// One for wide screens, which scrolls before its texts get too small, and one for narrow ones.
+    /// Formats two flow drawings: a wide one that scrolls before its texts get too small, and one
+    /// for narrow screens.
     fn flows(&self) -> Markup {
         let (wide, narrow) = (self.flow(), self.narrow_flow());
         html! {
@@ -90,7 +91,7 @@ impl Report {
             section aria-labelledby="every-exit" {
                 h2 id="every-exit" { "All exits" }
                 p.quiet {
-                    "Accuracy in percent were every sentence to leave there; below it the percentage \
+                    "Accuracy in percent if every sentence left there; below it the percentage \
                      of sentences that leave there by the model's own policy."
                 }
                 div.scroll role="region" tabindex="0" aria-labelledby="every-exit" {

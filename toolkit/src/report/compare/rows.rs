@@ -1,23 +1,23 @@
-//! The cells of the tables, the same on the page and in Markdown.
+//! Cells of the tables on the page and in Markdown.
 
 use super::super::record::{Figures, Record, Way};
 use super::Report;
 use crate::measure::table::{accuracy, percent, scaled};
 
-/// The columns of the table of models, after the model's name.
+/// Columns of the table of models, after the model's name.
 pub(super) const HEAD: [&str; 7] =
     ["parameters", "size", "sentences/s", "p50", "p99", "accuracy (95 %)", "layers"];
 
 /// A line of the table of models.
 pub(super) struct Row<'a> {
     pub record: &'a Record,
-    /// Whether it is the line of early exits.
+    /// True if the line shows the model with early exits.
     pub exits: bool,
     pub cells: [String; 7],
 }
 
 impl Row<'_> {
-    /// What stands in the first column.
+    /// Text of the first column.
     pub fn name(&self, report: &Report) -> String {
         if self.exits {
             return "↳ with exits".into();
@@ -27,7 +27,7 @@ impl Row<'_> {
     }
 }
 
-/// A line or two for every model.
+/// Lines of the table: one or two for every model.
 pub(super) fn models(report: &Report) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for record in report.records() {
@@ -56,7 +56,8 @@ fn cells([parameters, size]: [String; 2], way: Way) -> [String; 7] {
     ]
 }
 
-/// `1.96 of 6`, a mean over the sentences; a percentage where the number of layers is not known.
+/// Formats the computed layers as `1.96 of 6`, a mean over the sentences; as a percentage if the
+/// number of layers is unknown.
 pub(super) fn layers(way: Way) -> String {
     match way.layers {
         None => percent(way.share),
@@ -69,12 +70,12 @@ fn milliseconds(ms: f64) -> String {
     format!("{ms:.*} ms", if ms < 9.995 { 2 } else { 1 })
 }
 
-/// `22.7 MB`.
+/// Formats the size as `22.7 MB`.
 pub(super) fn bytes(record: &Record) -> Option<String> {
     record.bytes.map(|n| scaled(n, [" B", " kB", " MB", " GB"]))
 }
 
-/// `21.8 M`, and how much of them is zero if it is worth a word.
+/// Formats the number of parameters as `21.8 M`, with the share of zeros if it is 0.5 % or more.
 pub(super) fn parameters(record: &Record) -> Option<String> {
     let p = record.parameters?;
     let all = scaled(p.all, ["", " k", " M", " G"]);
@@ -82,11 +83,11 @@ pub(super) fn parameters(record: &Record) -> Option<String> {
     Some(if zero < 0.005 { all } else { format!("{all}, {:.0} % zero", 100.0 * zero) })
 }
 
-/// A model, and what its table of exits says for every column: accuracy and share.
+/// A model and its cells in every column of the table of exits: accuracy and share.
 pub(super) type OfExits<'a> = (&'a Record, Vec<[String; 2]>);
 
-/// The table of exits: after which layers they are, and for each model that has two or more, its
-/// accuracy there in percent, and the percentage of sentences that leave there.
+/// Table of exits: the layers before them, and for each model with two or more exits its cells. A
+/// cell contains the accuracy in percent and the percentage of sentences that leave there.
 pub(super) fn exits(report: &Report) -> (Vec<usize>, Vec<OfExits<'_>>) {
     let all = || report.records().iter().filter_map(|r| Some((r, &r.measured()?.evaluation)));
     let mut layers: Vec<usize> = all().flat_map(|(_, e)| &e.exits).map(|x| x.layer).collect();
@@ -106,7 +107,7 @@ pub(super) fn exits(report: &Report) -> (Vec<usize>, Vec<OfExits<'_>>) {
     (layers, rows)
 }
 
-/// Of models that were not measured here, their numbers and who says so.
+/// Sources of the models that were not measured here.
 pub(super) fn sources(report: &Report) -> Vec<String> {
     let source = |record: &Record| match &record.figures {
         Figures::Measured(_) => None,
@@ -117,7 +118,7 @@ pub(super) fn sources(report: &Report) -> Vec<String> {
     report.records().iter().filter_map(source).collect()
 }
 
-/// How it was measured, in sentences.
+/// Conditions of the measurements, in sentences.
 pub(super) fn conditions(report: &Report) -> Vec<String> {
     let data = &report.records()[0].data;
     let mut all = vec![format!(

@@ -1,4 +1,4 @@
-//! A small report, whose every figure is known.
+//! Tests of a small report with known figures.
 
 use super::super::record::*;
 use super::*;
@@ -7,8 +7,8 @@ use crate::measure::metrics::Proportion;
 use crate::measure::outcome::Outcomes;
 use edge_runtime::ExitPolicy;
 
-/// 10 sentences of two labels, exits after layers 0, 1 and 2 that get 5, 7 and `right` of them right;
-/// the first `sure` sentences leave after layer 0.
+/// Evaluation of 10 sentences of two labels. Exits follow layers 0, 1 and 2 and get 5, 7 and
+/// `right` of them right; the first `sure` sentences leave after layer 0.
 fn evaluation(name: &str, right: usize, sure: usize, policy: &ExitPolicy) -> Evaluation {
     let says = |right: bool, sure: bool| {
         let logit = if sure { 9.0 } else { 0.1 };
@@ -66,8 +66,8 @@ fn record(id: &str, name: &str, step: Step, from: Option<&str>) -> Record {
     }
 }
 
-/// A teacher that is not here, its student, and what was made of that: with a name that is hard to
-/// write, with half of its encoder zero, and one without speed.
+/// Records of a teacher that is not here, its student, and three models made from the student: one
+/// with special characters in its name, one with half of its encoder zero, one without speed.
 fn records() -> Vec<Record> {
     let teacher = Record {
         parameters: Some(Parameters { all: 9_000_000, nonzero: 9_000_000, ..Default::default() }),
@@ -177,7 +177,7 @@ fn every_drawing_is_an_svg_with_words() {
             "{}",
             drawing.id
         );
-        // All of it is within the frame.
+        // Everything is within the frame.
         let frame: Vec<f64> =
             root.attribute("viewBox").unwrap().split(' ').map(|n| n.parse().unwrap()).collect();
         for node in svg.descendants() {
@@ -298,7 +298,7 @@ fn markdown_has_its_pictures_beside_it() {
         assert!(text.contains(&format!("](a%20report-{id}.svg)")), "{id}");
         assert!(folder.path().join(format!("a report-{id}.svg")).exists());
     }
-    // Of the exits: 5, 7 and 9 of 10 right, and 4, 0 and 6 of 10 leave.
+    // The exits get 5, 7 and 9 of 10 right, and 4, 0 and 6 of 10 leave.
     let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(squeezed.contains("| 2. student | 50.00 | 70.00 | 90.00 |"), "{text}");
     assert!(squeezed.contains("| ↳ leave here | 40.0 | 0.0 | 60.0 |"), "{text}");
@@ -357,7 +357,8 @@ fn a_table_is_put_between_its_marks() {
     }
 }
 
-/// As JSON, with numbers of twelve digits: they are read to the last digit but one.
+/// Formats a record as JSON with numbers of twelve digits, because the last digit may change when
+/// it is read.
 fn rounded(record: &Record) -> serde_json::Value {
     fn walk(value: &mut serde_json::Value) {
         match value {
@@ -410,7 +411,7 @@ fn what_cannot_be_compared_is_named() {
         assert!(error.contains("student.json") && error.contains(words), "{error}");
     };
     fails(&|json| json["version"] = 2.into(), "version 2; this program reads version 1");
-    fails(&|json| *json = 7.into(), "no saved measurement");
+    fails(&|json| *json = 7.into(), "not a saved measurement");
     fails(&|json| json["step"] = "shrink".into(), "shrink");
     fails(&|json| json["id"] = "../x".into(), "the id `../x`");
     fails(&|json| json["bytes"] = 0.into(), "1 or more");
