@@ -1,4 +1,5 @@
-//! The fast backward passes against candle's own over composed operators, and those against a GPU's.
+//! Comparison of the fast backward passes with candle's own over composed operators, and with a
+//! GPU's.
 
 use candle_core::{DType, Device};
 use edge_toolkit::checkpoint::{Checkpoint, Pooling};
@@ -22,7 +23,7 @@ fn batch() -> Batch {
     Batch::new([vec![2, 5, 6, 7, 8, 9, 3], vec![2, 5, 3], vec![2, 11, 12, 13, 3]])
 }
 
-/// The loss and the gradient of every parameter, rows of embeddings filled up with zeros.
+/// Loss and gradient of every parameter; missing rows of embeddings are zeros.
 fn gradients(network: &Network, mode: &Mode, losses: &Losses) -> (f32, BTreeMap<String, Vec<f32>>) {
     let batch = batch();
     let output = network.forward(&batch, mode).unwrap();
@@ -115,7 +116,8 @@ fn a_gpu_gives_the_losses_and_gradients_of_the_cpu() {
     }
 }
 
-/// candle's fused operators drop gradients without an error; none of ours may.
+/// Candle's fused operators drop gradients without an error; none of this project's operators may
+/// do so.
 #[test]
 fn every_parameter_gets_a_gradient() {
     for fused in [true, false] {

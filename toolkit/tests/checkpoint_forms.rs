@@ -1,4 +1,5 @@
-//! The forms of a checkpoint's weights: those that are read, and those that others read.
+//! Forms of a checkpoint's weights: the forms that the toolkit reads, and the forms that other
+//! programs read.
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use edge_runtime::{Classifier, ExitPolicy};
@@ -27,7 +28,7 @@ fn json_of(path: PathBuf) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// A copy of a checkpoint with the tensors as `change` makes them.
+/// Copies a checkpoint, with its tensors changed by `change`.
 fn copy(
     from: &Path,
     to: PathBuf,
@@ -43,7 +44,7 @@ fn copy(
     to
 }
 
-/// The logits of every exit for every text, of the exported bundle in floats.
+/// Logits of every exit for every text, from the bundle exported in floats.
 fn logits(checkpoint: &Path) -> Vec<Vec<Vec<f32>>> {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("model.edge");
@@ -71,7 +72,7 @@ fn weights_of_64_bits_and_with_prefixes_are_read_as_without() {
                 copy(&from, at(prefix), |name, tensor| Some((format!("{prefix}{name}"), tensor)));
             assert_eq!(logits(&prefixed), expected, "{name} with {prefix}");
         }
-        // Not all names have it: there is no telling where a tensor belongs.
+        // A prefix on only some names leaves open where a tensor belongs.
         let some = copy(&from, at("some"), |name, tensor| {
             let norm = name.contains("embeddings.LayerNorm");
             Some((if norm { name } else { format!("module.{name}") }, tensor))
@@ -138,7 +139,8 @@ fn trained(place: &Path, pooling: &str) -> PathBuf {
     at(pooling)
 }
 
-/// Asserts that transformers' own head is the last exit: without `exits.json` it answers as that does.
+/// Asserts that transformers' own head is the last exit: without `exits.json` the checkpoint gives
+/// the last exit's answers.
 fn own_head_is_the_last_exit(checkpoint: &Path, exits: usize) {
     let config = json_of(checkpoint.join("config.json"));
     assert_eq!(config["architectures"], json!(["BertForSequenceClassification"]));
@@ -170,7 +172,7 @@ fn transformers_finds_the_last_exit_under_its_own_names() {
     smoothed.write(at("smooth")).unwrap();
     own_head_is_the_last_exit(&at("smooth"), 2);
 
-    // One from before, which has no copy, is averaged with one that has.
+    // A checkpoint of an older version, without the copy, is averaged with a new one.
     let older = copy(&student, at("older"), |name, tensor| {
         let head = name.starts_with("classifier") || name.starts_with("bert.pooler");
         (!head).then_some((name, tensor))

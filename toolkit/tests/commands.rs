@@ -1,4 +1,4 @@
-//! The commands in their order, on data of our own making: what one writes the next one takes.
+//! Commands in their order, on generated data: each takes the output of the one before.
 
 use candle_core::{Device, Tensor};
 use edge_toolkit::checkpoint::Checkpoint;
@@ -43,7 +43,7 @@ fn an_output_that_nobody_reads_to_its_end_is_no_error() {
     assert!(output.join("config.json").exists());
 }
 
-/// Runs a command to its end, whose standard output is closed.
+/// Runs a command to its end with standard output closed.
 fn unread(command: &mut Command) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
@@ -51,7 +51,7 @@ fn unread(command: &mut Command) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// A folder with data and the recipes of a teacher and a student of it.
+/// Creates a folder with data and the recipes of a teacher and its student.
 fn place() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = String::from("sentence\tlabel\n");
@@ -91,7 +91,7 @@ fn everything_at_once_ends_with_a_table() {
         assert!(table.contains(row), "no row `{row}` in\n{table}");
     }
 
-    // A model and its bundle answer alike, and the bundle carries the calibrated policy.
+    // A model and its bundle give the same answers, and the bundle contains the calibrated policy.
     let evaluate = |model: &str| -> Value {
         let model = path(model);
         let json = succeed(&["evaluate", &model, "--data", &test, "--json"]);
@@ -107,31 +107,31 @@ fn everything_at_once_ends_with_a_table() {
         assert!(folder.path().join("out/student").join(file).exists(), "{file}");
     }
 
-    // Again: nothing is trained that is there.
+    // A second run trains nothing.
     let again = distill(&all);
     let said = String::from_utf8_lossy(&again.stderr);
     assert_eq!(said.matches("is complete already").count(), 2, "{said}");
 
-    // Compared with itself nothing differs.
+    // A comparison of a model with itself finds no difference.
     let model = path("out/model.edge");
     let same = succeed(&["evaluate", &model, "--data", &test, "--against", &model, "--json"]);
     let same: Value = serde_json::from_str(&same).unwrap();
     assert_eq!(same["comparison"]["difference"]["value"], 0.0);
 
-    // Without the word pieces that the data does not need, every logit is the same.
+    // Removing word pieces that the data does not need leaves every logit the same.
     let (small, student) = (path("small"), path("out/student"));
     let said = succeed(&["vocabulary", &student, "--data", &test, "-o", &small]);
     assert!(said.contains("word pieces kept"), "{said}");
     let (before, after) = (evaluate("out/student"), evaluate("small"));
     assert_eq!(before["exits"], after["exits"]);
 
-    // Nor without those that it has never seen: its own texts do not need them.
+    // Removing word pieces that it has never seen leaves its own texts unchanged.
     let seen = path("seen");
     let count = |said: &str| said.split(' ').next().unwrap().parse::<usize>().unwrap();
     let fewer = succeed(&["vocabulary", &student, "--data", &test, "--seen", "1", "-o", &seen]);
     assert!(count(&fewer) < count(&said), "{fewer} of {said}");
     assert_eq!(evaluate("seen")["exits"], before["exits"]);
-    // A text of other words falls into pieces that are left, and none of them is unknown.
+    // A text of other words is split into the remaining pieces, and none of them is unknown.
     let words = path("words.tsv");
     std::fs::write(&words, "sentence\tlabel\nan unheard-of zebra\tup\nquixotic\tdown\n").unwrap();
     let ids = Checkpoint::open(&seen).unwrap().tokenizer().unwrap();
@@ -139,7 +139,7 @@ fn everything_at_once_ends_with_a_table() {
     let pieces = tokenizer.encode("an unheard-of zebra, quixotic", false).unwrap();
     assert!(!pieces.get_tokens().contains(&"[UNK]".to_string()), "{:?}", pieces.get_tokens());
 
-    // With its first layer alone, a model answers as its exit there did.
+    // A model of the first layer gives the answers of the exit there.
     let one = path("one");
     succeed(&["prune", &student, "--layers", "1", "-o", &one]);
     let pruned = evaluate("one");
@@ -201,7 +201,7 @@ fn what_does_not_go_together_is_said() {
     assert!(!folder.path().join("out").exists(), "nothing is written by what fails");
 }
 
-/// A recipe without held-out rows, for a start in one epoch.
+/// Writes a recipe without held-out rows, for a start in one epoch.
 fn short_recipe(folder: &Path, data: &str) -> String {
     let recipe = folder.join("short.toml");
     let model = format!("[model]\nstart = '{}'\nexits = 'last'\n", fixture("bert-exits").display());
@@ -287,7 +287,8 @@ fn notes_of_the_data_are_shown() {
     assert!(said.contains("6 rows held out of"), "{said}");
 }
 
-/// Hidden states through a projection, and attention, from a teacher whose layers are kept on disk.
+/// Checks hidden states through a projection, and attention, with a teacher whose layers are stored
+/// on disk.
 #[test]
 fn a_student_is_held_to_the_teachers_layers() {
     let folder = place();
@@ -314,7 +315,7 @@ fn a_student_is_held_to_the_teachers_layers() {
     let stored = std::fs::metadata(path("out.work/teacher-layers.f16")).unwrap();
     assert!(stored.len() > 0);
 
-    // A narrower student, through a projection.
+    // A narrower student uses a projection.
     let narrow = layered
         .replace("attention = 1\n", "")
         .replace("layers = [0, 2]\n", "layers = [0, 2]\nhidden = 16\nheads = 2\n");
@@ -323,7 +324,7 @@ fn a_student_is_held_to_the_teachers_layers() {
     let config = std::fs::read_to_string(path("narrow/config.json")).unwrap();
     assert!(config.contains("\"dim\": 16"), "{config}");
 
-    // What does not fit is said.
+    // A mismatch is an error.
     let wrong = layered.replace("[losses]\n", "[losses]\nlayer_map = [1, 9]\n");
     std::fs::write(path("wrong.toml"), wrong).unwrap();
     let error = fail(&["distill", "--recipe", &path("wrong.toml"), "-o", &path("wrong")]);
@@ -359,20 +360,20 @@ fn compress_finds_trains_and_exports_what_meets_a_goal() {
     assert!(tried.iter().any(|t| of(t, "accuracy").is_none()));
     assert!(Path::new(&at("small/model.edge")).exists());
 
-    // Cut off in the middle, it goes on: what was tried is not tried again, and the result is the same.
+    // A cut record continues: recorded trials are not repeated, and the result is the same.
     let half: String = record.lines().take(tried.len() / 2).map(|l| format!("{l}\n")).collect();
     std::fs::write(at("small/tried.jsonl"), half).unwrap();
     assert_eq!(succeed(&run), said);
     assert_eq!(std::fs::read_to_string(at("small/tried.jsonl")).unwrap(), record);
 
-    // Of another checkpoint in the same folder, everything is tried anew.
+    // For another checkpoint in the same folder, everything is tried again.
     let false_record =
         record.replace("\"key\":\"", "\"key\":\"0").replace("\"bytes\":", "\"bytes\":9");
     std::fs::write(at("small/tried.jsonl"), false_record).unwrap();
     assert_eq!(succeed(&run), said);
     assert_eq!(std::fs::read_to_string(at("small/tried.jsonl")).unwrap(), record);
 
-    // Another goal in the same folder measures what the first one left out.
+    // Another goal in the same folder measures candidates that the first one left out.
     let run = with(["--target-speedup", "1"], &at("small"));
     succeed(&run.iter().map(String::as_str).collect::<Vec<_>>());
     let record = std::fs::read_to_string(at("small/tried.jsonl")).unwrap();
@@ -382,7 +383,7 @@ fn compress_finds_trains_and_exports_what_meets_a_goal() {
     let run = with(["--target-size", "1kB"], &at("none"));
     let error = fail(&run.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(error.contains("out of reach") && error.contains("may have 0.0010 MB"), "{error}");
-    // The least size is no more than that of the smallest candidate, and was known before the search.
+    // The least size is at most the smallest candidate's, and is known before the search.
     let least = error.split("has about ").nth(1).unwrap().split(' ').next().unwrap();
     let smallest = tried.iter().map(|t| of(t, "bytes").unwrap()).fold(f64::INFINITY, f64::min);
     let least = 1e6 * least.parse::<f64>().unwrap();
@@ -542,14 +543,14 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     assert_eq!(ranked.lines().count(), 1 + 4 * layers + exits.len(), "{ranked}");
     assert!(config()["quantization"].is_null(), "nothing was chosen");
 
-    // Cut off in the middle, it goes on.
+    // A cut record continues.
     let record = format!("{model}/sensitivity.jsonl");
     let text = std::fs::read_to_string(&record).unwrap();
     std::fs::write(&record, &text[..text.len() / 2]).unwrap();
     assert_eq!(with(&[]), ranked);
     assert_eq!(std::fs::read_to_string(&record).unwrap(), text);
 
-    // A bound is kept to, and what was chosen is what is exported.
+    // The bound is respected, and the chosen layers are exported.
     let said = with(&["--max-divergence", "0.002"]);
     let divergence: f64 = said.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(divergence > 0.0 && divergence <= 0.002, "{said}");
@@ -558,7 +559,7 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     export();
     assert_eq!(manifest().len(), chosen);
 
-    // So is what goes on from it, trained in that arithmetic.
+    // A checkpoint trained further in that arithmetic is also exported with the chosen layers.
     let recipe = std::fs::read_to_string(at("teacher.toml")).unwrap();
     let start = fixture("bert-exits").display().to_string();
     let recipe = recipe.replace(&start, &model).replace("'last'", "[1, 2, 3, 4]") + "[quantize]\n";
@@ -568,14 +569,15 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     let trained: Value = serde_json::from_str(&trained).unwrap();
     assert_eq!(trained["quantization"], config()["quantization"]);
 
-    // So is a size. The fixture is so small that graphs outweigh weights: nearly all must have 4 bits.
+    // A size is respected too. Graphs outweigh weights in this small fixture, so nearly all layers
+    // need 4 bits.
     let target = usual - 4000;
     with(&["--target-size", &format!("{target}B")]);
     assert!(export() <= target);
     let smaller = config()["quantization"]["four_bits"].as_array().unwrap().len();
     assert!(smaller > chosen && manifest().len() == smaller);
 
-    // The ends of the scale.
+    // Both ends of the scale.
     with(&["--max-divergence", "0"]);
     assert_eq!(export(), usual);
     with(&["--max-divergence", "1000"]);

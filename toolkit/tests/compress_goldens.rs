@@ -1,5 +1,6 @@
-//! Pruning and fake quantization against PyTorch's own; `tests/goldens/make_compress.py` says what each golden
-//! holds. What is physically pruned is held to the whole network with the same parts set to zero.
+//! Comparison of pruning and fake quantization with PyTorch's own; `tests/goldens/make_compress.py`
+//! describes each golden. A physically pruned network is compared with the whole network with the
+//! same parts set to zero.
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use edge_toolkit::checkpoint::Checkpoint;
@@ -57,7 +58,8 @@ fn masks_are_pytorchs() {
     assert_eq!(tried, 6);
 }
 
-/// `x` through a linear layer with the identity as its other factor, so that what is seen of `x` comes out.
+/// Passes `x` through a linear layer with the identity as its other factor, to read the quantized
+/// `x`.
 #[test]
 fn rounding_and_its_estimator_are_pytorchs() {
     let goldens = goldens();
@@ -186,7 +188,7 @@ fn a_pruned_network_is_the_whole_one_without_its_parts() {
     }
 }
 
-/// One step of gradients of ones, with and without masks.
+/// Runs one step of gradients of ones, with and without masks.
 #[test]
 fn masked_weights_stay_zero_and_movement_counts_what_moves() {
     let network = network("distilbert-exits");

@@ -1,4 +1,4 @@
-//! Fetching from a hub that these tests play themselves.
+//! Fetching from a local server that acts as a hub.
 
 use edge_toolkit::hub::{Hub, Settings};
 use sha1::Digest;
@@ -8,13 +8,13 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// What a server answers.
+/// Answer of the server.
 #[derive(Clone, Default)]
 struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-    /// Break off after so many bytes, unless the request is for a range.
+    /// Number of bytes after which the answer breaks off, except for a range request.
     cut: Option<usize>,
 }
 
@@ -41,7 +41,7 @@ struct Request {
     range: Option<usize>,
 }
 
-/// A server on this machine, that answers by path until the test ends.
+/// A server on this machine that answers by path until the test ends.
 struct Server {
     address: String,
     answers: Arc<Mutex<HashMap<String, Answer>>>,
@@ -90,8 +90,8 @@ impl Server {
         Hub::new(Settings { offline: true, ..self.settings(cache) }).unwrap()
     }
 
-    /// Answers for a repository as the hub does. Large files, with their SHA-256, are the
-    /// safetensors and Parquet ones.
+    /// Answers requests for a repository as the hub does. Safetensors and Parquet files are large
+    /// files, with their SHA-256.
     fn repository(&self, api: &str, files: &[(&str, &[u8])]) {
         let siblings: Vec<serde_json::Value> = files
             .iter()
@@ -281,7 +281,7 @@ fn a_broken_download_goes_on_where_it_ended() {
 fn a_download_that_keeps_breaking_leaves_nothing_that_looks_whole() {
     let (server, cache) = with_checkpoint();
     let hub = server.hub(cache.path());
-    // Nothing ever comes of the body.
+    // The body never arrives.
     server.answer(WEIGHTS_PATH, Answer { cut: Some(0), ..Answer::ok(WEIGHTS) });
     let error = hub.checkpoint("org/bert").unwrap_err().to_string();
     assert!(error.contains("broke off after 0 bytes"), "{error}");
@@ -318,7 +318,7 @@ fn the_token_stays_with_the_endpoint() {
             .header("Location", to)
             .header("X-Linked-Etag", format!("\"{}\"", sha256(WEIGHTS))),
     );
-    // A hub that does not list hashes names them with the files.
+    // A hub that lists no hashes gives them with the files.
     let siblings: Vec<_> =
         CHECKPOINT.iter().map(|(name, _)| serde_json::json!({"rfilename": name})).collect();
     let listing = serde_json::json!({"sha": COMMIT, "siblings": siblings}).to_string();

@@ -1,4 +1,4 @@
-//! The outputs of the commands: nothing that is not theirs is replaced, removed or written over.
+//! Outputs of the commands: only files of this program are replaced, removed or overwritten.
 
 use edge_toolkit::train::work_folder;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl Place {
             copied.push(to);
         }
         assert!(copied.len() > 3);
-        // The labels of its data.
+        // Labels of its data.
         let config = place.path("checkpoint/config.json");
         let mut json: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
@@ -71,7 +71,7 @@ impl Place {
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     }
 
-    /// Runs `edge-distill`, which must fail with these words and leave every file as it is.
+    /// Runs `edge-distill`, which must fail with these words and leave every file unchanged.
     #[track_caller]
     fn refused(&self, arguments: &[&str], words: &str) {
         let before = self.files();
@@ -82,7 +82,7 @@ impl Place {
         assert!(self.files() == before, "{arguments:?} changed files");
     }
 
-    /// Every file with its content.
+    /// Reads every file with its content.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         let mut folders = vec![self.folder.path().to_owned()];
@@ -107,7 +107,7 @@ fn said(output: &Output) -> String {
 
 const TEACHER: [&str; 3] = ["finetune", "--recipe", "teacher.toml"];
 
-/// Every command that writes a folder, without its output.
+/// Lists every command that writes a folder, without its output.
 const COMMANDS: [&[&str]; 7] = [
     &TEACHER,
     &["distill", "--recipe", "student.toml"],
@@ -145,7 +145,7 @@ fn the_folders_in_an_output_are_looked_at_before_anything_is_computed() {
     let all = ["all", "--student", "student.toml", "--test", "train.tsv", "-o", "mine", "--force"];
     place.write("mine/student.work/metrics.jsonl", "a week of measurements");
     place.write("run.work/state-1/results.csv", "more of them");
-    // With --force the files of the program's own are replaced: those of others stay.
+    // --force replaces the program's own files and keeps all others.
     place.refused(&all[..7], "mine: holds files");
     place.refused(&[&TEACHER[..], &["-o", "run"]].concat(), "run.work: holds files");
     let mut compress = COMMANDS[6].to_vec();
@@ -164,7 +164,7 @@ fn the_checkpoint_that_a_run_starts_from_is_no_output() {
     place.write("on.toml", &recipe.replace(&start, "./out"));
     place.refused(&["finetune", "--recipe", "on.toml", "-o", "out"], "is read by this command");
     place.succeed(&["finetune", "--recipe", "on.toml", "-o", "further"]);
-    // A run again, and by the recipe that is stored with it.
+    // A second run, also by the recipe that is stored with it.
     place.succeed(&[&TEACHER[..], &["-o", "out"]].concat());
     place.succeed(&["finetune", "--recipe", "out/recipe.toml", "-o", "out"]);
 }
@@ -177,7 +177,7 @@ fn force_leaves_the_files_of_others() {
     assert_eq!(read("mine/train.csv"), "rows that took a week");
     assert_eq!(read("mine/student/notes.txt"), "notes");
     assert!(read("mine/config.json").contains("\"num_hidden_layers\": 1"));
-    // It is an output since.
+    // It has been an output since then.
     place.succeed(&[COMMANDS[3], &["-o", "mine"]].concat());
     assert_eq!(read("mine/train.csv"), "rows that took a week");
 }

@@ -1,5 +1,5 @@
-//! Fake quantization against the runtime: what a network says that computes in int8 while it is trained is
-//! what its exported bundle says.
+//! Comparison of fake quantization with the runtime: a network that trains in int8 arithmetic gives
+//! the answers of its exported bundle.
 
 use candle_core::{DType, Device, Tensor, Var, safetensors};
 use edge_toolkit::checkpoint::Checkpoint;
@@ -33,7 +33,7 @@ fn texts() -> Vec<String> {
     texts.lines().map(String::from).collect()
 }
 
-/// The largest difference of a logit over the project's sentences.
+/// Largest difference of a logit over the project's sentences.
 fn difference(folder: &str, int8: Int8) -> f32 {
     let checkpoint = Checkpoint::open(folder).unwrap();
     let place = tempfile::tempdir().unwrap();
@@ -73,7 +73,8 @@ fn so_it_is_with_the_shipped_models() {
     }
 }
 
-/// One layer, of which both forms see the same rounded numbers: its weight's gradient and its input's.
+/// Computes one layer in both forms from the same rounded numbers: gradients of its weight and its
+/// input.
 #[test]
 fn both_forms_estimate_the_same_gradients() {
     let checkpoint = Checkpoint::open("../models/fixtures/distilbert-exits").unwrap();
@@ -103,7 +104,7 @@ fn both_forms_estimate_the_same_gradients() {
     }
 }
 
-/// What is measured in the network that is trained, against exported bundles that are run.
+/// Compares measurements in the trained network with exported bundles that are run.
 #[test]
 fn sensitivity_is_what_bundles_say() {
     let folder = Path::new("../models/fixtures/bert-exits");
@@ -171,8 +172,8 @@ fn smoothing_changes_nothing_in_floats() {
     }
 }
 
-/// A channel of the values that is made 64 times as large as it was, for nothing, is what int8 cannot bear; smoothing
-/// finds and undoes it.
+/// Scales some channels of the values by 64 and the next layer's weights by its inverse. Int8 loses
+/// much by these outliers; smoothing finds and undoes the scale.
 #[test]
 fn smoothing_undoes_what_int8_cannot_bear() {
     let place = tempfile::tempdir().unwrap();

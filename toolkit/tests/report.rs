@@ -1,4 +1,4 @@
-//! `edge-distill measure` and `edge-distill report`, on the fixtures.
+//! Tests of `edge-distill measure` and `edge-distill report` on the fixtures.
 
 use edge_runtime::{Classifier, ExitPolicy};
 use edge_toolkit::checkpoint::Checkpoint;
@@ -57,7 +57,7 @@ fn models_are_measured_and_reported() {
     let records = path("records");
     succeed(&["measure", &path("suite.toml"), "--data", &path("dev.tsv"), "-o", &records]);
 
-    // The figures are those of the runtime, and of the tensors.
+    // The figures agree with the runtime and with the tensors.
     let read = |id: &str| Record::read(&Path::new(&records).join(format!("{id}.json"))).unwrap();
     let (teacher, student, int8) = (read("teacher"), read("student"), read("int8"));
     assert_eq!(teacher.full_depth().accuracy.value, 5.0 / 6.0);
@@ -105,7 +105,7 @@ fn models_are_measured_and_reported() {
     }
     assert!(folder.path().join("REPORT-flow.svg").exists());
 
-    // What is missing is said, and nothing is written.
+    // A missing measurement is an error, and nothing is written.
     let demo = path("compare.json");
     let output = distill(&["report", &records, "-o", &path("other.html"), "--demo", &demo]);
     let error = String::from_utf8(output.stderr).unwrap();

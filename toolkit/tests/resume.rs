@@ -8,12 +8,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// Rows that are trained on, in batches of 16, and passes over them: 65 steps.
+/// Number of training rows, in batches of 16, and of passes over them: 65 steps.
 const ROWS: usize = 208;
 const EPOCHS: usize = 5;
 const STEPS: usize = 65;
 
-/// One for every step, and one for the held-out rows of every pass.
+/// Number of metrics lines: one for every step, and one for the held-out rows of every pass.
 const LINES: usize = STEPS + EPOCHS;
 
 /// A folder with data and a recipe.
@@ -64,20 +64,20 @@ impl Place {
         command.args(["finetune", "--device", "cpu", "--recipe"]).arg(self.path("recipe.toml"));
         command.arg("--output").arg(self.path("out"));
         if resume {
-            // The number of threads changes no bit, and it need not be the same when a run goes on.
+            // The number of threads changes no bit and may differ in a resumed run.
             command.arg("--resume").env("RAYON_NUM_THREADS", "1");
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
-    /// Runs to the end; what it said must hold `says`.
+    /// Runs to the end; standard error must contain `says`.
     fn run(&self, resume: bool, code: i32, says: &[&str]) {
         let output = self.start(resume).wait_with_output().unwrap();
         ended(&output, code, says);
     }
 
-    /// Waits until so many lines of metrics were written, or the run has ended.
+    /// Waits until this number of lines of metrics is written, or the run has ended.
     fn wait_for_lines(&self, run: &mut Child, lines: usize) {
         self.wait_for_lines_in(&self.work(), run, lines);
     }
@@ -85,7 +85,7 @@ impl Place {
     fn wait_for_lines_in(&self, work: &Path, run: &mut Child, lines: usize) {
         let begun = Instant::now();
         let path = work.join("metrics.jsonl");
-        // A run that begins again writes over the lines of the one before it.
+        // A run that starts again overwrites the lines of the earlier run.
         let count = || {
             let bytes = std::fs::read(&path).unwrap_or_default();
             bytes.iter().filter(|b| **b == b'\n').count()
@@ -96,7 +96,8 @@ impl Place {
         }
     }
 
-    /// Starts a run and kills it when it has written so many lines; whether it was in time.
+    /// Starts a run and kills it after this number of lines. Returns true if the run was still
+    /// going.
     fn start_and_kill(&self, resume: bool, lines: usize) -> bool {
         let mut run = self.start(resume);
         self.wait_for_lines(&mut run, lines);
@@ -131,7 +132,7 @@ impl Place {
     }
 }
 
-/// The weights of a run that nothing disturbs.
+/// Weights of an undisturbed run.
 static UNDISTURBED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let place = Place::new();
     place.run(false, 0, &["65 steps"]);
@@ -141,7 +142,7 @@ static UNDISTURBED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     place.weights()
 });
 
-/// Sentences of the fixture's own words. Those with more of the first half of them are positive.
+/// Sentences of the fixture's own words. Sentences with more words of the first half are positive.
 fn data() -> String {
     let tokenizer = std::fs::read("../models/fixtures/bert-exits/tokenizer.json").unwrap();
     let tokenizer: serde_json::Value = serde_json::from_slice(&tokenizer).unwrap();
@@ -183,7 +184,7 @@ fn a_killed_run_ends_with_the_same_bytes() {
     for round in 0..10u64 {
         let mut rng = Rng::new(&[round]);
         let mut lines = rng.below(LINES - 5);
-        // Over the checkpoint and the state of the round before.
+        // Overwrites the checkpoint and the state of the round before.
         in_time += usize::from(place.start_and_kill(false, lines));
         for _ in 0..rng.below(3) {
             lines += rng.below(LINES - lines + 1);
@@ -216,13 +217,13 @@ fn an_interrupted_run_goes_on() {
     let metrics = std::fs::read_to_string(place.work().join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), LINES, "{metrics}");
 
-    // A complete run is left as it is.
+    // A complete run is left unchanged.
     let written = || std::fs::metadata(place.path("out/model.safetensors")).unwrap().modified();
     let before = written().unwrap();
     place.run(true, 0, &["is complete already"]);
     assert_eq!(written().unwrap(), before);
 
-    // As if it had been killed when the checkpoint was written and the state still there.
+    // Simulates a kill between writing the checkpoint and removing the state.
     std::fs::remove_file(place.work().join("complete.json")).unwrap();
     std::fs::rename(copy, &stored[0]).unwrap();
     place.run(true, 0, &["going on after step"]);
@@ -256,7 +257,7 @@ fn another_recipe_does_not_go_on() {
     place.interrupt_after(7);
     place.write_recipe("2e-3");
     place.run(true, 2, &["another recipe", "to begin again"]);
-    // It is still there for the recipe that it is of.
+    // The state still works for its own recipe.
     place.write_recipe("1e-3");
     place.run(true, 0, &["going on after step"]);
     place.check_weights("refused once");

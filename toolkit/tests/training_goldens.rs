@@ -1,5 +1,5 @@
-//! Losses, gradients and AdamW against PyTorch's; `tests/goldens/make_training.py` says what each
-//! golden holds.
+//! Comparison of losses, gradients and AdamW with PyTorch's; `tests/goldens/make_training.py`
+//! describes each golden.
 
 use candle_core::{DType, Device, Tensor};
 use edge_toolkit::checkpoint::Checkpoint;
@@ -14,13 +14,13 @@ use std::collections::HashMap;
 
 const FIXTURES: [&str; 2] = ["bert-exits", "distilbert-exits"];
 
-/// How far a loss may be from PyTorch's.
+/// Largest difference of a loss from PyTorch's.
 const LOSS: f32 = 1e-5;
-/// How far a gradient may be, as a share of the norm, and of the largest number, of the whole.
+/// Largest difference of a gradient, as a share of the norm and of the largest number of the whole.
 const GRADIENT: f64 = 1e-4;
-/// How far a gradient may be from 0 that would be 0 without rounding.
+/// Largest value of a gradient that is 0 except for rounding.
 const NOISE: f64 = 1e-7;
-/// How far a weight may be after ten steps.
+/// Largest difference of a weight after ten steps.
 const WEIGHT: f64 = 2e-5;
 
 struct Golden {
@@ -58,7 +58,7 @@ impl Golden {
         rows.into_iter().map(|row| row as usize).collect()
     }
 
-    /// The names that the manifest lists under `path`.
+    /// Names that the manifest lists under `path`.
     fn names(&self, path: &str) -> Vec<&str> {
         let list = self.manifest.pointer(&format!("/fixtures/{}/{path}", self.fixture)).unwrap();
         list.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect()
@@ -72,7 +72,7 @@ impl Golden {
         self.floats("exit_weights").into_iter().map(f64::from).collect()
     }
 
-    /// The teacher's hidden states under `name` and its attention probabilities.
+    /// Hidden states of the teacher under `name`, and its attention probabilities.
     fn teacher(&self, name: &str, batch: &Batch) -> Output {
         let hidden = self.tensor(name);
         let (layers, _, longest, width) = hidden.dims4().unwrap();
@@ -83,7 +83,7 @@ impl Golden {
             })
             .collect();
         let real = Tensor::new(real, &Device::Cpu).unwrap();
-        // No loss asks for the teacher's embeddings.
+        // No loss uses the teacher's embeddings.
         let mut all = vec![Tensor::zeros((batch.rows(), width), DType::F32, &Device::Cpu).unwrap()];
         for layer in 0..layers {
             let rows = hidden.get(layer).unwrap().reshape(((), width)).unwrap();
@@ -94,7 +94,7 @@ impl Golden {
         Output { logits: Vec::new(), hidden: all, attention }
     }
 
-    /// The whole of a tensor of which the golden has some rows, the others as in `rest`.
+    /// Completes a tensor of which the golden has some rows; the others are those of `rest`.
     fn whole(&self, name: &str, prefix: &str, rest: Vec<f32>) -> Vec<f32> {
         let stored = self.floats(&format!("{prefix}/{name}"));
         if stored.len() == rest.len() {
@@ -117,7 +117,7 @@ impl Golden {
     }
 }
 
-/// A padded batch without its padding, and the labels.
+/// Removes the padding of a batch, and returns it with the labels.
 fn unpad(ids: &Tensor, lengths: &Tensor, labels: &Tensor) -> (Batch, Vec<Option<u32>>) {
     let ids: Vec<Vec<i64>> = ids.to_vec2().unwrap();
     let lengths: Vec<i64> = lengths.to_vec1().unwrap();
@@ -136,7 +136,7 @@ fn value(p: &Parameter) -> Vec<f32> {
     p.read().unwrap().to_vec()
 }
 
-/// The gradient of a parameter, rows without one filled up with 0.
+/// Gradient of a parameter; missing rows are 0.
 fn gradient(p: &Parameter) -> Option<Vec<f32>> {
     Some(match p.take_gradient()? {
         Gradient::Dense(g) => Values::of(&g.contiguous().unwrap()).unwrap().to_vec(),
@@ -174,7 +174,7 @@ fn backward(network: &Network, loss: &Loss, projections: &[Linear]) {
     projections.iter().for_each(|p| p.weight.absorb(&mut store).unwrap());
 }
 
-/// Losses of which only one part is on.
+/// Losses with only one part enabled.
 fn only(loss: &str, golden: &Golden) -> Losses {
     let on = |names: &[&str]| f64::from(u8::from(names.contains(&loss)));
     Losses {
@@ -231,7 +231,7 @@ fn check_loss(golden: &Golden, name: &str, fused: bool) {
         };
         let bias = parameter(vec![0.0; weight.dim(0).unwrap()], &weight.dims()[..1]);
         let weight = parameter(golden.floats("projection/weight"), weight.dims());
-        // One for all layers, whose gradients add up.
+        // One projection for all layers, whose gradients are summed.
         let one = Linear { weight, bias, site: None };
         projections = vec![one; network.blocks.len()];
     }
@@ -355,7 +355,8 @@ fn check_adamw(fixture: &'static str, fused: bool) {
         if noise.contains(&name) {
             continue;
         }
-        // PyTorch's decay reaches the positions and types that no sentence has; ours does not.
+        // PyTorch's decay also reaches positions and types that no sentence has; decay here leaves
+        // those alone.
         let unseen: Vec<usize> = if name.ends_with("word_embeddings.weight") {
             (0..network.config.encoder.vocabulary).filter(|row| !seen.contains(row)).collect()
         } else if name.ends_with("position_embeddings.weight") {

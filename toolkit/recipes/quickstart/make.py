@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Writes train.tsv and test.tsv: short messages to a web shop, in four classes.
 
-A message belongs to what its writer wants to have dealt with: `billing`, `delivery` or
-`technical`, and to `praise` if nothing is left to deal with. Many messages also speak of another
-matter that is fine ("the parcel came on time but you charged my card twice"), so the words alone
-do not tell the class.
+The class of a message is the problem that its writer wants solved: `billing`, `delivery` or
+`technical`. It is `praise` if there is no problem left. Many messages also mention another matter
+that is fine ("the parcel came on time but you charged my card twice"), so the words alone do not
+determine the class.
 
-A quarter of all phrases is kept out of the training rows, and every test row has one of those.
-The output depends on this file only.
+A quarter of all phrases is kept out of the training rows, and every test row has at least one of
+them. The output depends on this file only.
 """
 
 import random
@@ -17,11 +17,11 @@ from pathlib import Path
 SEED = 20
 ROWS = {"train": 1560, "test": 400}
 WORDS = range(4, 26)
-# Of the phrases, how many are for the test rows only; and how often a test row takes one of those.
+# Share of the phrases that only test rows have, and how often a test row takes one of them.
 KEPT_OUT = 0.25
 FROM_KEPT_OUT = 0.35
 
-# What stands in for {a name} in a phrase. All of it may occur in training.
+# Words that replace {a name} in a phrase. All of them may occur in training.
 SLOTS = {
     "item": "lamp|kettle|rucksack|desk|headset|blender|jacket|camera|rug|bookshelf|toaster|"
     "drill|mattress|tent|watch|coffee grinder|monitor|bicycle pump|clock|suitcase|plant pot|"
@@ -37,7 +37,7 @@ SLOTS = {
     "who": "neighbour|sister|husband|mother|flatmate|colleague",
 }
 
-# What is wrong.
+# Problems.
 BAD = {
     "billing": """
 you charged my card twice for the {item}
@@ -197,7 +197,7 @@ the video on the help page has no picture
 """,
 }
 
-# What is well, or well again.
+# Matters that are fine, or fine again.
 GOOD = {
     "billing": """
 the refund arrived
@@ -255,7 +255,7 @@ the bug that I reported is fixed
 """,
 }
 
-# What is asked for.
+# Requests.
 ASK = {
     "billing": """
 please send the money back
@@ -353,7 +353,7 @@ it was worth every penny
 you made a difficult week easier
 """
 
-# A fear or an old trouble that has gone.
+# Fears and old problems that are over.
 OVER = """
 I was worried about {topic} for nothing
 my question about {topic} was answered within the hour
@@ -371,7 +371,7 @@ TOPIC = {
     "technical": "the app|the login|the website|the error|the update|the crash",
 }
 
-# The other matter, set aside.
+# Phrases that set the other matter aside.
 ASIDE = """
 this is not about {topic}
 forget {topic}, that is settled
@@ -394,7 +394,7 @@ usually everything works
 no hard feelings
 """
 
-# Around it all.
+# Openings, endings and connectives.
 OPEN = """
 hello|hi there|good morning|dear team|hi|good evening|excuse me|to whom it may concern|hey|
 dear support|just a short note|quick message
@@ -426,7 +426,7 @@ TEXT_SPEAK = {"please": "pls", "you": "u", "are": "r", "thanks": "thx", "because
 
 
 class Phrases:
-    """A list of phrases, a part of which is kept out of training."""
+    """List of phrases, some of which are kept out of training."""
 
     def __init__(self, rng, text, between="\n"):
         # The ends of a connective matter.
@@ -447,7 +447,7 @@ class Writer:
         self.rng, self.test, self.new = rng, test, 0
 
     def one(self, phrases):
-        """A phrase; counts those that training does not have."""
+        """Draws a phrase, and counts phrases that are kept out of training."""
         if self.test and self.rng.random() < FROM_KEPT_OUT:
             self.new += 1
             return self.rng.choice(phrases.kept_out)
@@ -468,7 +468,7 @@ class Writer:
         return re.sub(r"\{(\w+)\}", lambda m: self.rng.choice(SLOTS[m[1]].split("|")), text)
 
     def problem(self, topic, lists):
-        """A message about something that is wrong."""
+        """Makes a message about a problem."""
         other = self.rng.choice([t for t in BAD if t != topic])
         bad = self.fill(self.one(lists["bad", topic]))
         ask = lambda: self.fill(self.one(lists["ask", topic]))
@@ -494,7 +494,7 @@ class Writer:
         return body + self.maybe(0.2, lambda: self.rng.choice([". ", ", "]) + self.fill(self.one(lists["close"])))
 
     def praise(self, lists):
-        """A message after which there is nothing to do."""
+        """Makes a message without an open problem."""
         a, b = self.rng.sample(sorted(BAD), 2)
         praise = lambda: self.fill(self.one(lists["praise"]))
         good = lambda t: self.fill(self.one(lists["good", t]))
@@ -516,7 +516,7 @@ class Writer:
         return body + self.maybe(0.2, lambda: self.rng.choice([". ", ", "]) + self.fill(self.one(lists["cheers"])))
 
     def type_it(self, text):
-        """As people type: case, an end, slips."""
+        """Imitates typing: case, ending, slips."""
         text = re.sub(r"([.:] )(\w)", lambda m: m[1] + m[2].upper(), text)
         if self.rng.random() < 0.65:
             text = text[0].upper() + text[1:]
@@ -532,7 +532,7 @@ class Writer:
         return text + self.rng.choices([".", "", "!", "..."], [50, 35, 10, 5])[0]
 
     def slip(self, text):
-        """One letter of one longer word goes wrong."""
+        """Changes one letter of one longer word."""
         long = [m for m in re.finditer(r"[a-z]{5,}", text)]
         if not long:
             return text
@@ -543,7 +543,7 @@ class Writer:
 
 
 def phrases(rng):
-    """All lists by name."""
+    """Returns all lists by name."""
     lists = {}
     for name, table in (("bad", BAD), ("good", GOOD), ("ask", ASK)):
         for topic, text in table.items():
@@ -557,7 +557,7 @@ def phrases(rng):
 
 
 def rows(rng, lists, test, n, seen):
-    """So many rows, the classes in turn, none of which is in `seen`."""
+    """Makes `n` rows, the classes in turn, without those in `seen`."""
     labels = sorted([*BAD, "praise"])
     made = []
     while len(made) < n:

@@ -18,7 +18,7 @@ SHORTEST, LONGEST = 5, 32
 
 
 def spelled(text):
-    """Lower case, with spaces around punctuation and clitics: what SST-2's sentences look like."""
+    """Lower-cases a text and puts spaces around punctuation and clitics, as in SST-2."""
     text = re.sub(r"<[^>]*>", " ", html.unescape(text)).lower()
     text = re.sub(r"n't\b", " n't", text)
     text = re.sub(r"'(s|re|ve|ll|d|m)\b", r" '\1", text)
@@ -27,7 +27,7 @@ def spelled(text):
 
 
 def sentences(review):
-    """Cut after a full stop, an exclamation mark or a question mark, and at line breaks."""
+    """Splits a review after a full stop, an exclamation mark or a question mark, and at line breaks."""
     for line in re.split(r"<br\s*/?>", review):
         for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z\"'(])", line):
             words = spelled(sentence).split()

@@ -1,5 +1,5 @@
-"""The training rows, and which of them are held out: the rule of edge-toolkit's data/split.rs, so that the teacher does
-not see what the student's exits are calibrated on."""
+"""Training rows and held-out rows, by the rule of edge-toolkit's data/split.rs. The teacher so never sees the rows that
+calibrate the student's exits."""
 
 import hashlib
 import re
@@ -14,14 +14,14 @@ WORD = re.compile(f"[{SINGLE}]|[^{SINGLE}]+")
 
 
 def load(path):
-    """Sentences and labels of GLUE's train.tsv."""
+    """Reads the sentences and labels of GLUE's train.tsv."""
     lines = Path(path).read_text(encoding="utf8").splitlines()[1:]
     return [(sentence.strip(), int(label)) for sentence, label in (line.rsplit("\t", 1) for line in lines)]
 
 
 def words_of(text):
     runs = ((run, WORD.findall(run)) for run in text.split())
-    # One such character alone is an emoticon's eye or the like.
+    # A single such character is often part of an emoticon.
     one = lambda words: sum(bool(re.match(f"[{SINGLE}]", word)) for word in words) < 2
     return tuple(word for run, words in runs for word in ([run] if one(words) else words))
 
@@ -31,7 +31,7 @@ def spans(words, least=1):
 
 
 def split(texts, held=2000, seed=1, least_words=6):
-    """Indices to train on and indices held out."""
+    """Splits rows into indices to train on and indices held out."""
     words = [words_of(text) for text in texts]
     seen, whole = set(), []
     for i in sorted(range(len(texts)), key=lambda i: (-len(words[i]), i)):

@@ -1,5 +1,5 @@
-"""Measures static quantization: ONNX Runtime computes what `edge-export --format tensorrt` has written, whose scales of
-activations are fixed by calibration, and the result joins those of `edge-distill measure`:
+"""Measures static quantization: ONNX Runtime runs a file of `edge-export --format tensorrt`, whose activation scales
+are fixed by calibration. The result is saved with those of `edge-distill measure`:
 
     pip install onnxruntime tokenizers
     python static.py dev.tsv measured static-kl/model.onnx kl

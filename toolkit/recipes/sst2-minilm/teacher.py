@@ -1,4 +1,4 @@
-"""Fine-tunes MPNet-base on SST-2 and writes what it says of every row: the teacher of the shipped model.
+"""Fine-tunes MPNet-base on SST-2 and writes its answers for every row: the teacher of the shipped model.
 
     python teacher.py train.tsv dev.tsv reviews.tsv [--start sentence-transformers/all-mpnet-base-v2]
 
@@ -29,7 +29,7 @@ def padded(ids, pad):
 
 
 def batches(rows, ids):
-    """Batches of near lengths, shuffled."""
+    """Makes batches of similar lengths, shuffled."""
     rows = random.sample(rows, len(rows))
     out = []
     for i in range(0, len(rows), 50 * BATCH):

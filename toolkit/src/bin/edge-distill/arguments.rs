@@ -1,13 +1,13 @@
-//! What the command line takes.
+//! Arguments of the command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Turns a BERT and labelled texts into a small classifier with an exit after every layer.
 ///
-/// The way: `finetune` makes a teacher, `distill` a student of it, `calibrate` chooses when a
-/// sentence may leave early, `evaluate` measures, and `edge-export` makes the model.edge that runs
-/// everywhere. `all` does all of it.
+/// The steps: `finetune` trains a teacher, and `distill` trains a student on it. `calibrate`
+/// chooses when a sentence may leave early, and `evaluate` measures. `edge-export` writes the
+/// model.edge that runs everywhere. `all` does all steps.
 #[derive(Parser)]
 #[command(name = "edge-distill", version)]
 pub struct Arguments {
@@ -19,68 +19,70 @@ pub struct Arguments {
 pub enum Command {
     /// Train a checkpoint on labelled texts, without a teacher
     Finetune(Train),
-    /// Train a student to say what a teacher says
+    /// Train a student on a teacher's answers
     Distill(Train),
-    /// Choose when a sentence may leave early, for a budget of accuracy, and write it into the
-    /// checkpoint
+    /// Choose when a sentence may leave early, within a budget of accuracy, and write the policy
+    /// into the checkpoint
     ///
-    /// The checkpoint is exported to int8 and run on texts that it was not trained on: the rows
-    /// that its recipe held out, or --data. For every kind of policy the thresholds are found that
-    /// compute the least while at most the budget is lost. The curve of accuracy against computed
-    /// layers goes to curve.svg and curve.csv in the checkpoint.
+    /// The checkpoint is exported to int8 and run on texts that were not trained on: the held-out
+    /// rows of its recipe, or --data. For every kind of policy, the search finds the thresholds
+    /// that compute the least within the budget. The curve of accuracy against computed layers goes
+    /// to curve.svg and curve.csv in the checkpoint.
     Calibrate(Calibrate),
     /// Measure a checkpoint or a model.edge on labelled texts
     Evaluate(Evaluate),
-    /// Measure models together and save what was found, a file for each
+    /// Measure models together and save a file of figures for each
     ///
-    /// Accuracy at every exit, size, parameters, and speed: one sentence after the other on one thread,
-    /// the models in turn.
+    /// The figures are accuracy at every exit, size, parameters, and speed: one sentence after the
+    /// other on one thread, the models in turn.
     Measure(Measure),
-    /// Make a page of saved measurements: how the models came about, a table and charts
+    /// Make a page of saved measurements: origin of the models, a table and charts
     Report(ReportArguments),
-    /// Write a checkpoint anew without the word pieces that no text of the data needs
+    /// Write a copy of a checkpoint without the word pieces that no text of the data needs
     ///
-    /// Those are the places that BERT keeps unused, and the pieces with characters that are neither
-    /// ASCII nor in the texts. Texts of other characters become unknown pieces; for all others the model
-    /// gives the same answers, with a smaller table of embeddings.
+    /// These are BERT's unused entries, and pieces with characters that are neither ASCII nor in
+    /// the texts. Words with other characters become unknown pieces. For all other texts the model
+    /// gives the same answers, with a smaller embedding table.
     Vocabulary(Vocabulary),
-    /// Write a checkpoint anew without some of its parts
+    /// Write a copy of a checkpoint without some of its layers, heads or neurons
     ///
-    /// What is left is a checkpoint like any other: calibrate, evaluate and export it.
+    /// The result is a checkpoint like any other: calibrate, evaluate and export it.
     Prune(Prune),
-    /// Find the linear layers whose weights bear 4 bits in model.edge, and write the choice into config.json
+    /// Measure how much each linear layer loses in 4 bits, and choose a width for each
     ///
-    /// Each is rounded alone, and what the exits say is compared with what they say in int8 (the divergence
-    /// of Kullback and Leibler, in nats). Without --target-size or --max-divergence the order is printed and
-    /// nothing is chosen. Export, quantization-aware training and reports go by the choice; exits are to be
-    /// calibrated again. What was measured stands in sensitivity.jsonl in the checkpoint; a run that was
-    /// stopped goes on.
+    /// Each layer is rounded alone, and the exits' probabilities are compared with those in int8
+    /// (KL divergence, in nats). Without --target-size or --max-divergence it prints the ranking
+    /// and chooses nothing. The choice goes into config.json; export, quantization-aware training
+    /// and reports follow it. Calibrate the exits again afterwards. Measurements go to
+    /// sensitivity.jsonl in the checkpoint; a run that was stopped continues from it.
     Sensitivity(Sensitivity),
-    /// Write a checkpoint anew that loses less in int8 and is the same in floats
+    /// Write a copy of a checkpoint that loses less in int8 and is the same in floats
     ///
-    /// Channels of the values that stand out are made smaller, and the attention output's weights larger
-    /// (SmoothQuant, where it is exact). Prints how far logits in int8 are from those in floats, before and
-    /// after. Where that gets no less, nothing is written, and the status is 1.
+    /// Outlier channels of the values are scaled down, and the attention output's weights are
+    /// scaled up (SmoothQuant, where it is exact). It prints the mean difference of int8 and float
+    /// logits before and after. If the difference does not fall, nothing is written and the exit
+    /// status is 1.
     Smooth(Smooth),
-    /// Make a checkpoint as small or as fast as asked: search, train, calibrate, export
+    /// Compress a checkpoint to a size or a speed: search, train, calibrate, export
     ///
-    /// Layers, heads, neurons, word pieces and bits are taken away in all combinations; what meets the goal
-    /// is compared on the rows that the recipe holds out, as it is. The best one is trained by the recipe, in
-    /// the arithmetic of its int8 export. What was tried stands in tried.jsonl; a run that was stopped goes on.
+    /// The search reduces layers, heads, neurons, word pieces and bits in all combinations. It
+    /// compares those that meet the goal on the recipe's held-out rows, without training. The
+    /// recipe then trains the best one in the arithmetic of its int8 export. Trials go to
+    /// tried.jsonl; a run that was stopped continues from it.
     Compress(Compress),
-    /// Write the mean of the weights of checkpoints that differ in their seeds only
+    /// Write the mean of the weights of checkpoints that differ only in their seeds
     ///
-    /// Runs that began with the same weights end close to each other; their mean is often better than any
-    /// of them, and costs no more than one when it runs.
+    /// Runs that began with the same weights end close to each other. Their mean is often better
+    /// than any of them, at the speed of one.
     Average(Average),
     /// Finetune a teacher, distil a student, calibrate, export, and compare them in a table
     ///
-    /// A run that was stopped goes on, and what is complete is not made again.
+    /// A run that was stopped continues, and completed steps are not repeated.
     All(All),
 }
 
 impl Command {
-    /// Words for the user after Ctrl-C; `None` for a command that it ends at once.
+    /// Advice to the user after Ctrl-C; `None` for a command that Ctrl-C ends at once.
     pub fn after_a_stop(&self) -> Option<&'static str> {
         match self {
             Command::Finetune(_) | Command::Distill(_) => Some("go on with --resume"),
@@ -95,18 +97,18 @@ impl Command {
 
 #[derive(Args)]
 pub struct Train {
-    /// The recipe: a TOML file with every setting (see toolkit/recipes)
+    /// Recipe: a TOML file with every setting (see toolkit/recipes)
     #[arg(short, long)]
     pub recipe: PathBuf,
-    /// The folder of the checkpoint to write
+    /// Folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
     #[command(flatten)]
     pub force: Force,
-    /// Go on where a run was stopped; without it a run begins again
+    /// Continue a run that was stopped; without it a run begins again
     #[arg(long)]
     pub resume: bool,
-    /// In place of the recipe's seed
+    /// Seed that replaces the recipe's seed
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
@@ -115,22 +117,21 @@ pub struct Train {
 
 #[derive(Args)]
 pub struct Force {
-    /// Write into a folder that holds other files, too: they stay, except those with the names of a checkpoint's.
-    /// Without it the output must be new, empty, or an earlier output
+    /// Write into a folder that contains other files, too; only files with the names of a
+    /// checkpoint's are replaced. Without it the output must be new, empty, or an earlier output
     #[arg(long)]
     pub force: bool,
 }
 
 #[derive(Args)]
 pub struct Place {
-    /// Where to compute: auto, cpu, cuda or cuda:n
+    /// Device that computes: auto, cpu, cuda or cuda:n
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Of the large matrix products; everything else, and the weights while they are trained, is
-    /// f32
+    /// Number format of the large matrix products; all else is f32
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: Precision,
-    /// Of the weights in the checkpoint
+    /// Number format of the saved weights
     #[arg(long, value_enum, default_value = "f32")]
     pub save_dtype: Stored,
 }
@@ -149,25 +150,25 @@ pub enum Stored {
 
 #[derive(Args)]
 pub struct Texts {
-    /// Labelled texts: .tsv, .csv, .jsonl or .parquet
+    /// File of labelled texts: .tsv, .csv, .jsonl or .parquet
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// The column of the text, by its name or number; guessed if absent
+    /// Column of the text, by name or number; guessed if absent
     #[arg(long, requires = "data")]
     pub text: Option<String>,
-    /// The column of the label, by its name or number; guessed if absent
+    /// Column of the label, by name or number; guessed if absent
     #[arg(long, requires = "data")]
     pub label: Option<String>,
 }
 
 #[derive(Args)]
 pub struct Calibrate {
-    /// The folder of the checkpoint
+    /// Folder of the checkpoint
     pub checkpoint: PathBuf,
-    /// The percentage points of accuracy that early exits may cost
+    /// Percentage points of accuracy that early exits may cost
     #[arg(long, default_value_t = 0.5)]
     pub budget: f64,
-    /// The kind of policy; by default the one that computes the least
+    /// Kind of policy; by default the kind that computes the least
     #[arg(long, value_enum)]
     pub policy: Option<PolicyKind>,
     #[command(flatten)]
@@ -184,15 +185,15 @@ pub enum PolicyKind {
 
 #[derive(Args)]
 pub struct Evaluate {
-    /// The folder of a checkpoint, or a model.edge
+    /// Folder of a checkpoint, or a model.edge
     pub model: PathBuf,
-    /// Another one, to compare with (McNemar's test)
+    /// Second model to compare with (McNemar's test)
     #[arg(long)]
     pub against: Option<PathBuf>,
-    /// One threshold of confidence for all exits, in place of the model's own policy
+    /// Confidence threshold for all exits, instead of the model's own policy
     #[arg(long)]
     pub confidence: Option<f32>,
-    /// Machines read it: one JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -201,37 +202,37 @@ pub struct Evaluate {
 
 #[derive(Args)]
 pub struct Measure {
-    /// What is compared: a TOML file of models (see toolkit/recipes/sst2-minilm/report.toml)
+    /// Suite: a TOML file of models (see toolkit/recipes/sst2-minilm/report.toml)
     pub suite: PathBuf,
-    /// Labelled texts: .tsv, .csv, .jsonl or .parquet
+    /// File of labelled texts: .tsv, .csv, .jsonl or .parquet
     #[arg(long)]
     pub data: PathBuf,
-    /// The column of the text, by its name or number; guessed if absent
+    /// Column of the text, by name or number; guessed if absent
     #[arg(long)]
     pub text: Option<String>,
-    /// The column of the label, by its name or number; guessed if absent
+    /// Column of the label, by name or number; guessed if absent
     #[arg(long)]
     pub label: Option<String>,
-    /// The folder of the measurements; those of other models stay
+    /// Folder of the measurements; those of other models stay
     #[arg(short, long)]
     pub output: PathBuf,
 }
 
 #[derive(Args)]
 pub struct ReportArguments {
-    /// The folder of the measurements
+    /// Folder of the measurements
     pub measurements: PathBuf,
-    /// The page: one HTML file that needs nothing else
+    /// Page to write: one HTML file without external files
     #[arg(short, long, default_value = "report.html")]
     pub output: PathBuf,
-    /// The same in Markdown, with its pictures beside it
+    /// Markdown file to write, with its pictures beside it
     #[arg(long)]
     pub markdown: Option<PathBuf>,
-    /// The figures of the demo's page (web-demo/data/compare.json), of the measurements `teacher`,
-    /// `student`, `int8` and `small`
+    /// JSON file to write for the demo's page (web-demo/data/compare.json), from the measurements
+    /// `teacher`, `student`, `int8` and `small`
     #[arg(long)]
     pub demo: Option<PathBuf>,
-    /// Replace what stands between <!-- report:begin --> and <!-- report:end --> in this file by the
+    /// File whose text between <!-- report:begin --> and <!-- report:end --> is replaced by the
     /// table
     #[arg(long)]
     pub readme: Option<PathBuf>,
@@ -239,19 +240,19 @@ pub struct ReportArguments {
 
 #[derive(Args)]
 pub struct Vocabulary {
-    /// The folder of the checkpoint
+    /// Folder of the checkpoint
     pub checkpoint: PathBuf,
-    /// Texts: .tsv, .csv, .jsonl or .parquet
+    /// File of texts: .tsv, .csv, .jsonl or .parquet
     #[arg(long)]
     pub data: PathBuf,
-    /// The column of the text, by its name or number; guessed if absent
+    /// Column of the text, by name or number; guessed if absent
     #[arg(long)]
     pub text: Option<String>,
-    /// Drop pieces that occur less often than this in the texts, too; other words fall into smaller
+    /// Number of occurrences below which a piece is dropped too; its words split into smaller
     /// pieces
     #[arg(long)]
     pub seen: Option<usize>,
-    /// The folder of the checkpoint to write
+    /// Folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
     #[command(flatten)]
@@ -260,23 +261,23 @@ pub struct Vocabulary {
 
 #[derive(Args)]
 pub struct Prune {
-    /// The folder of the checkpoint
+    /// Folder of the checkpoint
     pub checkpoint: PathBuf,
-    /// Keep so many layers, the first ones; there must be an exit after the last of them
+    /// Number of layers to keep, from the first; the last of them needs an exit
     #[arg(long)]
     pub layers: Option<usize>,
-    /// Keep this share of the attention heads, 0 to 1: those whose loss would cost the most
+    /// Share of the attention heads to keep, 0 to 1: those that the loss needs most
     #[arg(long, default_value_t = 1.0)]
     pub heads: f64,
-    /// Keep this share of the neurons of the feed-forward networks, 0 to 1
+    /// Share of the feed-forward neurons to keep, 0 to 1: those that the loss needs most
     #[arg(long, default_value_t = 1.0)]
     pub neurons: f64,
-    /// The texts on which heads and neurons are weighed, at most; the first ones of --data
+    /// Largest number of texts for weighing heads and neurons, from the first of --data
     #[arg(long, default_value_t = 2000)]
     pub weigh: usize,
     #[command(flatten)]
     pub texts: Texts,
-    /// The folder of the checkpoint to write
+    /// Folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
     #[command(flatten)]
@@ -285,18 +286,18 @@ pub struct Prune {
 
 #[derive(Args)]
 pub struct Sensitivity {
-    /// The folder of the checkpoint
+    /// Folder of the checkpoint
     pub checkpoint: PathBuf,
-    /// Choose as few layers as it takes for a model.edge of at most so many bytes, as in 8MB
+    /// Largest size of model.edge, as in 8MB; the fewest layers that reach it get 4 bits
     #[arg(long, value_parser = bytes, conflicts_with = "max_divergence")]
     pub target_size: Option<u64>,
-    /// Choose as many layers as there may be for at most so much divergence of all of them together
+    /// Largest KL divergence of all chosen layers together; the most layers within it get 4 bits
     #[arg(long)]
     pub max_divergence: Option<f64>,
-    /// Bits of the word embeddings, 4 or 8; those that the checkpoint was made for unless given
+    /// Bits of the word embeddings, 4 or 8; by default those in config.json
     #[arg(long)]
     pub embedding_bits: Option<u8>,
-    /// The texts that are looked at, at most; the first ones
+    /// Largest number of texts to use, from the first
     #[arg(long, default_value_t = 256)]
     pub first: usize,
     #[command(flatten)]
@@ -305,17 +306,17 @@ pub struct Sensitivity {
 
 #[derive(Args)]
 pub struct Smooth {
-    /// The folder of the checkpoint
+    /// Folder of the checkpoint
     pub checkpoint: PathBuf,
-    /// How much of the difference between channels goes into the weights, 0 to 1
+    /// Part of the difference between channels that moves into the weights, 0 to 1
     #[arg(long, default_value_t = 0.5)]
     pub alpha: f32,
-    /// The texts that are looked at, at most; the first ones
+    /// Largest number of texts to use, from the first
     #[arg(long, default_value_t = 256)]
     pub first: usize,
     #[command(flatten)]
     pub texts: Texts,
-    /// The folder of the checkpoint to write
+    /// Folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
     #[command(flatten)]
@@ -326,23 +327,23 @@ pub struct Smooth {
 pub struct Compress {
     /// The folder of the checkpoint
     pub checkpoint: PathBuf,
-    /// How the result is trained: a recipe, as `distill` and `finetune` take it; what it says of the model
-    /// is not used
+    /// Recipe that trains the result, as for `distill` and `finetune`; its settings of the model
+    /// are not used
     #[arg(short, long)]
     pub recipe: PathBuf,
-    /// The most that model.edge may have, as in 10MB or 800kB
+    /// Largest size of model.edge, as in 10MB or 800kB
     #[arg(long, value_parser = bytes, required_unless_present = "target_speedup")]
     pub target_size: Option<u64>,
     /// Factor by which a token takes fewer multiplications than now, at full depth; 1 or more
     #[arg(long)]
     pub target_speedup: Option<f64>,
-    /// The texts on which heads and neurons are weighed, at most
+    /// Largest number of texts for weighing heads and neurons
     #[arg(long, default_value_t = 2000)]
     pub weigh: usize,
-    /// The percentage points of accuracy that early exits may cost
+    /// Percentage points of accuracy that early exits may cost
     #[arg(long, default_value_t = 0.5)]
     pub budget: f64,
-    /// Where everything goes: tried.jsonl, start, student, model.edge
+    /// Folder of all results: tried.jsonl, start, student, model.edge
     #[arg(short, long)]
     pub output: PathBuf,
     #[command(flatten)]
@@ -351,7 +352,7 @@ pub struct Compress {
     pub place: Place,
 }
 
-/// Reads a number of bytes, by thousands: 10MB, 800kB, 12000000B.
+/// Parses a size in bytes with a unit of thousands: 10MB, 800kB, 12000000B.
 fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
     let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
@@ -360,20 +361,20 @@ fn bytes(text: &str) -> Result<u64, String> {
         "k" | "kb" => 1e3,
         "m" | "mb" => 1e6,
         "g" | "gb" => 1e9,
-        other => return Err(format!("`{other}` is no unit; B, kB, MB and GB are")),
+        other => return Err(format!("`{other}` is no unit; expected B, kB, MB or GB")),
     };
     match digits.trim().parse::<f64>() {
         Ok(number) if number * unit >= 1.0 => Ok((number * unit) as u64),
-        _ => Err("a size is a number and a unit, as in 10MB".into()),
+        _ => Err(format!("`{text}` is no size; expected a number and a unit, as in 10MB")),
     }
 }
 
 #[derive(Args)]
 pub struct Average {
-    /// The folders of the checkpoints; all but the weights is taken from the first
+    /// Folders of the checkpoints; all but the weights is taken from the first
     #[arg(num_args = 2.., required = true)]
     pub checkpoints: Vec<PathBuf>,
-    /// The folder of the checkpoint to write
+    /// Folder of the checkpoint to write
     #[arg(short, long)]
     pub output: PathBuf,
     #[command(flatten)]
@@ -382,19 +383,19 @@ pub struct Average {
 
 #[derive(Args)]
 pub struct All {
-    /// The recipe of the teacher; without it the student's recipe names one
+    /// Recipe of the teacher; without it, the student's recipe names a teacher
     #[arg(long)]
     pub teacher: Option<PathBuf>,
-    /// The recipe of the student
+    /// Recipe of the student
     #[arg(long)]
     pub student: PathBuf,
-    /// Labelled texts for the table, which nothing else sees
+    /// File of labelled texts for the table; nothing else uses them
     #[arg(long)]
     pub test: PathBuf,
-    /// The percentage points of accuracy that early exits may cost
+    /// Percentage points of accuracy that early exits may cost
     #[arg(long, default_value_t = 0.5)]
     pub budget: f64,
-    /// Where everything goes: teacher, student, model.edge
+    /// Folder of all results: teacher, student, model.edge
     #[arg(short, long)]
     pub output: PathBuf,
     #[command(flatten)]
