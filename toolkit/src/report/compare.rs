@@ -51,8 +51,8 @@ impl Report {
     /// Creates a report of records.
     ///
     /// # Errors
-    /// [`Error::Measure`] if there are no records, if two have the same id or their data differ, or
-    /// if the origin of a model is missing or the model itself.
+    /// [`Error::Measure`] if there are no records, if two have the same id, or if their data
+    /// differ. [`Error::Measure`] if the origin of a model is missing, or is the model itself.
     pub fn new(mut records: Vec<Record>) -> Result<Self, Error> {
         let wrong = |problem: String| Err(Error::Measure(problem));
         let Some(first) = records.first() else {
