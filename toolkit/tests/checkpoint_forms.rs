@@ -187,7 +187,7 @@ fn an_exit_of_another_form_is_not_promised_to_transformers() {
     let student = trained(place.path(), "mean");
     let at = |name: &str| place.path().join(name);
     depth::keep_first(&student, 2, at("pruned")).unwrap();
-    // A checkpoint of a classifier whose exits are others gets the name that is right.
+    // A classifier checkpoint with other exits gets the correct architecture name.
     average(&[fixture("bert-exits"), fixture("bert-exits")], at("mean-of-two")).unwrap();
     for checkpoint in [student, at("pruned"), at("mean-of-two")] {
         let config = json_of(checkpoint.join("config.json"));

@@ -61,7 +61,7 @@ impl Evaluation {
     /// Computes the figures of a model from its outcomes.
     ///
     /// # Errors
-    /// [`Error::Measure`] if the outcomes or the policy do not fit the model.
+    /// [`Error::Measure`] if the outcomes are inconsistent or the policy does not match the model.
     pub fn of(name: &str, outcomes: &Outcomes, policy: &ExitPolicy) -> Result<Self, Error> {
         let early = outcomes.walk(policy)?;
         let full = outcomes.walk(&ExitPolicy::Never)?;

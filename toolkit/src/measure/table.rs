@@ -39,7 +39,8 @@ pub fn table(rows: &[Row]) -> String {
     aligned(&head, &cells.collect::<Vec<_>>())
 }
 
-/// The first column stands left, all others right. Every row has as many cells as the head.
+/// Formats a table: the first column is aligned left, all others right. Every row has as many cells
+/// as the head.
 pub(crate) fn aligned<R: AsRef<[String]>>(head: &[String], rows: &[R]) -> String {
     let all = || std::iter::once(head).chain(rows.iter().map(AsRef::as_ref));
     let width: Vec<usize> = (0..head.len())
@@ -72,12 +73,12 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// A percentage with its interval.
+/// Formats a share as a percentage with its interval.
 pub(crate) fn accuracy(p: Proportion) -> String {
     format!("{:.2} % ({:.1}–{:.1})", 100.0 * p.value, 100.0 * p.low, 100.0 * p.high)
 }
 
-/// Three digits and a unit, by thousands.
+/// Formats a number with three digits and a unit, by thousands.
 pub(crate) fn scaled(n: u64, units: [&str; 4]) -> String {
     let mut value = n as f64;
     let mut unit = 0;

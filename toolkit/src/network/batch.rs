@@ -28,7 +28,7 @@ impl Batch {
         Batch { ids: ids.into(), starts: starts.into() }
     }
 
-    /// The number of sentences.
+    /// Number of sentences.
     pub fn sentences(&self) -> usize {
         self.starts.len() - 1
     }

@@ -24,7 +24,7 @@ pub enum Heads {
     Exits(Vec<usize>, Pooling, usize),
 }
 
-/// What to make.
+/// Description of a network to make.
 pub struct Start<'a> {
     /// Checkpoint that the values come from.
     pub from: &'a Checkpoint,

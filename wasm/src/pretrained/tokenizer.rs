@@ -49,7 +49,7 @@ use std::path::Path;
 /// Names of the files that change the tokenizer beside them.
 pub const SETTINGS: [&str; 3] = [settings::CONFIG, settings::SPECIAL, settings::ADDED];
 
-/// Bytes of the `tokenizer.json` of a folder, with the settings beside it.
+/// Reads a folder's tokenizer, as the bytes of a `tokenizer.json` that follows the settings files.
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be read, [`Error::File`] if it has a setting that cannot be

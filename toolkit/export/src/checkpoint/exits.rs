@@ -7,7 +7,7 @@ use edge_runtime::ExitPolicy;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// How the rows of a sentence become one.
+/// Pooling: reduction of the rows of a text to one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
@@ -21,7 +21,7 @@ pub enum Pooling {
 /// `layers[i]` are `exits.{i}.dense` and `exits.{i}.classifier`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Exits {
-    /// How the rows of a sentence become one.
+    /// Pooling of the rows of a text.
     pub pooling: Pooling,
     /// Width of the dense layer.
     pub hidden: usize,

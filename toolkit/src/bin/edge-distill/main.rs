@@ -146,7 +146,8 @@ fn run_pruning(arguments: &Prune, stop: &AtomicBool) -> anyhow::Result<()> {
     let output = output(&arguments.output, &arguments.force, &[checkpoint])?;
     let shape = Shape { layers: *layers, heads: *heads, neurons: *neurons };
     if shape.heads == 1.0 && shape.neurons == 1.0 {
-        let layers = layers.context("say what to keep: --layers, --heads, --neurons")?;
+        let layers =
+            layers.context("nothing to prune; give --layers, or --heads or --neurons below 1")?;
         return Ok(compress::depth::keep_first(checkpoint, layers, output)?);
     }
     let examples = examples(&arguments.texts, checkpoint)?.first(arguments.weigh);

@@ -5,10 +5,10 @@ use crate::pretrained::read_file;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// Name of the file that holds a whole tokenizer.
+/// Name of the file that contains a whole tokenizer.
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 
-/// Name of the file that holds a vocabulary, a token a line.
+/// Name of the file that contains a vocabulary, one token a line.
 pub(super) const VOCABULARY: &str = "vocab.txt";
 
 pub(super) const CONFIG: &str = "tokenizer_config.json";
