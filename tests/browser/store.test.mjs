@@ -73,7 +73,7 @@ async function visit({ options = {}, prepare, close = true } = {}) {
         });
         const answer = await classifier.classify(text, { policy: { kind: "never" } });
         await classifier.complete();
-        const layers = classifier.manifest.architecture.layers;
+        const layers = classifier.manifest.encoder.layers;
         classifier.dispose();
         return { answer, from: [...seen], layers };
       } catch (error) {

@@ -83,7 +83,7 @@ class Bundle:
             self.names = [m.name for m in members]
             self.entries = {m.name: tar.extractfile(m).read() for m in members}
         self.manifest = json.loads(self.entries["manifest.json"])
-        self.max_tokens = self.manifest["architecture"]["max_tokens"]
+        self.max_tokens = self.manifest["input"]["max_tokens"]
         self._sessions = None
 
     @property

@@ -94,7 +94,7 @@ def compare(bundle, answers, texts, precision, record, name):
     ours = edge.logits_by_exit(answers)
     theirs = bundle.run_one_by_one(rows)
 
-    labels = bundle.manifest["labels"]
+    labels = bundle.manifest["task"]["labels"]
     for answer, logits in zip(answers, ours[-1]):
         assert answer["label"] == labels[int(np.argmax(logits))]
         softmax = np.exp(logits - logits.max())

@@ -5,6 +5,7 @@ pub mod counting;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use edge_runtime::Limits;
+use edge_runtime::Task;
 use edge_runtime::bundle::{self, BundleReader, Manifest, Part, tar};
 use edge_runtime::kernels::isa::Isa;
 use edge_runtime::onnx::ModelProto;
@@ -167,5 +168,13 @@ impl Random {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
+    }
+}
+
+/// The labels of a manifest, to be changed.
+pub fn labels(manifest: &mut Manifest) -> &mut Vec<String> {
+    match &mut manifest.task {
+        Task::SingleLabel { labels } => labels,
+        other => unreachable!("{other:?} has no labels"),
     }
 }

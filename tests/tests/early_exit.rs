@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use bytes::Bytes;
-use edge_runtime::exit::softmax;
-use edge_runtime::tokenizer::Encoded;
+use edge_runtime::Encoded;
+use edge_runtime::task::single_label::{argmax, confidence, margin, normalized_entropy, softmax};
 use edge_runtime::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction, Thresholds};
 use edge_tests::{Golden, PRECISIONS, Random, bundle, difference};
 use edge_toolkit::quantize::Precision;
@@ -30,9 +30,32 @@ fn policies(exits: usize) -> Vec<ExitPolicy> {
 
 /// Exit at which a text leaves, by the definition, from the logits of all exits.
 fn expected_exit(policy: &ExitPolicy, exits: &[Vec<f32>]) -> usize {
-    (0..exits.len() - 1)
-        .find(|exit| policy.leaves(*exit, &exits[..=*exit]))
-        .unwrap_or(exits.len() - 1)
+    let at = |t: &Thresholds, exit: usize| match t {
+        Thresholds::Common(t) => *t,
+        Thresholds::PerExit(all) => all[exit],
+    };
+    let leaves = |exit: &usize| {
+        let (exit, logits) = (*exit, &exits[*exit]);
+        match policy {
+            ExitPolicy::Confidence { threshold } => {
+                at(threshold, exit) < 1.0 && confidence(logits) >= at(threshold, exit)
+            }
+            ExitPolicy::Entropy { threshold } => {
+                at(threshold, exit) > 0.0 && normalized_entropy(logits) <= at(threshold, exit)
+            }
+            ExitPolicy::Margin { threshold } => {
+                at(threshold, exit) < 1.0 && margin(logits) >= at(threshold, exit)
+            }
+            ExitPolicy::Patience { threshold } => {
+                let first = (exit + 1).checked_sub(*threshold);
+                first.is_some_and(|first| {
+                    exits[first..=exit].iter().all(|l| argmax(l) == argmax(logits))
+                })
+            }
+            _ => false,
+        }
+    };
+    (0..exits.len() - 1).find(leaves).unwrap_or(exits.len() - 1)
 }
 
 fn assert_same(a: &[Prediction], b: &[Prediction], what: &str) {
@@ -259,7 +282,7 @@ fn a_classifier_opens_from_a_stream() -> Result<()> {
 fn a_text_without_tokens_is_refused() -> Result<()> {
     let classifier = Classifier::from_bytes(bundle("distilbert-exits", INT8)?)?;
     let word = classifier.tokenize("good")?;
-    let none = Encoded { ids: Vec::new(), truncated: false };
+    let none = Encoded::from_ids(Vec::new());
     for texts in [vec![none.clone()], vec![none.clone(), word.clone()], vec![word, none]] {
         let error = classifier.classify_tokens(texts, &ExitPolicy::Never).unwrap_err();
         assert!(error.to_string().contains("no tokens"), "{error}");

@@ -8,7 +8,7 @@ use edge_runtime::onnx::{
     AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
 use edge_runtime::{Classifier, Error, ExitPolicy};
-use edge_tests::{FOUR_BITS, Parts, bundle, packed_bundle};
+use edge_tests::{FOUR_BITS, Parts, bundle, labels, packed_bundle};
 use edge_toolkit::quantize::Int8;
 use edge_toolkit::quantize::{EmbeddingBits, Precision, WeightBits};
 
@@ -385,12 +385,12 @@ fn stages_that_do_not_follow_one_another_are_refused() -> Result<()> {
 fn the_graphs_must_fit_the_manifest() -> Result<()> {
     type Change = fn(&mut Parts);
     let cases: &[(Change, &str)] = &[
-        (|p| p.manifest.labels.push("MIXED".into()), "gives Some(2) logits"),
+        (|p| labels(&mut p.manifest).push("MIXED".into()), "gives Some(2) logits"),
         (|p| p.manifest.stages[1].exit = false, "gives Some(2) logits; expected None"),
         (|p| p.manifest.stages[0].exit = true, "gives None logits"),
-        (|p| p.manifest.architecture.vocabulary += 1, "1006 word pieces and 128 positions"),
-        (|p| p.manifest.architecture.max_tokens = 129, "1006 word pieces and 128 positions"),
-        (|p| p.manifest.architecture.max_tokens = usize::MAX, "128 positions"),
+        (|p| p.manifest.encoder.vocabulary += 1, "1006 word pieces and 128 positions"),
+        (|p| p.manifest.input.max_tokens = 129, "1006 word pieces and 128 positions"),
+        (|p| p.manifest.input.max_tokens = usize::MAX, "128 positions"),
         (|p| p.edit(0, |m| resize(weight(m, "Embed", 2), &[7, 32])), "and 7 positions"),
         (|p| p.edit(0, |m| resize(weight(m, "Embed", 1), &[50, 32])), "50 word pieces"),
     ];

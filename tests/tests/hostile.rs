@@ -4,7 +4,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use edge_runtime::bundle::{Manifest, stage_entry, tar};
 use edge_runtime::{Classifier, Error, Limits, Loader};
-use edge_tests::{Parts, Random, bundle, tar_of};
+use edge_tests::{Parts, Random, bundle, labels, tar_of};
 use edge_toolkit::quantize::Precision;
 
 const MANIFEST: &str = "manifest.json";
@@ -184,10 +184,10 @@ fn a_manifest_that_contradicts_itself_is_refused() -> Result<()> {
         (|m| m.stages.clear(), "no stages"),
         (|m| m.stages.last_mut().unwrap().exit = false, "no exit"),
         (|m| m.stages[0].layers = usize::MAX, "layers"),
-        (|m| m.labels.truncate(1), "1 labels"),
-        (|m| m.labels[1] = m.labels[0].clone(), "labels 0 and 1 are both named `"),
-        (|m| m.labels[1] = " ".into(), "label 1 has an empty name"),
-        (|m| m.architecture.max_tokens = 0, "max_tokens is 0"),
+        (|m| labels(m).truncate(1), "1 labels"),
+        (|m| labels(m)[1] = labels(m)[0].clone(), "labels 0 and 1 are both named `"),
+        (|m| labels(m)[1] = " ".into(), "label 1 has an empty name"),
+        (|m| m.input.max_tokens = 0, "max_tokens is 0"),
         (|m| m.policy = Some(edge_runtime::ExitPolicy::confidence(7.0)), "threshold 7"),
         (|m| m.policy = Some(edge_runtime::ExitPolicy::patience(0)), "patience 0"),
     ];

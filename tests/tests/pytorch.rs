@@ -1,7 +1,7 @@
 //! Exports give the answers of PyTorch with the same weights.
 
 use anyhow::Result;
-use edge_runtime::exit::argmax;
+use edge_runtime::task::single_label::argmax;
 use edge_runtime::{Classifier, ExitPolicy};
 use edge_tests::{FIXTURES, Golden, PRECISIONS, bundle, difference};
 use edge_toolkit::quantize::Precision;

@@ -4,7 +4,7 @@
 //! begins with its nanoseconds.
 
 use crate::Error;
-use edge_runtime::tokenizer::Encoded;
+use edge_runtime::Encoded;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::fmt::Display;
 use std::io::{BufRead, Write};
@@ -71,21 +71,21 @@ pub fn sentence(
     policy: &ExitPolicy,
     ids: Vec<u32>,
 ) -> Result<String, Error> {
-    let architecture = &classifier.manifest().architecture;
-    if ids.len() > architecture.max_tokens {
+    let manifest = classifier.manifest();
+    if ids.len() > manifest.input.max_tokens {
         return Err(Error::Measure(format!(
             "{} tokens; the model takes 1 to {}",
             ids.len(),
-            architecture.max_tokens
+            manifest.input.max_tokens
         )));
     }
-    if let Some(id) = ids.iter().find(|id| **id as usize >= architecture.vocabulary) {
+    if let Some(id) = ids.iter().find(|id| **id as usize >= manifest.encoder.vocabulary) {
         return Err(Error::Measure(format!(
             "token id {id}; expected an id below {}, the number of word pieces",
-            architecture.vocabulary
+            manifest.encoder.vocabulary
         )));
     }
-    let sentence = vec![Encoded { ids, truncated: false }];
+    let sentence = vec![Encoded::from_ids(ids)];
     let start = Instant::now();
     let predictions =
         classifier.classify_tokens(sentence, policy).map_err(|e| Error::Measure(e.to_string()))?;
@@ -180,7 +180,7 @@ mod tests {
             let error = serve(&format!("{line}\n"), &mut out).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
-        let long = "2 ".repeat(classifier.manifest().architecture.max_tokens + 1);
+        let long = "2 ".repeat(classifier.manifest().input.max_tokens + 1);
         assert!(serve(&format!("{long}\n"), &mut out).unwrap_err().to_string().contains("1 to"));
     }
 }

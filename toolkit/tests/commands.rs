@@ -530,7 +530,7 @@ fn layers_that_bear_4_bits_are_found_and_chosen() {
     };
     let manifest = || {
         let classifier = edge_runtime::Classifier::open(&bundle).unwrap();
-        classifier.manifest().architecture.four_bits.clone()
+        classifier.manifest().weights.four_bits.clone()
     };
     let usual = export();
     assert!(manifest().is_empty());

@@ -9,6 +9,7 @@
 use edge_runtime::engine::{
     ChosenEngine, CpuEngine, Engine, ExitOn, GpuEngine, GpuOptions, Tokens,
 };
+use edge_runtime::exit::{ExitRule, ExitWalk};
 use edge_runtime::{Classifier, Error, ExitPolicy};
 use std::time::{Duration, Instant};
 
@@ -50,16 +51,17 @@ fn main() -> anyhow::Result<()> {
     );
     for (sentences, tokens) in sizes {
         let ids = |s: usize| (0..tokens).map(move |i| ((s * 131 + i * 7919) % 20_000 + 999) as u32);
-        let vocabulary = cpu.manifest().architecture.vocabulary as u32;
+        let vocabulary = cpu.manifest().encoder.vocabulary as u32;
         let batch: Vec<Vec<u32>> =
             (0..sentences).map(|s| ids(s).map(|id| id % vocabulary).collect()).collect();
         let batch = Tokens::new(&batch);
         for (name, policy) in [("never", ExitPolicy::Never), ("the model's", cpu.policy())] {
-            let on_cpu = median(|| on_cpu(cpu.engine(), &batch, &policy))?;
+            let rule = ExitRule { task: &cpu.manifest().task, policy: &policy };
+            let on_cpu = median(|| on_cpu(cpu.engine(), &batch, &rule))?;
             print!("{:>9} {name:>11} {on_cpu:>8.2}", format!("{sentences}x{tokens}"));
             for gpu in [Some(&gpu), halves.as_ref().ok()].into_iter().flatten() {
                 for exit_on in [ExitOn::Gpu, ExitOn::Host] {
-                    let run = || gpu.engine().run_on(&batch, &policy, exit_on).map(|_| ());
+                    let run = || gpu.engine().run_on(&batch, &rule, exit_on).map(|_| ());
                     print!(" {:>9.2}", median(run)?);
                 }
             }
@@ -88,29 +90,17 @@ fn work(gpu: &Classifier<GpuEngine>) {
     }
 }
 
-fn on_cpu(cpu: &CpuEngine, tokens: &Tokens, policy: &ExitPolicy) -> Result<(), Error> {
+fn on_cpu(cpu: &CpuEngine, tokens: &Tokens, rule: &ExitRule) -> Result<(), Error> {
     let mut batch = cpu.begin(tokens.clone())?;
     let mut logits = Default::default();
-    let mut passed = vec![Vec::new(); tokens.sentences()];
-    let mut inside: Vec<usize> = (0..passed.len()).collect();
-    let mut exit = 0;
+    let mut walk = ExitWalk::new(tokens.sentences());
     for stage in 0..cpu.stages() {
-        if inside.is_empty() {
+        if walk.inside().is_empty() {
             break;
         }
-        if !cpu.run(stage, &mut batch, &mut logits)? {
-            continue;
+        if cpu.run(stage, &mut batch, &mut logits)? {
+            cpu.keep(&mut batch, walk.pass(rule, stage, false, logits.rows())?)?;
         }
-        let mut stay = Vec::new();
-        for (row, logits) in logits.rows().enumerate() {
-            passed[inside[row]].push(logits.to_vec());
-            if !policy.leaves(exit, &passed[inside[row]]) {
-                stay.push(row);
-            }
-        }
-        exit += 1;
-        cpu.keep(&mut batch, &stay)?;
-        inside = stay.iter().map(|row| inside[*row]).collect();
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! chooses thresholds for a budget of accuracy, on rows with labels.
 
 use anyhow::Context;
-use edge_runtime::exit::{argmax, confidence};
+use edge_runtime::task::single_label::{argmax, confidence};
 use edge_runtime::{Classifier, ExitPolicy, Thresholds};
 
 fn main() -> anyhow::Result<()> {
@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     let same = early.iter().zip(&whole).filter(|(a, b)| a.label == b.label).count();
     let layers: usize = early.iter().map(|a| classifier.layers_through(a.stage)).sum();
     let mean = layers as f64 / texts.len().max(1) as f64;
-    let all = classifier.manifest().architecture.layers;
+    let all = classifier.manifest().encoder.layers;
     println!(
         "{same} of {} answers are those of full depth, with {mean:.2} of {all} layers",
         texts.len()

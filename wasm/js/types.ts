@@ -88,14 +88,12 @@ export interface Prediction {
 
 /** Manifest of a bundle: the fields that a page needs. */
 export interface Manifest {
-  readonly labels: readonly string[];
+  /** The meaning of the logits: one label for each text. */
+  readonly task: { readonly kind: "single-label"; readonly labels: readonly string[] };
+  readonly input: { readonly texts: number; readonly max_tokens: number };
+  readonly encoder: { readonly family: string; readonly layers: number };
+  readonly weights: { readonly precision: string };
   readonly stages: readonly { readonly layers: number; readonly exit: boolean }[];
-  readonly architecture: {
-    readonly model_type: string;
-    readonly layers: number;
-    readonly max_tokens: number;
-    readonly precision: string;
-  };
   readonly policy?: Policy;
   /** Entries after the manifest: the tokenizer, then a graph for each stage. */
   readonly entries: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];

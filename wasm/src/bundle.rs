@@ -10,11 +10,13 @@
 //! after its size has been compared with [`Limits`].
 
 mod manifest;
+mod manifest_v1;
 pub mod tar;
+mod versions;
 
 pub use manifest::{
-    Architecture, Entry, FORMAT, MANIFEST, Manifest, Provenance, Stage, TOKENIZER, VERSION,
-    check_labels, sha256_hex, stage_entry,
+    Encoder, Entry, FORMAT, InputLimits, MANIFEST, Manifest, Provenance, Stage, TOKENIZER, VERSION,
+    Weights, sha256_hex, stage_entry,
 };
 
 use crate::Error;

@@ -3,6 +3,8 @@
 pub(crate) mod load;
 mod one;
 mod open;
+#[cfg(feature = "onnx")]
+mod open_onnx;
 #[cfg(not(target_arch = "wasm32"))]
 mod parallel;
 
@@ -10,9 +12,11 @@ pub use load::Loader;
 pub use one::{Answer, Scratch};
 
 use crate::bundle::Manifest;
-use crate::engine::{CpuEngine, Engine, Left, Logits, Tokens};
-use crate::exit::{argmax, softmax};
-use crate::tokenizer::{Encoded, Tokenizer};
+use crate::engine::{CpuEngine, Engine, Tokens};
+use crate::exit::{ExitRule, ExitWalk, Left, Logits};
+use crate::input::Encoded;
+use crate::task::Output;
+use crate::tokenizer::Tokenizer;
 use crate::{Error, ExitPolicy};
 
 /// Text classifier: a model with its tokenizer and engine.
@@ -54,7 +58,7 @@ pub struct Prediction {
 impl<E: Engine> Classifier<E> {
     /// Creates a classifier from parts that are already loaded.
     pub(crate) fn from_parts(manifest: Manifest, tokenizer: Tokenizer, engine: E) -> Self {
-        let tokenizer = tokenizer.with_vocabulary(manifest.architecture.vocabulary);
+        let tokenizer = tokenizer.with_vocabulary(manifest.encoder.vocabulary);
         Classifier {
             manifest,
             tokenizer,
@@ -84,7 +88,7 @@ impl<E: Engine> Classifier<E> {
 
     /// The labels, in the order of the logits.
     pub fn labels(&self) -> &[String] {
-        &self.manifest.labels
+        self.manifest.task.labels()
     }
 
     /// The policy in the bundle; full depth if the bundle has none.
@@ -185,7 +189,8 @@ impl<E: Engine> Classifier<E> {
         if self.engine.stages() == self.manifest.stages.len() {
             policy.check(self.manifest.exits())?;
             let ids: Vec<&[u32]> = texts.iter().map(|t| t.ids.as_slice()).collect();
-            if let Some(left) = self.engine.run_all(&Tokens::new(&ids), policy) {
+            let rule = ExitRule { task: &self.manifest.task, policy };
+            if let Some(left) = self.engine.run_all(&Tokens::new(&ids), &rule) {
                 return self.predictions(&texts, left?);
             }
         }
@@ -211,13 +216,10 @@ impl<E: Engine> Classifier<E> {
             batch: self.engine.begin(Tokens::new(&ids))?,
             policy: policy.clone(),
             logits: Logits::default(),
-            inside: (0..texts.len()).collect(),
-            stay: Vec::with_capacity(texts.len()),
-            passed: vec![Vec::new(); texts.len()],
+            exits: ExitWalk::new(texts.len()),
             left: vec![None; texts.len()],
             texts: texts.into_iter().map(|t| (t.ids.len(), t.truncated)).collect(),
             next_stage: 0,
-            next_exit: 0,
         })
     }
 
@@ -227,36 +229,23 @@ impl<E: Engine> Classifier<E> {
     /// # Errors
     /// [`Error::Engine`] or [`Error::NotFinite`]; the walk cannot be used after an error.
     pub fn advance(&self, walk: &mut Walk<E>) -> Result<bool, Error> {
-        while !walk.inside.is_empty() && walk.next_stage < self.engine.stages() {
+        while !walk.exits.inside().is_empty() && walk.next_stage < self.engine.stages() {
             let stage = walk.next_stage;
             walk.next_stage += 1;
             if !self.engine.run(stage, &mut walk.batch, &mut walk.logits)? {
                 continue;
             }
-            if let Some(value) = walk.logits.values.iter().find(|l| !l.is_finite()) {
-                return Err(Error::NotFinite { stage, value: *value });
-            }
+            let rule = ExitRule { task: &self.manifest.task, policy: &walk.policy };
             let last = stage + 1 == self.manifest.stages.len();
-            walk.stay.clear();
-            for (row, logits) in walk.logits.rows().enumerate() {
-                let text = walk.inside[row];
-                let passed = &mut walk.passed[text];
-                passed.push(logits.to_vec());
-                if last || walk.policy.leaves(walk.next_exit, passed) {
-                    let exits = std::mem::take(passed);
-                    walk.left[text] = Some(self.prediction(exits, walk.texts[text], stage));
-                } else {
-                    walk.stay.push(row);
+            let stay = walk.exits.pass(&rule, stage, last, walk.logits.rows())?;
+            self.engine.keep(&mut walk.batch, stay)?;
+            for (text, answer) in walk.left.iter_mut().enumerate().filter(|(_, a)| a.is_none()) {
+                if let Some((stage, exits)) = walk.exits.left(text) {
+                    *answer = Some(self.prediction(exits.to_vec(), walk.texts[text], stage));
                 }
             }
-            walk.next_exit += 1;
-            self.engine.keep(&mut walk.batch, &walk.stay)?;
-            for (i, row) in walk.stay.iter().enumerate() {
-                walk.inside[i] = walk.inside[*row];
-            }
-            walk.inside.truncate(walk.stay.len());
         }
-        Ok(walk.inside.is_empty())
+        Ok(walk.exits.inside().is_empty())
     }
 
     /// Predictions from the results of an engine that ran all stages.
@@ -289,14 +278,9 @@ impl<E: Engine> Classifier<E> {
         stage: usize,
     ) -> Prediction {
         let logits = exits.last().expect("an exit was passed");
-        Prediction {
-            label: self.manifest.labels[argmax(logits)].clone(),
-            probabilities: softmax(logits),
-            stage,
-            tokens,
-            truncated,
-            exits,
-        }
+        let Output::Label { index, probabilities } = self.manifest.task.output(logits);
+        let label = self.labels()[index].clone();
+        Prediction { label, probabilities, stage, tokens, truncated, exits }
     }
 }
 
@@ -322,16 +306,11 @@ pub struct Walk<E: Engine = CpuEngine> {
     policy: ExitPolicy,
     /// Logits of the last exit.
     logits: Logits,
-    /// The texts that have not left, in the order of the batch's rows.
-    inside: Vec<usize>,
-    /// Rows of `inside` whose texts stay after the last exit.
-    stay: Vec<usize>,
-    passed: Vec<Vec<Vec<f32>>>,
+    exits: ExitWalk,
     left: Vec<Option<Prediction>>,
-    /// Number of tokens of each text, and true if the text was truncated.
+    /// Tokens of each text, and true if it was truncated.
     texts: Vec<(usize, bool)>,
     next_stage: usize,
-    next_exit: usize,
 }
 
 impl<E: Engine> Walk<E> {

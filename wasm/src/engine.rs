@@ -17,8 +17,11 @@ pub use cpu::{CpuBatch, CpuEngine};
 #[cfg(feature = "onnx")]
 pub use foreign::ForeignModel;
 
+pub use crate::exit::{Left, Logits};
 use crate::graph::StageGraph;
-use crate::{Error, ExitPolicy};
+
+use crate::Error;
+use crate::exit::ExitRule;
 
 /// Runs the stages of a model, one after the other, on a batch of sentences.
 pub trait Engine: Send + Sync {
@@ -64,7 +67,7 @@ pub trait Engine: Send + Sync {
     ///
     /// `None` if the engine does not apply policies. The caller then calls [`run`](Self::run) for
     /// each stage.
-    fn run_all(&self, _: &Tokens, _: &ExitPolicy) -> Option<Result<Vec<Left>, Error>> {
+    fn run_all(&self, _: &Tokens, _: &ExitRule) -> Option<Result<Vec<Left>, Error>> {
         None
     }
 
@@ -82,15 +85,6 @@ pub trait Engine: Send + Sync {
         drop(batch);
         Tokens::default()
     }
-}
-
-/// A sentence that has left, with its logits.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Left {
-    /// Stage after which the sentence left.
-    pub stage: usize,
-    /// Logits at every exit that the sentence passed.
-    pub exits: Vec<Vec<f32>>,
 }
 
 /// Tokens of a batch: all sentences side by side, without padding.
@@ -142,21 +136,5 @@ impl Tokens {
     /// Number of sentences.
     pub fn sentences(&self) -> usize {
         self.offsets.len().saturating_sub(1)
-    }
-}
-
-/// Output of an exit: one row of logits per sentence.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Logits {
-    /// `[sentences, labels]`.
-    pub values: Vec<f32>,
-    /// Number of labels.
-    pub labels: usize,
-}
-
-impl Logits {
-    /// Iterates over the logits of each sentence.
-    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
-        self.values.chunks_exact(self.labels.max(1))
     }
 }

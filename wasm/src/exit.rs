@@ -1,4 +1,6 @@
-//! Exit policies: pure functions of the logits of the exits passed so far, to leave or to stay.
+//! Exit policies: rules by which a text leaves the network, from the certainty at an exit.
+//!
+//! A policy knows no labels: a [`Task`] measures the certainty, and an [`ExitWalk`] lets texts leave.
 //!
 //! * *confidence*: the largest probability (BranchyNet's successors, e.g. Schwartz et al. 2020,
 //!   "The Right Tool for the Job").
@@ -9,7 +11,14 @@
 //! A threshold at the unreachable end of its scale (confidence 1, entropy 0, margin 1) keeps every
 //! sentence, even one whose probability rounds to 1. Thus a policy can skip an exit.
 
+mod walk;
+
+pub use walk::{ExitRule, ExitWalk, Left, Logits};
+
 use crate::Error;
+use crate::task::Measure;
+#[cfg(doc)]
+use crate::task::Task;
 use serde::{Deserialize, Serialize};
 
 /// Rule by which a sentence leaves the network. At the last exit all remaining sentences leave.
@@ -20,8 +29,8 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use edge_runtime::ExitPolicy;
 /// let policy = ExitPolicy::confidence(0.9);
-/// assert_eq!(policy.leaves(0, &[&[3.0, -3.0]]), true);
-/// assert_eq!(policy.leaves(0, &[&[0.1, -0.1]]), false);
+/// assert!(policy.leaves(0, 0.95, 1));
+/// assert!(!policy.leaves(0, 0.52, 1));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -128,136 +137,79 @@ impl ExitPolicy {
         }
     }
 
-    /// Returns true if a sentence leaves at exit number `exit`, counted from 0. `passed` has the
-    /// logits of the exits that the sentence has passed, ending with `exit`.
+    /// Returns the measure that the policy reads; `None` for policies without one.
+    pub fn measure(&self) -> Option<Measure> {
+        match self {
+            ExitPolicy::Confidence { .. } => Some(Measure::Confidence),
+            ExitPolicy::Entropy { .. } => Some(Measure::Entropy),
+            ExitPolicy::Margin { .. } => Some(Measure::Margin),
+            ExitPolicy::Never | ExitPolicy::Patience { .. } => None,
+        }
+    }
+
+    /// Decides whether a text leaves at exit number `exit`, counted from 0.
+    ///
+    /// `certainty` is the value of [`measure`](Self::measure), or any number without one. `agreeing`
+    /// is the number of exits in a row with the same answer, this exit included.
     ///
     /// # Panics
-    /// If `passed` is empty, or if [`check`](Self::check) refuses the policy for this model.
-    pub fn leaves<L: AsRef<[f32]>>(&self, exit: usize, passed: &[L]) -> bool {
-        let here = passed.last().expect("the logits of this exit").as_ref();
+    /// If the policy does not pass [`check`](Self::check) for this model.
+    pub fn leaves(&self, exit: usize, certainty: f32, agreeing: usize) -> bool {
         match self {
             ExitPolicy::Never => false,
-            ExitPolicy::Confidence { threshold } => {
+            ExitPolicy::Confidence { threshold } | ExitPolicy::Margin { threshold } => {
                 let threshold = threshold.at(exit);
-                threshold < 1.0 && confidence(here) >= threshold
+                threshold < 1.0 && certainty >= threshold
             }
             ExitPolicy::Entropy { threshold } => {
                 let threshold = threshold.at(exit);
-                threshold > 0.0 && normalized_entropy(here) <= threshold
+                threshold > 0.0 && certainty <= threshold
             }
-            ExitPolicy::Margin { threshold } => {
-                let threshold = threshold.at(exit);
-                threshold < 1.0 && margin(here) >= threshold
-            }
-            ExitPolicy::Patience { threshold } => {
-                let label = argmax(here);
-                passed.len() >= *threshold
-                    && passed[passed.len() - threshold..]
-                        .iter()
-                        .all(|logits| argmax(logits.as_ref()) == label)
-            }
+            ExitPolicy::Patience { threshold } => agreeing >= *threshold,
         }
     }
-}
-
-/// Probabilities from logits.
-///
-/// ```
-/// let p = edge_runtime::exit::softmax(&[1000.0, 1000.0]);
-/// assert_eq!(p, [0.5, 0.5]);
-/// ```
-pub fn softmax(logits: &[f32]) -> Vec<f32> {
-    probabilities(logits).collect()
-}
-
-/// Probabilities from logits, without an allocation.
-pub(crate) fn probabilities(logits: &[f32]) -> impl Iterator<Item = f32> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponentials = logits.iter().map(move |l| libm::expf(l - largest));
-    let sum: f32 = exponentials.clone().sum();
-    exponentials.map(move |e| e / sum)
-}
-
-/// The index of the largest logit; the first one of equal logits.
-pub fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, l) in logits.iter().enumerate() {
-        if *l > logits[best] {
-            best = i;
-        }
-    }
-    best
-}
-
-/// The largest probability.
-pub fn confidence(logits: &[f32]) -> f32 {
-    probabilities(logits).fold(0.0, f32::max)
-}
-
-/// The entropy of the probabilities, divided by the logarithm of their number.
-pub fn normalized_entropy(logits: &[f32]) -> f32 {
-    if logits.len() < 2 {
-        return 0.0;
-    }
-    let entropy: f32 =
-        probabilities(logits).map(|p| if p > 0.0 { -p * libm::logf(p) } else { 0.0 }).sum();
-    entropy / libm::logf(logits.len() as f32)
-}
-
-/// The largest probability less the second largest.
-pub fn margin(logits: &[f32]) -> f32 {
-    let (mut first, mut second) = (0.0f32, 0.0f32);
-    for p in probabilities(logits) {
-        if p > first {
-            (first, second) = (p, first);
-        } else {
-            second = second.max(p);
-        }
-    }
-    first - second
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use crate::task::Task;
+    use crate::task::single_label::{confidence, normalized_entropy};
+
     const SURE: [f32; 2] = [4.0, -4.0];
     const UNSURE: [f32; 2] = [0.2, -0.2];
+
+    fn leaves(policy: &ExitPolicy, exit: usize, passed: &[[f32; 2]]) -> bool {
+        let task = Task::SingleLabel { labels: vec!["no".into(), "yes".into()] };
+        ExitRule { task: &task, policy }.leaves(exit, passed)
+    }
 
     #[test]
     fn each_policy_lets_the_sure_leave_and_keeps_the_unsure() {
         for policy in
             [ExitPolicy::confidence(0.9), ExitPolicy::entropy(0.2), ExitPolicy::margin(0.8)]
         {
-            assert!(policy.leaves(0, &[SURE]), "{policy:?}");
-            assert!(!policy.leaves(0, &[UNSURE]), "{policy:?}");
+            assert!(leaves(&policy, 0, &[SURE]), "{policy:?}");
+            assert!(!leaves(&policy, 0, &[UNSURE]), "{policy:?}");
         }
-        assert!(!ExitPolicy::Never.leaves(0, &[SURE]));
-    }
-
-    #[test]
-    fn known_values() {
-        assert!((margin(&[0.0, 0.0, -1e9]) - 0.0).abs() < 1e-6);
-        assert!((normalized_entropy(&[0.0, 0.0, 0.0]) - 1.0).abs() < 1e-6);
-        let p = softmax(&[2.0f32.ln(), 0.0]);
-        assert!((p[0] - 2.0 / 3.0).abs() < 1e-6);
-        assert!((margin(&[2.0f32.ln(), 0.0]) - 1.0 / 3.0).abs() < 1e-6);
+        assert!(!leaves(&ExitPolicy::Never, 0, &[SURE]));
     }
 
     #[test]
     fn patience_counts_agreeing_exits() {
         let patience = ExitPolicy::patience(2);
         let (a, b) = ([1.0, 0.0], [0.0, 1.0]);
-        assert!(!patience.leaves(0, &[a]));
-        assert!(!patience.leaves(1, &[a, b]));
-        assert!(patience.leaves(2, &[a, b, b]));
+        assert!(!leaves(&patience, 0, &[a]));
+        assert!(!leaves(&patience, 1, &[a, b]));
+        assert!(leaves(&patience, 2, &[a, b, b]));
     }
 
     #[test]
     fn a_threshold_per_exit_is_used_at_that_exit() {
         let policy = ExitPolicy::Confidence { threshold: Thresholds::PerExit(vec![1.0, 0.5]) };
-        assert!(!policy.leaves(0, &[UNSURE]));
-        assert!(policy.leaves(1, &[UNSURE, UNSURE]));
+        assert!(!leaves(&policy, 0, &[UNSURE]));
+        assert!(leaves(&policy, 1, &[UNSURE, UNSURE]));
         assert!(policy.check(2).is_ok());
         assert!(policy.check(3).unwrap_err().to_string().contains("2 thresholds"));
     }
@@ -269,7 +221,7 @@ mod tests {
         for policy in
             [ExitPolicy::confidence(1.0), ExitPolicy::entropy(0.0), ExitPolicy::margin(1.0)]
         {
-            assert!(!policy.leaves(0, &[certain]), "{policy:?}");
+            assert!(!leaves(&policy, 0, &[certain]), "{policy:?}");
         }
     }
 

@@ -22,17 +22,21 @@ mod error;
 pub mod exit;
 pub mod graph;
 mod guard;
+pub mod input;
 pub mod kernels;
 pub mod lfs;
 pub mod onnx;
 #[cfg(feature = "pretrained")]
 pub mod pretrained;
+pub mod task;
 pub mod tokenizer;
 
 pub use bundle::Limits;
 pub use classifier::{Answer, Classifier, Loader, Prediction, Queue, Scratch, Walk};
 pub use error::{Error, GpuFailure};
 pub use exit::{ExitPolicy, Thresholds};
+pub use input::{Encoded, Input};
+pub use task::Task;
 
 /// Test that the README's example compiles.
 #[cfg(doctest)]

@@ -5,12 +5,14 @@ mod wordpiece;
 
 use crate::Error;
 use crate::guard::guard;
+use crate::input::{Encoded, Input};
 use parts::{Bert, Kinds, NORMALIZERS, PRE_TOKENIZERS, PROCESSORS, SEQUENCE};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::HashMap;
+use tokenizers::models::ModelWrapper;
 use tokenizers::{
-    Decoder, Encoding, Model, Normalizer, PostProcessor, PreTokenizer, TokenizerImpl,
+    Decoder, EncodeInput, Encoding, Model, Normalizer, PostProcessor, PreTokenizer, TokenizerImpl,
     TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
@@ -20,11 +22,18 @@ pub struct Tokenizer {
     inner: Box<dyn Encode>,
     /// Number of token ids that the model has embeddings for.
     vocabulary: usize,
+    /// Token of unknown words.
+    unknown: Option<u32>,
+    /// Largest number of texts of an input.
+    texts: usize,
 }
 
 /// Encoding of a text, for tokenizers of any parts.
 trait Encode: std::fmt::Debug + Send + Sync {
-    fn encode(&self, text: &str) -> tokenizers::Result<Encoding>;
+    /// Encodes an input, with the bytes of each token if `spans` is true.
+    fn encode(&self, input: Input, spans: bool) -> tokenizers::Result<Encoding>;
+
+    fn id(&self, token: &str) -> Option<u32>;
 }
 
 impl<M, N, T, P, D> Encode for TokenizerImpl<M, N, T, P, D>
@@ -35,29 +44,39 @@ where
     P: PostProcessor + std::fmt::Debug + Send + Sync,
     D: Decoder + std::fmt::Debug + Send + Sync,
 {
-    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
-        self.encode_fast(text, true)
+    fn encode(&self, input: Input, spans: bool) -> tokenizers::Result<Encoding> {
+        match spans {
+            true => TokenizerImpl::encode(self, of_library(input), true),
+            false => self.encode_fast(of_library(input), true),
+        }
+    }
+
+    fn id(&self, token: &str) -> Option<u32> {
+        self.token_to_id(token)
     }
 }
 
 impl Encode for tokenizers::Tokenizer {
-    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
-        guard(|| self.encode_fast(text, true)).unwrap_or_else(|words| Err(panicked(&words).into()))
+    fn encode(&self, input: Input, spans: bool) -> tokenizers::Result<Encoding> {
+        guard(|| Encode::encode(&**self, input, spans))
+            .unwrap_or_else(|words| Err(panicked(&words).into()))
+    }
+
+    fn id(&self, token: &str) -> Option<u32> {
+        self.token_to_id(token)
+    }
+}
+
+fn of_library(input: Input) -> EncodeInput {
+    match input {
+        Input::One(text) => text.into(),
+        Input::Pair(first, second) => (first, second).into(),
     }
 }
 
 /// Message for a file that `tokenizers` panics on.
 fn panicked(words: &str) -> String {
     format!("the library `tokenizers` panicked on this file: {words}")
-}
-
-/// The token ids of one text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encoded {
-    /// The ids, special tokens included.
-    pub ids: Vec<u32>,
-    /// True if the text was cut to the model's length.
-    pub truncated: bool,
 }
 
 impl Tokenizer {
@@ -72,7 +91,7 @@ impl Tokenizer {
         file.check().map_err(Error::Tokenizer)?;
         let mut inner = Bert::from_bytes(json).map_err(wrong)?;
         configure(&mut inner, max_tokens)?;
-        Ok(Tokenizer { inner: Box::new(inner), vocabulary: usize::MAX })
+        Ok(Self::new(Box::new(inner), file.model.unk_token))
     }
 
     /// Reads any `tokenizer.json`. Texts are truncated to `max_tokens`. The file's own truncation
@@ -87,7 +106,19 @@ impl Tokenizer {
             Ok::<_, Error>(inner)
         });
         let inner = inner.map_err(|words| Error::Tokenizer(panicked(&words)))??;
-        Ok(Tokenizer { inner: Box::new(inner), vocabulary: usize::MAX })
+        let unknown = match inner.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
+            ModelWrapper::WordLevel(model) => Some(model.unk_token.clone()),
+            ModelWrapper::BPE(model) => model.unk_token.clone(),
+            // Its number is private; the token has this name in all files of transformers.
+            ModelWrapper::Unigram(_) => Some("<unk>".into()),
+        };
+        Ok(Self::new(Box::new(inner), unknown))
+    }
+
+    fn new(inner: Box<dyn Encode>, unknown: Option<String>) -> Self {
+        let unknown = unknown.and_then(|token| inner.id(&token));
+        Tokenizer { inner, vocabulary: usize::MAX, unknown, texts: 1 }
     }
 
     /// Sets the number of embeddings: texts with a token id of `vocabulary` or more are refused.
@@ -97,13 +128,29 @@ impl Tokenizer {
         self
     }
 
-    /// Encodes a text as token ids.
+    /// Encodes an input as token ids. [`Encoded::spans`] is empty.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if the tokenizer fails, gives zero tokens, or gives an id without an
-    /// embedding.
-    pub fn encode(&self, text: &str) -> Result<Encoded, Error> {
-        let encoding = self.inner.encode(text).map_err(wrong)?;
+    /// embedding; or if the input has more texts than the model takes.
+    pub fn encode<'a>(&self, input: impl Into<Input<'a>>) -> Result<Encoded, Error> {
+        self.encoded(input.into(), false)
+    }
+
+    /// Encodes an input as token ids, with the bytes of each token in its text.
+    ///
+    /// # Errors
+    /// Errors of [`encode`](Self::encode).
+    pub fn encode_with_spans<'a>(&self, input: impl Into<Input<'a>>) -> Result<Encoded, Error> {
+        self.encoded(input.into(), true)
+    }
+
+    fn encoded(&self, input: Input, spans: bool) -> Result<Encoded, Error> {
+        if matches!(input, Input::Pair(..)) && self.texts < 2 {
+            let problem = "a pair of texts; the model takes one text: join the two";
+            return Err(Error::Tokenizer(problem.into()));
+        }
+        let encoding = self.inner.encode(input, spans).map_err(wrong)?;
         if encoding.is_empty() {
             return Err(Error::Tokenizer(
                 "gives no token for a text; a post-processor that adds [CLS] is missing".into(),
@@ -117,9 +164,14 @@ impl Tokenizer {
                 self.vocabulary,
             )));
         }
+        let ids = encoding.get_ids().to_vec();
+        let span = |(from, to): &(usize, usize)| *from as u32..*to as u32;
         Ok(Encoded {
-            ids: encoding.get_ids().to_vec(),
+            second: ids.len(),
+            spans: if spans { encoding.get_offsets().iter().map(span).collect() } else { vec![] },
             truncated: !encoding.get_overflowing().is_empty(),
+            unknown: self.unknown.map_or(0, |unk| ids.iter().filter(|id| **id == unk).count()),
+            ids,
         })
     }
 }
@@ -172,6 +224,8 @@ struct File {
 struct Part {
     #[serde(default)]
     r#type: String,
+    /// Field of a model.
+    unk_token: Option<String>,
     /// Merges of a byte-pair model.
     merges: Option<IgnoredAny>,
     /// Members of a sequence of normalizers.

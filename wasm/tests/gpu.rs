@@ -6,8 +6,9 @@ use edge_runtime::engine::{
     ChosenEngine, CpuEngine, Engine, EngineChoice, ExitOn, GpuEngine, GpuOptions, Left, Logits,
     Route, Tokens,
 };
+use edge_runtime::exit::ExitRule;
 use edge_runtime::graph::StageGraph;
-use edge_runtime::{Error, ExitPolicy, GpuFailure, Thresholds};
+use edge_runtime::{Error, ExitPolicy, GpuFailure, Task, Thresholds};
 use model::{stages, tokens};
 
 /// Opens the engine; `None` without an adapter, with a message.
@@ -47,6 +48,12 @@ fn ending(quantized: bool) -> Vec<StageGraph> {
     stages
 }
 
+/// Rule of a policy; these models have no names for their labels.
+fn rule(policy: &ExitPolicy) -> ExitRule<'_> {
+    const TASK: &Task = &Task::SingleLabel { labels: Vec::new() };
+    ExitRule { task: TASK, policy }
+}
+
 /// Runs an engine stage by stage and applies the policy here.
 fn step_by_step<E: Engine>(engine: &E, tokens: Tokens, policy: &ExitPolicy) -> Vec<Left> {
     let mut inside: Vec<usize> = (0..tokens.sentences()).collect();
@@ -60,7 +67,7 @@ fn step_by_step<E: Engine>(engine: &E, tokens: Tokens, policy: &ExitPolicy) -> V
             let left = &mut left[*sentence];
             left.stage = stage;
             left.exits.push(logits.to_vec());
-            if stage + 1 < engine.stages() && !policy.leaves(stage, &left.exits) {
+            if stage + 1 < engine.stages() && !rule(policy).leaves(stage, &left.exits) {
                 stay.push(row);
             }
         }
@@ -105,7 +112,7 @@ fn the_same_answers_as_on_the_cpu() {
                     let expected = step_by_step(&cpu, tokens(lengths), &never);
                     let alone = step_by_step(&gpu, tokens(lengths), &never);
                     assert_same(&alone, &expected, tolerance(&gpu, quantized), &what);
-                    let whole = gpu.run_all(&tokens(lengths), &never).unwrap().unwrap();
+                    let whole = gpu.run_all(&tokens(lengths), &rule(&never)).unwrap().unwrap();
                     assert_same(&whole, &alone, 0.0, &what);
                 }
             }
@@ -115,7 +122,7 @@ fn the_same_answers_as_on_the_cpu() {
 
 /// Lists policies. Thresholds are halfway between neighbouring scores, so that none is near a tie.
 fn policies(full: &[Left]) -> Vec<ExitPolicy> {
-    use edge_runtime::exit::{confidence, margin, normalized_entropy};
+    use edge_runtime::task::single_label::{confidence, margin, normalized_entropy};
     let between = |score: fn(&[f32]) -> f32| {
         let mut scores: Vec<f32> =
             full.iter().flat_map(|l| &l.exits).map(|logits| score(logits)).collect();
@@ -141,7 +148,7 @@ fn policies(full: &[Left]) -> Vec<ExitPolicy> {
 fn cut(full: &[Left], policy: &ExitPolicy) -> Vec<Left> {
     let cut = |l: &Left| {
         let last = l.exits.len() - 1;
-        let stage = (0..last).find(|e| policy.leaves(*e, &l.exits[..=*e])).unwrap_or(last);
+        let stage = (0..last).find(|e| rule(policy).leaves(*e, &l.exits[..=*e])).unwrap_or(last);
         Left { stage, exits: l.exits[..=stage].to_vec() }
     };
     full.iter().map(cut).collect()
@@ -159,7 +166,7 @@ fn sentences_leave_where_the_policy_says_and_nothing_runs_for_them_afterwards() 
         let (mut parted, mut empty) = (0, 0);
         for policy in policies(&full) {
             let what = format!("int8 {quantized}, {policy:?}");
-            let left = gpu.run_all(&tokens(&MIXED), &policy).unwrap().unwrap();
+            let left = gpu.run_all(&tokens(&MIXED), &rule(&policy)).unwrap().unwrap();
             assert_same(&left, &cut(&full, &policy), 0.0, &what);
             for (stage, ran) in gpu.workgroups().into_iter().enumerate() {
                 let inside = |(l, n): (&Left, &usize)| (l.stage >= stage).then_some(*n);
@@ -179,15 +186,15 @@ fn sentences_leave_where_the_policy_says_and_nothing_runs_for_them_afterwards() 
 fn a_batch_is_read_once_and_takes_no_buffer_that_is_not_there() {
     let Some(gpu) = gpu(GpuOptions::default(), deep(true)) else { return };
     let policy = ExitPolicy::confidence(0.6);
-    let first = gpu.run_all(&tokens(&MIXED), &policy).unwrap().unwrap();
+    let first = gpu.run_all(&tokens(&MIXED), &rule(&policy)).unwrap().unwrap();
     let before = gpu.counts();
     for lengths in [&MIXED[..], &MIXED[3..9], &[1], &[64, 64, 2]] {
-        gpu.run_all(&tokens(lengths), &policy).unwrap().unwrap();
+        gpu.run_all(&tokens(lengths), &rule(&policy)).unwrap().unwrap();
     }
     let after = gpu.counts();
     assert_eq!(after.reads, before.reads + 4);
     assert_eq!((after.buffers, after.pipelines), (before.buffers, before.pipelines));
-    let again = gpu.run_all(&tokens(&MIXED), &policy).unwrap().unwrap();
+    let again = gpu.run_all(&tokens(&MIXED), &rule(&policy)).unwrap().unwrap();
     assert_same(&again, &first, 0.0, "memory that is used again");
     step_by_step(&gpu, tokens(&MIXED[..7]), &policy);
     let counts = gpu.counts();
@@ -222,7 +229,7 @@ fn a_device_that_is_lost_is_an_error() {
     gpu.run(0, &mut batch, &mut logits).unwrap();
     gpu.destroy();
     lost(gpu.run(1, &mut batch, &mut logits).unwrap_err());
-    lost(gpu.run_all(&tokens(&[3]), &ExitPolicy::Never).unwrap().unwrap_err());
+    lost(gpu.run_all(&tokens(&[3]), &rule(&ExitPolicy::Never)).unwrap().unwrap_err());
     let mut gpu = gpu;
     lost(gpu.add_stage(deep(true).remove(1)).unwrap_err());
 }
@@ -236,7 +243,7 @@ fn what_does_not_fit_is_refused() {
         (vec![vec![1], vec![]], "sentence 1 of the batch has no tokens"),
     ] {
         let tokens = Tokens::new(&sentences);
-        let error = gpu.run_all(&tokens, &ExitPolicy::Never).unwrap().unwrap_err();
+        let error = gpu.run_all(&tokens, &rule(&ExitPolicy::Never)).unwrap().unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }
     let mut two = gpu;
@@ -257,15 +264,15 @@ fn the_cpu_takes_over_from_a_gpu_that_is_lost_and_says_why() {
         engine.add_stage(stage).unwrap();
     }
     let policy = ExitPolicy::confidence(0.7);
-    let by_gpu = engine.run_all(&tokens(&MIXED), &policy).unwrap().unwrap();
+    let by_gpu = engine.run_all(&tokens(&MIXED), &rule(&policy)).unwrap().unwrap();
     assert_eq!(by_gpu.len(), MIXED.len());
-    assert!(engine.run_all(&tokens(&[9]), &policy).is_none(), "few tokens are for the CPU");
-    let by_host = engine.run_all(&tokens(&MIXED[..3]), &policy).unwrap().unwrap();
+    assert!(engine.run_all(&tokens(&[9]), &rule(&policy)).is_none(), "few tokens are for the CPU");
+    let by_host = engine.run_all(&tokens(&MIXED[..3]), &rule(&policy)).unwrap().unwrap();
     assert_same(&by_host, &by_gpu[..3], 0.0, "exits on the host");
     let reason = engine.report().reason.unwrap();
     assert!(reason.ends_with("the GPU is faster from 100 tokens on"), "{reason}");
     engine.gpu().unwrap().destroy();
-    assert!(engine.run_all(&tokens(&MIXED), &policy).is_none());
+    assert!(engine.run_all(&tokens(&MIXED), &rule(&policy)).is_none());
     let report = engine.report();
     assert_eq!(report.name, "cpu");
     assert!(report.reason.unwrap().contains("is lost"));
@@ -282,7 +289,7 @@ fn both_are_measured_and_the_answers_are_the_same() {
     }
     assert_eq!(engine.routes(), None);
     let policy = ExitPolicy::confidence(0.7);
-    let left = engine.run_all(&tokens(&MIXED), &policy);
+    let left = engine.run_all(&tokens(&MIXED), &rule(&policy));
     assert_eq!(engine.routes().unwrap()[0].0, 0);
     let expected = step_by_step(&cpu(deep(true)), tokens(&MIXED), &policy);
     if let Some(left) = left {

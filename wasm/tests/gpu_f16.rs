@@ -4,9 +4,10 @@
 mod model;
 
 use edge_runtime::engine::{Engine, ExitOn, GpuEngine, GpuOptions, Left};
-use edge_runtime::exit::argmax;
+use edge_runtime::exit::ExitRule;
 use edge_runtime::graph::{Elements, Op, StageGraph};
-use edge_runtime::{Classifier, Error, ExitPolicy, GpuFailure, Prediction};
+use edge_runtime::task::single_label::argmax;
+use edge_runtime::{Classifier, Error, ExitPolicy, GpuFailure, Prediction, Task};
 use model::{stages, tokens};
 use std::path::{Path, PathBuf};
 
@@ -73,7 +74,7 @@ fn logits_are_near_those_in_f32() {
     );
     for bundle in bundles {
         let Some((classifier, answers)) = both(&bundle, &texts) else { continue };
-        let precision = &classifier.manifest().architecture.precision;
+        let precision = &classifier.manifest().weights.precision;
         let (_, tolerance) = TOLERANCE.into_iter().find(|(p, _)| p == precision).unwrap();
         let apart = apart(&answers);
         println!("{}: logits differ by {apart:.1e}", bundle.display());
@@ -99,7 +100,8 @@ fn accuracy_on_sst2_dev() {
         let policies = [("full depth", ExitPolicy::Never), ("its policy", classifier.policy())];
         for (what, policy) in policies {
             let label = |p: &Prediction| {
-                let leaves = |exit: &usize| policy.leaves(*exit, &p.exits[..=*exit]);
+                let rule = ExitRule { task: &classifier.manifest().task, policy: &policy };
+                let leaves = |exit: &usize| rule.leaves(*exit, &p.exits[..=*exit]);
                 let last = p.exits.len() - 1;
                 argmax(&p.exits[(0..last).find(leaves).unwrap_or(last)])
             };
@@ -137,7 +139,9 @@ fn answers(
     for stage in stages {
         engine.add_stage(stage)?;
     }
-    engine.run_on(&tokens(&[3, 40, 1]), &ExitPolicy::Never, exit_on)
+    let task = Task::SingleLabel { labels: Vec::new() };
+    let rule = ExitRule { task: &task, policy: &ExitPolicy::Never };
+    engine.run_on(&tokens(&[3, 40, 1]), &rule, exit_on)
 }
 
 #[test]

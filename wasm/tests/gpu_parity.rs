@@ -1,9 +1,9 @@
 //! Tests that the GPU engine answers as the CPU engine does: on the shipped models, if they exist,
 //! and on the bundles in the folder `EDGE_BUNDLES`.
 
+use edge_runtime::Encoded;
 use edge_runtime::engine::{Engine, ExitOn, GpuEngine, GpuOptions};
-use edge_runtime::exit::{confidence, margin, normalized_entropy};
-use edge_runtime::tokenizer::Encoded;
+use edge_runtime::task::single_label::{confidence, margin, normalized_entropy};
 use edge_runtime::{Classifier, Error, ExitPolicy, GpuFailure, Prediction, Thresholds};
 use std::path::{Path, PathBuf};
 
@@ -91,17 +91,17 @@ impl Seen {
 
 /// Makes sentences of random tokens.
 fn made_up<E: Engine>(classifier: &Classifier<E>, lengths: &[usize], seed: u64) -> Vec<Encoded> {
-    let architecture = &classifier.manifest().architecture;
+    let manifest = classifier.manifest();
     let mut state = seed;
     let mut id = || {
         // Knuth's MMIX generator; its high bits are random.
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u32 % architecture.vocabulary as u32
+        (state >> 33) as u32 % manifest.encoder.vocabulary as u32
     };
     let sentence = |n: &usize| {
-        let n = (*n).min(architecture.max_tokens);
-        Encoded { ids: (0..n).map(|_| id()).collect(), truncated: false }
+        let n = (*n).min(manifest.input.max_tokens);
+        Encoded::from_ids((0..n).map(|_| id()).collect())
     };
     lengths.iter().map(sentence).collect()
 }

@@ -100,7 +100,7 @@ function show() {
   verdict.dataset.label = label;
   const confidence = percent(probabilities[label]);
   verdict.replaceChildren(make("strong", {}, labelName(label)), " ", make("span", {}, confidence));
-  const { layers } = manifest.architecture;
+  const { layers } = manifest.encoder;
   element("exit").textContent = layer === 0 ? layerName(0) : t("layerOf", { layer, layers });
   const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
   element("time").textContent = t("milliseconds", { ms: number(milliseconds, digits) });
@@ -123,7 +123,7 @@ async function explain(model, text, label, signal) {
   else {
     showInfluences("wordsWorking");
     const values = await influences(model, text, label, signal);
-    words = { text, label, labels: model.manifest.labels, values };
+    words = { text, label, labels: model.manifest.task.labels, values };
     showInfluences();
   }
   await pause(SPEAK - WORDS, signal);

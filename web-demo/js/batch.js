@@ -165,7 +165,7 @@ class Run {
     this.manifest = manifest;
     this.exits = layersOfExits(manifest);
     this.left = this.exits.map(() => 0);
-    const probabilities = manifest.labels.map((label) => `probability_${label}`);
+    const probabilities = manifest.task.labels.map((label) => `probability_${label}`);
     this.pieces.push(csvRow(["text", "label", "confidence", "left_after_layer", "tokens", "truncated", ...probabilities]));
   }
 
@@ -193,7 +193,7 @@ class Run {
   #add({ text, share }, prediction) {
     const { label, probabilities, tokens, truncated, exits, stage } = prediction;
     const layer = layersAt(this.manifest, stage);
-    const of = this.manifest.labels.map((name) => probabilities[name].toFixed(6));
+    const of = this.manifest.task.labels.map((name) => probabilities[name].toFixed(6));
     const confidence = probabilities[label];
     this.#piece.push(csvRow([harmless(text), label, confidence.toFixed(6), layer, tokens, truncated, ...of]));
     if (this.#piece.length >= PIECE) this.#cut();

@@ -39,7 +39,8 @@ export function startEngines() {
 function show() {
   if (!now) return;
   const { name, arithmetic, reason } = now.engine;
-  const { layers, precision } = now.manifest.architecture;
+  const { layers } = now.manifest.encoder;
+  const { precision } = now.manifest.weights;
   const engine = t(name === "gpu" ? "engineGpuName" : "engineCpuName");
   element("engine-now").textContent = t("engineNow", { engine, arithmetic, count: layers, precision });
   const line = element("engine-reason");

@@ -9,7 +9,7 @@ export function showExits(list, manifest, policy, prediction) {
   const layers = layersOfExits(manifest);
   while (list.children.length > layers.length) list.lastChild.remove();
   while (list.children.length < layers.length) list.append(column());
-  const labels = manifest.labels.length;
+  const labels = manifest.task.labels.length;
   for (const [exit, item] of [...list.children].entries()) {
     const logits = prediction?.exits[exit];
     const mark = leavesAt(policy, exit, layers.length, labels);
@@ -31,12 +31,12 @@ export function showExits(list, manifest, policy, prediction) {
     const { index, confidence } = best(logits);
     const left = exit === prediction.exits.length - 1;
     item.dataset.state = left ? "left" : "stayed";
-    item.dataset.tone = toneOf(manifest.labels[index]);
+    item.dataset.tone = toneOf(manifest.task.labels[index]);
     setPart(item, "--part", part(confidence, labels));
     value.textContent = percent(confidence, 0);
     said.textContent = t("exitSaid", {
       layer: layerName(layers[exit]),
-      label: labelName(manifest.labels[index]),
+      label: labelName(manifest.task.labels[index]),
       confidence: percent(confidence),
       outcome: left ? t("exitLeft") : outcome(mark),
     });

@@ -16,7 +16,10 @@ use crate::checkpoint::Checkpoint;
 use crate::files::Draft;
 use crate::quantize::{EmbeddingBits, Int8, Precision, Site};
 use crate::text_file::read_file;
-use edge_runtime::bundle::{self, Architecture, Manifest, Provenance, Stage, sha256_hex};
+use edge_runtime::Task;
+use edge_runtime::bundle::{
+    self, Encoder, InputLimits, Manifest, Provenance, Stage, Weights, sha256_hex,
+};
 use edge_runtime::kernels::isa::Isa;
 use edge_runtime::{Classifier, ExitPolicy};
 use std::io::Write;
@@ -110,31 +113,17 @@ fn write(
         format: bundle::FORMAT.into(),
         version: bundle::VERSION,
         digest: String::new(),
-        labels: config.labels.clone(),
-        architecture: Architecture {
-            model_type: config.family.model_type.into(),
+        task: Task::SingleLabel { labels: config.labels.clone() },
+        input: InputLimits { texts: 1, max_tokens: config.encoder.max_tokens },
+        encoder: Encoder {
+            family: config.family.model_type.into(),
             layers: config.encoder.layers,
             hidden: config.encoder.hidden,
             heads: config.encoder.heads,
             intermediate: config.encoder.intermediate,
             vocabulary: config.encoder.vocabulary,
-            max_tokens: config.encoder.max_tokens,
-            precision: match precision {
-                Precision::Fp32 => "fp32".into(),
-                Precision::Int8(..) => "int8".into(),
-            },
-            weight_bits: match precision {
-                Precision::Fp32 => None,
-                Precision::Int8(int8) => Some(int8.weights.bits()),
-            },
-            embedding_bits: match precision {
-                Precision::Int8(Int8 { embeddings: bits @ EmbeddingBits::Four, .. }) => {
-                    Some(bits.bits())
-                }
-                _ => None,
-            },
-            four_bits: four_bits.into_iter().map(Site::name).collect(),
         },
+        weights: weights_of(precision, four_bits),
         stages,
         policy: checkpoint.exits.as_ref().and_then(|e| e.policy.clone()),
         provenance: Provenance {
@@ -156,6 +145,20 @@ fn write(
     let bytes = file.commit()?;
     progress("done", steps, steps);
     Ok(Summary { manifest: classifier.manifest().clone(), bytes })
+}
+
+/// Number format of the weights, for the manifest.
+fn weights_of(precision: Precision, four_bits: Vec<Site>) -> Weights {
+    let Precision::Int8(int8) = precision else {
+        return Weights { precision: "fp32".into(), ..Weights::default() };
+    };
+    let narrow = (int8.embeddings == EmbeddingBits::Four).then(|| int8.embeddings.bits());
+    Weights {
+        precision: "int8".into(),
+        weight_bits: Some(int8.weights.bits()),
+        embedding_bits: narrow,
+        four_bits: four_bits.into_iter().map(Site::name).collect(),
+    }
 }
 
 /// Rejects a target that is a file of the checkpoint itself. Exported models may be in its folder.

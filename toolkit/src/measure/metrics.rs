@@ -4,7 +4,7 @@
 
 use crate::Error;
 use crate::rng::Rng;
-use edge_runtime::exit::{argmax, softmax};
+use edge_runtime::task::single_label::{argmax, softmax};
 use serde::{Deserialize, Serialize};
 
 /// 97.5 % point of the normal distribution, for intervals of 95 %.

@@ -1,8 +1,9 @@
 //! Answers of every exit for every sentence, and the exits at which sentences leave under a policy.
 
 use crate::Error;
-use edge_runtime::exit::argmax;
-use edge_runtime::{Classifier, ExitPolicy, Queue};
+use edge_runtime::exit::{ExitRule, ExitWalk};
+use edge_runtime::task::single_label::argmax;
+use edge_runtime::{Classifier, ExitPolicy, Queue, Task};
 use std::path::Path;
 
 /// Logits of every exit for every sentence of a data set, with the true labels.
@@ -150,11 +151,18 @@ impl Outcomes {
     pub fn walk(&self, policy: &ExitPolicy) -> Result<Walked, Error> {
         self.check()?;
         policy.check(self.exits.len()).map_err(|e| Error::Measure(e.to_string()))?;
-        let last = self.exits.len() - 1;
+        let task = Task::SingleLabel { labels: self.labels.clone() };
+        let rule = ExitRule { task: &task, policy };
+        let mut walk = ExitWalk::new(self.logits.len());
+        for exit in 0..self.exits.len() {
+            let inside = walk.inside().to_vec();
+            let rows = inside.iter().map(|sentence| self.logits[*sentence][exit].as_slice());
+            walk.pass(&rule, exit, exit + 1 == self.exits.len(), rows)
+                .map_err(|e| Error::Measure(e.to_string()))?;
+        }
         let mut walked = Walked { exit: Vec::new(), predicted: Vec::new(), layers: 0 };
-        for logits in &self.logits {
-            let exit =
-                (0..last).find(|exit| policy.leaves(*exit, &logits[..=*exit])).unwrap_or(last);
+        for (sentence, logits) in self.logits.iter().enumerate() {
+            let (exit, _) = walk.left(sentence).expect("all sentences have left");
             walked.exit.push(exit);
             walked.predicted.push(argmax(&logits[exit]) as u32);
             walked.layers += self.exits[exit];

@@ -339,7 +339,7 @@ impl Opened {
         let outcomes =
             Outcomes::of_bundle(&self.bundle, &examples.texts, examples.truth.clone(), |_, _| {})?;
         let policy = self.classifier.policy();
-        let architecture = &self.classifier.manifest().architecture;
+        let weights = &self.classifier.manifest().weights;
         let curve = match &self.folder {
             Some(folder) => curve(&folder.join("curve.csv"), &policy)?,
             None => Vec::new(),
@@ -354,10 +354,10 @@ impl Opened {
             parameters: self.checkpoint.as_ref().map(Parameters::of).transpose()?,
             bytes: Some(self.bytes),
             weights: Some(Weights {
-                precision: architecture.precision.clone(),
-                weight_bits: architecture.weight_bits,
-                embedding_bits: architecture.embedding_bits,
-                four_bits: architecture.four_bits.clone(),
+                precision: weights.precision.clone(),
+                weight_bits: weights.weight_bits,
+                embedding_bits: weights.embedding_bits,
+                four_bits: weights.four_bits.clone(),
             }),
             figures: Figures::Measured(Box::new(Measured {
                 evaluation: Evaluation::of(&entry.name, &outcomes, &policy)?,

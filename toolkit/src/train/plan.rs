@@ -14,7 +14,7 @@ use crate::network::{Batch, Heads, Linear, Network, Output, Parameter, Start, lo
 use crate::quantize::{Int8, Quantize};
 use crate::rng::Rng;
 use candle_core::Device;
-use edge_runtime::bundle::check_labels;
+use edge_runtime::task::check_labels;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -277,7 +277,7 @@ impl Plan {
         Ok((0..exits)
             .map(|exit| {
                 let right = rows.iter().zip(&logits).filter(|(row, logits)| {
-                    let label = edge_runtime::exit::argmax(&logits[exit]) as u32;
+                    let label = edge_runtime::task::single_label::argmax(&logits[exit]) as u32;
                     self.corpus.examples[**row].label == Some(label)
                 });
                 right.count() as f64 / rows.len() as f64
@@ -299,7 +299,8 @@ impl Plan {
 fn score(output: &Output, labels: &[Option<u32>]) -> Result<(usize, usize), Error> {
     let logits = output.logits.last().expect("an exit").detach().to_vec2::<f32>()?;
     let labelled = logits.iter().zip(labels).filter_map(|(l, label)| Some((l, (*label)?)));
-    let right =
-        labelled.clone().filter(|(l, label)| edge_runtime::exit::argmax(l) as u32 == *label);
+    let right = labelled
+        .clone()
+        .filter(|(l, label)| edge_runtime::task::single_label::argmax(l) as u32 == *label);
     Ok((right.count(), labelled.count()))
 }

@@ -3,7 +3,7 @@
 use crate::error::{EdgeError, EdgeStatus, Failure, guard, of_classifying};
 use crate::open::{EdgeClassifier, slice};
 use crate::policy::EdgePolicy;
-use edge_runtime::exit::argmax;
+use edge_runtime::task::single_label::argmax;
 use edge_runtime::{Answer, Classifier, ExitPolicy, Scratch};
 use std::borrow::Cow;
 use std::ffi::c_char;

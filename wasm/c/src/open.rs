@@ -262,7 +262,7 @@ pub unsafe extern "C" fn edge_exits(classifier: *const EdgeClassifier) -> usize 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edge_max_tokens(classifier: *const EdgeClassifier) -> usize {
     // SAFETY: required of the caller.
-    unsafe { classifier.as_ref() }.map_or(0, |c| c.classifier.manifest().architecture.max_tokens)
+    unsafe { classifier.as_ref() }.map_or(0, |c| c.classifier.manifest().input.max_tokens)
 }
 
 /// The version of the library, such as "0.1.0".

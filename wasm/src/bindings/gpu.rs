@@ -5,8 +5,9 @@ use super::convert::{read_policy, to_js};
 use crate::bundle::{BundleReader, Manifest, Part, stage_entry};
 use crate::classifier::load::check_stage;
 use crate::engine::{ExitOn, GpuEngine, GpuOptions, Left, Tokens};
+use crate::exit::ExitRule;
 use crate::graph::StageGraph;
-use crate::{Error, ExitPolicy, Limits};
+use crate::{Error, Limits};
 use js_sys::{Float32Array, Object, Promise, Reflect, Uint32Array};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -89,12 +90,15 @@ impl WasmGpu {
             return Err(to_js(Error::Engine { stage: 0, problem }));
         };
         let (tokens, engine) = (Tokens::new(&texts), self.engine.clone());
-        Ok(future_to_promise(async move { run(&engine, &tokens, &policy).await }))
+        let task = manifest.task.clone();
+        Ok(future_to_promise(async move {
+            run(&engine, &tokens, &ExitRule { task: &task, policy: &policy }).await
+        }))
     }
 }
 
-async fn run(engine: &GpuEngine, tokens: &Tokens, policy: &ExitPolicy) -> Result<JsValue, JsValue> {
-    let left = engine.run_batch(tokens, policy, ExitOn::Gpu).await.map_err(to_js)?;
+async fn run(engine: &GpuEngine, tokens: &Tokens, rule: &ExitRule<'_>) -> Result<JsValue, JsValue> {
+    let left = engine.run_batch(tokens, rule, ExitOn::Gpu).await.map_err(to_js)?;
     let stages: Vec<u32> = left.iter().map(|l| l.stage as u32).collect();
     let logits: Vec<f32> = left.iter().flat_map(|Left { exits, .. }| exits.concat()).collect();
     let object = Object::new();

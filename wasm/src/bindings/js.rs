@@ -6,7 +6,7 @@
 use super::convert::{error_to_js, read_policy, to_js};
 use crate::bundle::{BundleReader, Part};
 use crate::engine::Left;
-use crate::tokenizer::Encoded;
+use crate::input::Encoded;
 use crate::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction, Queue, Walk};
 use bytes::Bytes;
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array, Uint32Array};
@@ -96,7 +96,7 @@ impl WasmClassifier {
     pub fn manifest(&self) -> Promise {
         self.promise(|shared| {
             let manifest = shared.loader.classifier()?.manifest();
-            Some(Ok(String::from_utf8_lossy(&manifest.to_json()).as_ref().into()))
+            Some(Ok(serde_json::to_string(manifest).expect("a manifest is plain data").into()))
         })
     }
 

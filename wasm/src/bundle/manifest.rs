@@ -1,14 +1,14 @@
 //! `manifest.json`: list of the entries of a bundle, with the digests that verify them.
 
-use crate::{Error, ExitPolicy};
+use crate::ExitPolicy;
+use crate::task::Task;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 
 /// The value of [`Manifest::format`].
 pub const FORMAT: &str = "edge-distil";
-/// The bundle version that this crate reads and writes.
-pub const VERSION: u32 = 1;
+/// The bundle version that this crate writes. It reads version 1 too.
+pub const VERSION: u32 = 2;
 /// The name of the first entry.
 pub const MANIFEST: &str = "manifest.json";
 /// The name of the second entry.
@@ -23,10 +23,14 @@ pub struct Manifest {
     pub version: u32,
     /// SHA-256 of the manifest itself, computed with zeros for these 64 digits.
     pub digest: String,
-    /// The labels, in the order of the logits.
-    pub labels: Vec<String>,
-    /// The network.
-    pub architecture: Architecture,
+    /// The meaning of the logits.
+    pub task: Task,
+    /// The inputs that the model takes.
+    pub input: InputLimits,
+    /// The shape of the encoder.
+    pub encoder: Encoder,
+    /// The number format of the weights.
+    pub weights: Weights,
     /// The stages, in the order in which they run.
     pub stages: Vec<Stage>,
     /// The exit policy that is used if the caller gives none.
@@ -39,11 +43,20 @@ pub struct Manifest {
     pub entries: Vec<Entry>,
 }
 
-/// The shape of a network.
+/// Inputs that a model takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Architecture {
-    /// Family of the model: `bert` or `distilbert`.
-    pub model_type: String,
+pub struct InputLimits {
+    /// Number of texts of an input: 1.
+    pub texts: usize,
+    /// The longest input, in tokens; longer inputs are truncated.
+    pub max_tokens: usize,
+}
+
+/// The shape of an encoder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Encoder {
+    /// Family of the checkpoint that the encoder was exported from: `bert` or `distilbert`.
+    pub family: String,
     /// Number of encoder layers.
     pub layers: usize,
     /// Hidden size.
@@ -54,9 +67,12 @@ pub struct Architecture {
     pub intermediate: usize,
     /// Number of word pieces.
     pub vocabulary: usize,
-    /// The longest input, in tokens; longer texts are truncated.
-    pub max_tokens: usize,
-    /// Number format of the weights: `fp32` or `int8`.
+}
+
+/// The number format of the weights.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Weights {
+    /// Number format: `fp32` or `int8`.
     pub precision: String,
     /// Bits of the weights of the linear layers for `int8`: 8 (−127…127) or 7 (−63…63).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +116,8 @@ pub struct Entry {
     pub sha256: String,
 }
 
-const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub(super) const NO_DIGEST: &str =
+    "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
@@ -114,24 +131,6 @@ pub(super) fn hex(digest: &[u8]) -> String {
 /// The name of the entry that contains a stage.
 pub fn stage_entry(stage: usize) -> String {
     format!("stage-{stage}.onnx")
-}
-
-/// Checks that the names of the labels are unique and not empty: answers contain names, not
-/// numbers.
-///
-/// # Errors
-/// A message with the name and the numbers of the labels that share it.
-pub fn check_labels(labels: &[String]) -> Result<(), String> {
-    let mut numbers = HashMap::new();
-    for (number, label) in labels.iter().enumerate() {
-        if label.trim().is_empty() {
-            return Err(format!("label {number} has an empty name"));
-        }
-        if let Some(first) = numbers.insert(label.as_str(), number) {
-            return Err(format!("labels {first} and {number} are both named `{label}`"));
-        }
-    }
-    Ok(())
 }
 
 impl Manifest {
@@ -148,44 +147,11 @@ impl Manifest {
         text.replacen(NO_DIGEST, &digest, 1).into_bytes()
     }
 
-    /// Reads and checks `manifest.json`.
+    /// Checks that the fields agree.
     ///
     /// # Errors
-    /// [`Error::Bundle`] with the name `manifest.json`, if it is damaged, has another version,
-    /// contradicts itself, or cannot be parsed as JSON.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
-        let wrong = |problem: String| Error::bundle(MANIFEST, problem);
-        // Other versions may have other fields, so the version is checked first.
-        #[derive(Deserialize)]
-        struct Head {
-            format: String,
-            version: u32,
-            digest: String,
-        }
-        let head: Head = serde_json::from_slice(bytes)
-            .map_err(|e| wrong(format!("not a manifest of an Edge Distil bundle: {e}")))?;
-        if head.format != FORMAT {
-            return Err(wrong(format!("format is `{}`; expected `{FORMAT}`", head.format)));
-        }
-        if head.version != VERSION {
-            return Err(wrong(format!(
-                "version is {}, this runtime reads version {VERSION}; export the model again, or \
-                 use a runtime of that version",
-                head.version
-            )));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|e| wrong(format!("not UTF-8: {e}")))?;
-        if head.digest.len() != NO_DIGEST.len()
-            || sha256_hex(text.replacen(&head.digest, NO_DIGEST, 1).as_bytes()) != head.digest
-        {
-            return Err(wrong("damaged: its SHA-256 differs from its `digest`".into()));
-        }
-        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
-        manifest.check().map_err(wrong)?;
-        Ok(manifest)
-    }
-
-    fn check(&self) -> Result<(), String> {
+    /// A message with the field, its actual and its expected value.
+    pub(super) fn check(&self) -> Result<(), String> {
         let Some(last) = self.stages.last() else {
             return Err("no stages".into());
         };
@@ -193,26 +159,19 @@ impl Manifest {
             return Err("the last stage has no exit".into());
         }
         let layers = self.stages.iter().try_fold(0usize, |sum, s| sum.checked_add(s.layers));
-        if layers != Some(self.architecture.layers) {
+        if layers != Some(self.encoder.layers) {
             return Err(format!(
-                "the layers of the stages do not add up to {}, the number in `architecture`",
-                self.architecture.layers
+                "the layers of the stages add up to {}; expected {}, the number in `encoder`",
+                layers.map_or("more than 2⁶⁴".into(), |n| n.to_string()),
+                self.encoder.layers
             ));
         }
-        if self.labels.len() < 2 {
-            return Err(format!("{} labels; a classifier has 2 or more", self.labels.len()));
+        self.task.check()?;
+        if self.input.texts != 1 {
+            return Err(format!("an input has {} texts; expected 1", self.input.texts));
         }
-        check_labels(&self.labels).map_err(|problem| {
-            format!(
-                "{problem}; give each label a name of its own in id2label of the checkpoint's \
-                 config.json, and export it again"
-            )
-        })?;
-        if self.architecture.max_tokens < 3 {
-            return Err(format!(
-                "max_tokens is {}; expected 3 or more",
-                self.architecture.max_tokens
-            ));
+        if self.input.max_tokens < 3 {
+            return Err(format!("max_tokens is {}; expected 3 or more", self.input.max_tokens));
         }
         let expected =
             std::iter::once(TOKENIZER.to_string()).chain((0..self.stages.len()).map(stage_entry));

@@ -2,7 +2,7 @@
 
 use super::Classifier;
 use crate::Error;
-use crate::bundle::{Architecture, BundleReader, Limits, Manifest, Part};
+use crate::bundle::{BundleReader, Limits, Manifest, Part};
 use crate::engine::{CpuEngine, Engine};
 use crate::graph::{Call, Op, StageGraph};
 use crate::tokenizer::Tokenizer;
@@ -59,7 +59,7 @@ impl<E: Engine> Loader<E> {
             Part::Manifest(m) => self.manifest = Some(*m),
             Part::Tokenizer(json) => {
                 let manifest = self.manifest.take().expect("the manifest is the first entry");
-                let tokenizer = Tokenizer::from_bundle(&json, manifest.architecture.max_tokens)?;
+                let tokenizer = Tokenizer::from_bundle(&json, manifest.input.max_tokens)?;
                 let engine = self.engine.take().expect("there is one tokenizer");
                 self.classifier = Some(Classifier::from_parts(manifest, tokenizer, engine));
             }
@@ -134,7 +134,7 @@ pub(crate) fn check_stage(
     let stage = &manifest.stages[index];
     let last = index + 1 == manifest.stages.len();
     let labels = graph.logits.map(|(_, labels)| labels);
-    let expected = stage.exit.then_some(manifest.labels.len());
+    let expected = stage.exit.then_some(manifest.task.width());
     let problem = if labels != expected {
         format!("it gives {labels:?} logits; expected {expected:?}, as in the manifest")
     } else if graph.input.is_none() != (index == 0) {
@@ -153,7 +153,7 @@ fn check_tables(manifest: &Manifest, graph: &StageGraph, call: &Call) -> Result<
     let Op::Embed { words, positions, .. } = &call.op else {
         return Ok(());
     };
-    let Architecture { vocabulary, max_tokens, .. } = manifest.architecture;
+    let (vocabulary, max_tokens) = (manifest.encoder.vocabulary, manifest.input.max_tokens);
     if words.rows >= vocabulary && positions.rows >= max_tokens {
         return Ok(());
     }

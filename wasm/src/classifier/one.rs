@@ -5,8 +5,9 @@
 //! allocates memory. The tokenizer frees it again.
 
 use super::Classifier;
-use crate::engine::{Engine, Left, Logits, Tokens};
-use crate::exit::{argmax, probabilities};
+use crate::engine::{Engine, Tokens};
+use crate::exit::{ExitRule, ExitWalk, Left, Logits};
+use crate::task::single_label::{argmax, probabilities};
 use crate::{Error, ExitPolicy};
 
 /// Memory of [`Classifier::classify_text`] and [`Classifier::classify_ids`]. Several classifiers
@@ -15,8 +16,9 @@ use crate::{Error, ExitPolicy};
 pub struct Scratch {
     tokens: Tokens,
     logits: Logits,
-    /// Logits of exits: first the exits that the text has passed, then unused ones.
-    passed: Vec<Vec<f32>>,
+    walk: ExitWalk,
+    /// Answer of an engine that runs all stages.
+    whole: Left,
     probabilities: Vec<f32>,
 }
 
@@ -67,52 +69,41 @@ impl<E: Engine> Classifier<E> {
         scratch: &'a mut Scratch,
     ) -> Result<Answer<'a>, Error> {
         policy.check(self.manifest.exits())?;
-        let Scratch { tokens, logits, passed, probabilities: p } = scratch;
+        let rule = ExitRule { task: &self.manifest.task, policy };
+        let Scratch { tokens, logits, walk, whole, probabilities: p } = scratch;
         let mut sentence = std::mem::take(tokens);
         sentence.set(ids);
         let stages = self.manifest.stages.len();
         let complete = self.engine.stages() == stages;
-        let all = complete.then(|| self.engine.run_all(&sentence, policy)).flatten();
+        let all = complete.then(|| self.engine.run_all(&sentence, &rule)).flatten();
         let (stage, exits) = if let Some(left) = all {
             *tokens = sentence;
             let mut left = left?;
             self.check_finite(&left)?;
-            let Left { stage, exits } = left.pop().expect("one sentence was given");
-            *passed = exits;
-            (stage, passed.len())
+            *whole = left.pop().expect("one sentence was given");
+            (whole.stage, whole.exits.as_slice())
         } else {
             let mut batch = self.engine.begin(sentence)?;
-            let (mut stage, mut exits) = (0, 0);
-            loop {
+            walk.begin(1);
+            let mut stage = 0;
+            while !walk.inside().is_empty() {
                 if stage == self.engine.stages() {
                     return Err(Error::Incomplete { needed: stage, arrived: stage, total: stages });
                 }
                 if self.engine.run(stage, &mut batch, logits)? {
-                    if let Some(value) = logits.values.iter().find(|l| !l.is_finite()) {
-                        return Err(Error::NotFinite { stage, value: *value });
-                    }
-                    if passed.len() == exits {
-                        passed.push(Vec::new());
-                    }
-                    passed[exits].clear();
-                    passed[exits].extend_from_slice(&logits.values);
-                    exits += 1;
-                    if stage + 1 == stages || policy.leaves(exits - 1, &passed[..exits]) {
-                        break;
-                    }
+                    walk.pass(&rule, stage, stage + 1 == stages, logits.rows())?;
                 }
                 stage += 1;
             }
             *tokens = self.engine.end(batch);
-            (stage, exits)
+            walk.left(0).expect("the text has left")
         };
-        let exits = &passed[..exits];
         let last = exits.last().expect("an exit was passed");
         p.clear();
         p.extend(probabilities(last));
         let index = argmax(last);
         Ok(Answer {
-            label: &self.manifest.labels[index],
+            label: &self.labels()[index],
             index,
             probabilities: p,
             stage,

@@ -3,8 +3,10 @@
 use super::{
     CpuBatch, CpuEngine, Engine, ExitOn, GpuBatch, GpuEngine, GpuOptions, Left, Logits, Tokens,
 };
+use crate::exit::ExitRule;
 use crate::graph::{Op, StageGraph};
 use crate::kernels::isa::Isa;
+use crate::task::Task;
 use crate::{Error, ExitPolicy};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -152,12 +154,15 @@ impl ChosenEngine {
     /// plus leaving at the first exit takes the least time.
     fn measure(&self, cpu: &CpuEngine, gpu: &GpuEngine) -> Result<Vec<(usize, Route)>, Error> {
         let (never, first) = (ExitPolicy::Never, ExitPolicy::confidence(0.0));
+        // At the threshold 0 all leave, whatever the labels are.
+        let task = Task::SingleLabel { labels: Vec::new() };
         let mut routes = Vec::new();
         for size in MEASURED {
             let sentence = vec![0; self.length.max(1)];
             let tokens = Tokens::new(&vec![sentence; (size / self.length.max(1)).max(1)]);
             let by_gpu = |policy: &ExitPolicy, exit_on| {
-                fastest(|| gpu.run_on(&tokens, policy, exit_on).map(|_| ()))
+                let rule = ExitRule { task: &task, policy };
+                fastest(|| gpu.run_on(&tokens, &rule, exit_on).map(|_| ()))
             };
             let on_cpu = fastest(|| on_cpu(cpu, &tokens))?;
             let mut best = (on_cpu, Route::Cpu);
@@ -281,11 +286,11 @@ impl Engine for ChosenEngine {
         }
     }
 
-    fn run_all(&self, tokens: &Tokens, policy: &ExitPolicy) -> Option<Result<Vec<Left>, Error>> {
+    fn run_all(&self, tokens: &Tokens, rule: &ExitRule) -> Option<Result<Vec<Left>, Error>> {
         let gpu = self.gpu.as_ref()?;
-        let Some(cpu) = &self.cpu else { return gpu.run_all(tokens, policy) };
+        let Some(cpu) = &self.cpu else { return gpu.run_all(tokens, rule) };
         let Route::Gpu(exit_on) = self.route(cpu, gpu, tokens.ids().len()) else { return None };
-        match gpu.run_on(tokens, policy, exit_on) {
+        match gpu.run_on(tokens, rule, exit_on) {
             Err(error @ Error::Gpu { .. }) => {
                 self.give_up(&error);
                 None

@@ -90,7 +90,7 @@ impl CpuEngine {
             return Ok(false);
         };
         let sentences = batch.offsets.len() - 1;
-        logits.labels = labels;
+        logits.width = labels;
         logits.values.clear();
         logits.values.extend_from_slice(&buffers.slot(slot)[..sentences * labels]);
         Ok(true)

@@ -4,13 +4,8 @@ mod file;
 
 use super::{Engine, Logits, Tokens};
 use crate::Error;
-use crate::bundle::{Architecture, FORMAT, Manifest, Provenance, Stage, VERSION};
-use crate::classifier::Classifier;
 use crate::graph::{ATTENTION_MASK, INPUT_IDS, StageGraph};
 use crate::guard::guard;
-use crate::pretrained::{config, tokenizer};
-use crate::tokenizer::Tokenizer;
-use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::Onnx;
 use tract_onnx::pb::ModelProto;
@@ -19,10 +14,6 @@ use tract_onnx::tract_core::internal::*;
 
 /// Input of some classifiers: the number of a token's text, of two texts; always 0 here.
 const TOKEN_TYPE_IDS: &str = "token_type_ids";
-
-/// Default for the most tokens of a text, if `config.json` has no `max_position_embeddings`: that
-/// of transformers.
-const MAX_TOKENS: usize = 512;
 
 /// A BERT-like text classifier in ONNX.
 ///
@@ -47,75 +38,15 @@ enum Input {
     Types,
 }
 
-impl Classifier<ForeignModel> {
-    /// Opens an ONNX file with the tokenizer's files and the `config.json` in the same folder.
-    ///
-    /// The labels are those of [`config::Config`]. Texts are cut to `max_position_embeddings`
-    /// tokens, 512 if it is absent. If tract panics, here or while a text is classified, the error
-    /// names the file. Where panics abort, as in WebAssembly, a panic ends the program.
+impl ForeignModel {
+    /// Reads an ONNX file for `labels` labels.
     ///
     /// # Errors
-    /// - [`Error::Io`] if a file is missing.
-    /// - [`Error::File`] if tract cannot run the model as a text classifier, or the number of
-    ///   outputs is not that of the labels.
-    /// - [`Error::Tokenizer`].
-    pub fn open_onnx(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let config_path = path.with_file_name("config.json");
-        let config = config::Config::read(&config_path)?;
-        let max_tokens = config.max_tokens.unwrap_or(MAX_TOKENS);
-        let tokenizer = tokenizer::read(path.parent().unwrap_or(Path::new("")))?;
-        let tokenizer = Tokenizer::from_json(&tokenizer, max_tokens)?;
-        let bytes = std::fs::read(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
-        let file = path.display().to_string();
-        let wrong = |problem| Error::file(path, problem);
-        let model = file::decode(&bytes).map_err(wrong)?;
-        drop(bytes);
-        let model = ForeignModel::new(&model, file.clone(), config.labels.len());
-        let model = model.map_err(wrong)?;
-        if let Some(outputs) = model.outputs().filter(|n| *n != config.labels.len()) {
-            return Err(Error::file(config_path, unequal(&config.labels, outputs, &file)));
-        }
-        let manifest = Manifest {
-            format: FORMAT.into(),
-            version: VERSION,
-            digest: String::new(),
-            labels: config.labels,
-            architecture: Architecture {
-                model_type: "onnx".into(),
-                layers: 1,
-                hidden: 0,
-                heads: 0,
-                intermediate: 0,
-                vocabulary: config.vocabulary.unwrap_or(usize::MAX),
-                max_tokens,
-                precision: String::new(),
-                weight_bits: None,
-                embedding_bits: None,
-                four_bits: Vec::new(),
-            },
-            stages: vec![Stage { layers: 1, exit: true }],
-            policy: None,
-            provenance: Provenance { checkpoint: file, ..Default::default() },
-            entries: Vec::new(),
-        };
-        Ok(Classifier::from_parts(manifest, tokenizer, model))
+    /// A message with the node or the output that is not supported.
+    pub(crate) fn open(bytes: &[u8], name: String, labels: usize) -> Result<Self, String> {
+        Self::new(&file::decode(bytes)?, name, labels)
     }
-}
 
-fn unequal(labels: &[String], outputs: usize, file: &str) -> String {
-    let shown = labels.iter().take(4).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = if labels.len() > 4 { ", …" } else { "" };
-    let regression =
-        if outputs == 1 { "; one output is a regression, which is not supported" } else { "" };
-    format!(
-        "{} labels ({shown}{more}), and {file} has {outputs} outputs; expected a name in id2label \
-         for each output{regression}",
-        labels.len()
-    )
-}
-
-impl ForeignModel {
     fn new(file: &ModelProto, name: String, labels: usize) -> Result<Self, String> {
         // The shapes of intermediate values that `quantize_dynamic` writes contradict those of
         // tract.
@@ -141,7 +72,7 @@ impl ForeignModel {
     }
 
     /// Number of outputs for a text, if the graph has it.
-    fn outputs(&self) -> Option<usize> {
+    pub(crate) fn outputs(&self) -> Option<usize> {
         self.output().ok()?.shape.last()?.to_usize().ok()
     }
 
@@ -149,7 +80,7 @@ impl ForeignModel {
     /// whole tensor: in a batch, or with padding, an answer would depend on the other sentences.
     fn logits(&self, tokens: &Tokens, logits: &mut Logits) -> Result<(), String> {
         logits.values.clear();
-        logits.labels = self.labels;
+        logits.width = self.labels;
         for sentence in tokens.offsets().windows(2) {
             let ids = &tokens.ids()[sentence[0]..sentence[1]];
             let output = of_tract(|| self.run_one(ids)).map_err(|e| {

@@ -22,8 +22,9 @@ pub use device::{GpuCounts, GpuOptions};
 
 use super::plan::{Plan, Rows, follows};
 use super::{Left, Tokens};
+use crate::exit::ExitRule;
 use crate::graph::StageGraph;
-use crate::{Error, ExitPolicy, GpuFailure};
+use crate::{Error, GpuFailure};
 use ::wgpu::ComputePass;
 use device::{Gpu, Handle, lock};
 use memory::{Memory, beginning, most_rows};
@@ -182,7 +183,7 @@ impl GpuEngine {
     pub async fn run_batch(
         &self,
         tokens: &Tokens,
-        policy: &ExitPolicy,
+        rule: &ExitRule<'_>,
         exit_on: ExitOn,
     ) -> Result<Vec<Left>, Error> {
         self.check(tokens.ids(), tokens.offsets())?;
@@ -197,9 +198,9 @@ impl GpuEngine {
                 offsets[first..=last].iter().map(|o| o - offsets[first]).collect();
             let ids = &tokens.ids()[offsets[first]..offsets[last]];
             left.extend(match exit_on {
-                ExitOn::Gpu => self.run_part(ids, &part, policy).await?,
+                ExitOn::Gpu => self.run_part(ids, &part, rule).await?,
                 ExitOn::Host => {
-                    self.run_by_host(Tokens::from_parts(ids.to_vec(), part), policy).await?
+                    self.run_by_host(Tokens::from_parts(ids.to_vec(), part), rule).await?
                 }
             });
             first = last;
@@ -217,7 +218,7 @@ impl GpuEngine {
         &self,
         ids: &[u32],
         offsets: &[usize],
-        policy: &ExitPolicy,
+        rule: &ExitRule<'_>,
     ) -> Result<Vec<Left>, Error> {
         self.ready()?;
         let sentences = offsets.len() - 1;
@@ -226,8 +227,12 @@ impl GpuEngine {
         let mut encoder = device.create_command_encoder(&Default::default());
         memory.fit(&self.gpu, &self.shared, &mut encoder);
         self.write_beginning(&memory, ids, offsets);
-        let lines =
-            policy::lines(policy, memory.sentences, self.shared.grids.len(), self.shared.exits);
+        let lines = policy::lines(
+            rule.policy,
+            memory.sentences,
+            self.shared.grids.len(),
+            self.shared.exits,
+        );
         queue.write_buffer(&memory.policy, 0, &lines);
         if let Some((buffer, _)) = &memory.workgroups {
             encoder.clear_buffer(buffer, 0, None);

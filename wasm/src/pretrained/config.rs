@@ -2,7 +2,7 @@
 
 use super::read_file;
 use crate::Error;
-use crate::bundle::check_labels;
+use crate::task::check_labels;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -152,7 +152,7 @@ impl Classifier {
     /// The model's length: the largest number of tokens of a text, special tokens included. Longer
     /// texts are truncated.
     pub fn max_tokens(&self) -> u32 {
-        self.inner.manifest().architecture.max_tokens as u32
+        self.inner.manifest().input.max_tokens as u32
     }
 
     /// Classifies one text. The default policy is the policy of the bundle.

@@ -188,12 +188,12 @@ fn edge(arguments: &Arguments, checkpoint: &Checkpoint, output: &Path) -> anyhow
     let line = format!(
         "{}: {} {}, {} layers of width {}, {} exits, labels {}, {:.1} MB",
         output.display(),
-        manifest.architecture.model_type,
-        manifest.architecture.precision,
-        manifest.architecture.layers,
-        manifest.architecture.hidden,
+        manifest.encoder.family,
+        manifest.weights.precision,
+        manifest.encoder.layers,
+        manifest.encoder.hidden,
         manifest.exits(),
-        manifest.labels.join(" "),
+        manifest.task.labels().join(" "),
         summary.bytes as f64 / 1e6,
     );
     print_line(output, &line);

@@ -8,7 +8,7 @@
 
 use super::super::outcome::Outcomes;
 use super::{Found, Kind};
-use edge_runtime::exit::{argmax, confidence, margin, normalized_entropy};
+use edge_runtime::task::single_label::{argmax, confidence, margin, normalized_entropy};
 use edge_runtime::{ExitPolicy, Thresholds};
 
 /// Number of values tried for a threshold; a finer grid would only follow single sentences.

@@ -3,8 +3,9 @@
 use super::device::{Handle, lock};
 use super::memory::{Memory, most_rows};
 use super::{GpuEngine, Pool, policy, words};
-use crate::engine::{Left, Logits, Tokens};
-use crate::{Error, ExitPolicy};
+use crate::Error;
+use crate::engine::Tokens;
+use crate::exit::{ExitRule, ExitWalk, Left, Logits};
 use ::wgpu::CommandEncoder;
 #[cfg(not(target_arch = "wasm32"))]
 use {super::ExitOn, crate::engine::Engine, crate::graph::StageGraph};
@@ -88,7 +89,7 @@ impl GpuEngine {
         let bytes = (4 * sentences * labels) as u64;
         encoder.copy_buffer_to_buffer(memory.slot(slot), 0, &memory.staging, 0, bytes);
         queue.submit([encoder.finish()]);
-        logits.labels = labels;
+        logits.width = labels;
         logits.values.clear();
         if sentences > 0 {
             let read = self.gpu.read(&memory.staging, bytes).await?;
@@ -102,33 +103,21 @@ impl GpuEngine {
     pub(super) async fn run_by_host(
         &self,
         tokens: Tokens,
-        policy: &ExitPolicy,
+        rule: &ExitRule<'_>,
     ) -> Result<Vec<Left>, Error> {
-        let mut inside: Vec<usize> = (0..tokens.sentences()).collect();
-        let mut left = vec![Left { stage: 0, exits: Vec::new() }; inside.len()];
+        let mut walk = ExitWalk::new(tokens.sentences());
         let mut batch = self.begin_batch(tokens)?;
-        let (mut logits, mut exit, stages) = (Logits::default(), 0, self.stages.len());
+        let (mut logits, stages) = (Logits::default(), self.stages.len());
         for stage in 0..stages {
-            if inside.is_empty() {
+            if walk.inside().is_empty() {
                 break;
             }
-            if !self.run_stage(stage, &mut batch, &mut logits).await? {
-                continue;
+            if self.run_stage(stage, &mut batch, &mut logits).await? {
+                let last = stage + 1 == stages;
+                batch.keep(walk.pass(rule, stage, last, logits.rows())?);
             }
-            let mut stay = Vec::with_capacity(inside.len());
-            for (row, (logits, sentence)) in logits.rows().zip(&inside).enumerate() {
-                let left = &mut left[*sentence];
-                left.stage = stage;
-                left.exits.push(logits.to_vec());
-                if stage + 1 < stages && !policy.leaves(exit, &left.exits) {
-                    stay.push(row);
-                }
-            }
-            exit += 1;
-            inside = stay.iter().map(|row| inside[*row]).collect();
-            batch.keep(&stay);
         }
-        Ok(left)
+        Ok(walk.into_left())
     }
 }
 
@@ -141,10 +130,10 @@ impl GpuEngine {
     pub fn run_on(
         &self,
         tokens: &Tokens,
-        policy: &ExitPolicy,
+        rule: &ExitRule<'_>,
         exit_on: ExitOn,
     ) -> Result<Vec<Left>, Error> {
-        self.gpu.wait(self.run_batch(tokens, policy, exit_on))
+        self.gpu.wait(self.run_batch(tokens, rule, exit_on))
     }
 }
 
@@ -186,8 +175,8 @@ impl Engine for GpuEngine {
         Ok(())
     }
 
-    fn run_all(&self, tokens: &Tokens, policy: &ExitPolicy) -> Option<Result<Vec<Left>, Error>> {
-        Some(self.run_on(tokens, policy, self.exit_on))
+    fn run_all(&self, tokens: &Tokens, rule: &ExitRule) -> Option<Result<Vec<Left>, Error>> {
+        Some(self.run_on(tokens, rule, self.exit_on))
     }
 
     fn tokens_per_batch(&self) -> usize {

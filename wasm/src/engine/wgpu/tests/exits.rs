@@ -1,11 +1,13 @@
-//! Tests of the exit kernel against [`ExitPolicy::leaves`].
+//! Tests of the exit kernel against [`ExitRule::leaves`].
 
 use super::{Given, Random, gpu, of_floats, params, run};
 use crate::engine::wgpu::memory::POLICY_LINES;
 use crate::engine::wgpu::pipelines::EXIT;
 use crate::engine::wgpu::policy::lines;
 use crate::engine::wgpu::words;
-use crate::exit::argmax;
+use crate::exit::ExitRule;
+use crate::task::Task;
+use crate::task::single_label::argmax;
 use crate::{ExitPolicy, Thresholds};
 
 /// Rows per workgroup, 1 if rows are tokens, and the second dimension.
@@ -51,7 +53,10 @@ fn sentences_leave_as_the_policy_says_and_those_that_stay_close_up() {
             answers[capacity + record[2] as usize] = 1;
         }
         let tokens = lengths.iter().sum::<usize>() as u32;
+        let names = (0..labels).map(|l| l.to_string()).collect();
+        let task = Task::SingleLabel { labels: names };
         for policy in &policies {
+            let rule = ExitRule { task: &task, policy };
             let mut policy_words = words(&lines(policy, capacity, GRIDS.len(), EXITS));
             policy_words.resize(4 * POLICY_LINES as usize, 0);
             let mut grids = GRIDS.as_flattened().to_vec();
@@ -77,7 +82,7 @@ fn sentences_leave_as_the_policy_says_and_those_that_stay_close_up() {
                 expected[capacity + origin] = if same { 2 } else { 1 };
                 let place = (3 + labels) * capacity + origin * labels;
                 expected[place..][..labels].copy_from_slice(&of_floats(here));
-                if policy.leaves(1, &[before, here]) {
+                if rule.leaves(1, &[before, here]) {
                     expected[2 * capacity + origin] = 1;
                 } else {
                     stay.extend([end, *length, origin as u32, *start]);
