@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use edge_runtime::Limits;
 use edge_runtime::Task;
-use edge_runtime::bundle::{self, BundleReader, Manifest, Part, tar};
+use edge_runtime::bundle::{self, BundlePart, BundleReader, Manifest, tar};
 use edge_runtime::kernels::isa::Isa;
 use edge_runtime::onnx::ModelProto;
 use edge_toolkit::checkpoint::Checkpoint;
@@ -84,9 +84,9 @@ impl Parts {
         let mut reader = BundleReader::new(Limits::default());
         reader.push(Bytes::copy_from_slice(bundle), |part| {
             match part {
-                Part::Manifest(m) => manifest = Some(*m),
-                Part::Tokenizer(json) => tokenizer = json.to_vec(),
-                Part::Stage(_, graph) => stages.push(graph.to_vec()),
+                BundlePart::Manifest(m) => manifest = Some(*m),
+                BundlePart::Tokenizer(json) => tokenizer = json.to_vec(),
+                BundlePart::Stage(_, graph) => stages.push(graph.to_vec()),
             }
             Ok(())
         })?;

@@ -205,7 +205,7 @@ fn weights_in_other_files_are_named() -> Result<()> {
         (&["pytorch_model.bin"], "pytorch_model.bin is not read"),
         (&["tf_model.h5"], "tf_model.h5 is not read"),
         (&["adapter_model.safetensors"], "an adapter, adapter_model.safetensors"),
-        (&["weights.safetensors"], "weights.safetensors: rename it"),
+        (&["weights.safetensors"], "weights.safetensors: rename that file"),
     ] {
         let scene = Scene::new("bert-exits")?;
         std::fs::remove_file(scene.checkpoint().join("model.safetensors"))?;

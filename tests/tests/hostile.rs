@@ -178,7 +178,7 @@ fn a_manifest_that_contradicts_itself_is_refused() -> Result<()> {
         (|m| m.entries[1].bytes = u64::MAX, "over 2"),
         (|m| m.entries[1].bytes = u64::MAX / 2, "more than the limit"),
         (|m| m.entries[1].bytes = 7 << 30, "more than the limit of 2147483648"),
-        (|m| m.version = 2, "version is 2, this runtime reads version 1"),
+        (|m| m.version = 3, "version is 3, this runtime reads the versions 1 and 2"),
         (|m| m.version = 0, "version is 0"),
         (|m| m.format = "elsewhere".into(), "`elsewhere`"),
         (|m| m.stages.clear(), "no stages"),

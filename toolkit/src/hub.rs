@@ -10,7 +10,7 @@ mod http;
 mod select;
 
 use crate::Error;
-use cache::{Kind, Repository};
+use cache::{Repository, RepositoryKind};
 use std::path::{Path, PathBuf};
 
 /// Address of the hub, path of the cache, and credentials.
@@ -138,7 +138,7 @@ impl Hub {
             return Err(Error::hub(name, "a checkpoint's name on the hub is organization/name"));
         }
         let id = format!("{organization}/{rest}");
-        let repository = Repository::new(&self.settings.cache, Kind::Model, &id);
+        let repository = Repository::new(&self.settings.cache, RepositoryKind::Model, &id);
         let (folder, _) = self.fetch(&repository, select::checkpoint)?;
         Ok(folder)
     }
@@ -157,7 +157,7 @@ impl Hub {
             None => (rest, None),
         };
         let id = format!("{organization}/{rest}");
-        let repository = Repository::new(&self.settings.cache, Kind::Dataset, &id);
+        let repository = Repository::new(&self.settings.cache, RepositoryKind::Dataset, &id);
         let (snapshot, files) =
             self.fetch(&repository, |files| select::split(files, folder, split))?;
         Ok(files.iter().map(|file| snapshot.join(file)).collect())

@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod report;
 pub mod rng;
 mod settings;
+pub mod tasks;
 pub mod train;
 
 pub use device::device;

@@ -22,7 +22,7 @@ mod start;
 mod trace;
 
 pub use batch::Batch;
-pub use early_exit::{Embeddings, Head, Network, Output};
+pub use early_exit::{Embeddings, ExitHead, Network, Output};
 pub use kernels::adamw;
 pub use layers::{Block, Linear, Norm};
 pub use load::load;

@@ -22,7 +22,7 @@ mod teacher_layers;
 pub use average::average;
 pub use bench::StepBench;
 pub use corpus::{Corpus, tokenizer};
-pub use log::Step;
+pub use log::StepLog;
 pub use options::{Event, Options, Trained};
 pub use run::{train, work_folder};
 pub use teacher::predict;

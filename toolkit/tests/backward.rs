@@ -28,6 +28,7 @@ fn gradients(network: &Network, mode: &Mode, losses: &Losses) -> (f32, BTreeMap<
     let batch = batch();
     let output = network.forward(&batch, mode).unwrap();
     let targets = Targets {
+        task: edge_toolkit::tasks::of(&network.config.task).unwrap(),
         labels: &[Some(0), None, Some(1)],
         teacher_logits: None,
         teacher: None,

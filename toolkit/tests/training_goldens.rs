@@ -236,6 +236,7 @@ fn check_loss(golden: &Golden, name: &str, fused: bool) {
         projections = vec![one; network.blocks.len()];
     }
     let targets = Targets {
+        task: edge_toolkit::tasks::of(&network.config.task).unwrap(),
         labels: &labels,
         teacher_logits: Some(golden.tensor("teacher/logits").clone()),
         teacher: Some(&teacher),
@@ -326,6 +327,7 @@ fn check_adamw(fixture: &'static str, fused: bool) {
 
         let output = network.forward(&batch, &mode(fused, false)).unwrap();
         let targets = Targets {
+            task: edge_toolkit::tasks::of(&network.config.task).unwrap(),
             labels: &labels,
             teacher_logits: Some(of("teacher_logits")),
             teacher: None,

@@ -16,7 +16,7 @@ mod versions;
 
 pub use manifest::{
     Encoder, Entry, FORMAT, InputLimits, MANIFEST, Manifest, Provenance, Stage, TOKENIZER, VERSION,
-    Weights, sha256_hex, stage_entry,
+    WeightFormat, sha256_hex, stage_entry,
 };
 
 use crate::Error;
@@ -57,7 +57,7 @@ const DIGESTED: usize = 16 << 10;
 
 /// A verified entry.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Part {
+pub enum BundlePart {
     /// `manifest.json`.
     Manifest(Box<Manifest>),
     /// The bytes of `tokenizer.json`.
@@ -135,7 +135,7 @@ impl BundleReader {
     pub fn push(
         &mut self,
         mut piece: Bytes,
-        mut each: impl FnMut(Part) -> Result<(), Error>,
+        mut each: impl FnMut(BundlePart) -> Result<(), Error>,
     ) -> Result<(), Error> {
         while let Some(entry) = self.arrive(&mut piece)? {
             let digest = self.digest().expect("only a caller of `arrive` goes without");
@@ -198,7 +198,7 @@ impl BundleReader {
     ///
     /// # Errors
     /// [`Error::Bundle`] with the name of the entry, if it is damaged or too large.
-    pub(crate) fn verify(&mut self, bytes: Bytes, digest: &[u8]) -> Result<Part, Error> {
+    pub(crate) fn verify(&mut self, bytes: Bytes, digest: &[u8]) -> Result<BundlePart, Error> {
         let size = bytes.len() as u64;
         let part = self.part(bytes, digest)?;
         self.done += 1;
@@ -279,7 +279,7 @@ impl BundleReader {
         }
     }
 
-    fn part(&mut self, bytes: Bytes, digest: &[u8]) -> Result<Part, Error> {
+    fn part(&mut self, bytes: Bytes, digest: &[u8]) -> Result<BundlePart, Error> {
         let Some(manifest) = &self.manifest else {
             let manifest = Manifest::from_json(&bytes)?;
             let tokenizer = manifest.entries[0].bytes;
@@ -302,7 +302,7 @@ impl BundleReader {
             }
             self.manifest_bytes = bytes.len() as u64;
             self.manifest = Some(manifest.clone());
-            return Ok(Part::Manifest(Box::new(manifest)));
+            return Ok(BundlePart::Manifest(Box::new(manifest)));
         };
         let entry = &manifest.entries[self.done - 1];
         let actual = hex(digest);
@@ -313,8 +313,8 @@ impl BundleReader {
             ));
         }
         Ok(match self.done {
-            1 => Part::Tokenizer(bytes),
-            n => Part::Stage(n - 2, bytes),
+            1 => BundlePart::Tokenizer(bytes),
+            n => BundlePart::Stage(n - 2, bytes),
         })
     }
 }

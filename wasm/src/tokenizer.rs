@@ -213,15 +213,15 @@ where
 /// Parts of `tokenizer.json` that are checked before `tokenizers` reads the file.
 #[derive(Deserialize)]
 struct File {
-    normalizer: Option<Part>,
-    pre_tokenizer: Option<Part>,
-    post_processor: Option<Part>,
-    decoder: Option<Part>,
-    model: Part,
+    normalizer: Option<TokenizerPart>,
+    pre_tokenizer: Option<TokenizerPart>,
+    post_processor: Option<TokenizerPart>,
+    decoder: Option<TokenizerPart>,
+    model: TokenizerPart,
 }
 
 #[derive(Deserialize)]
-struct Part {
+struct TokenizerPart {
     #[serde(default)]
     r#type: String,
     /// Field of a model.
@@ -230,10 +230,10 @@ struct Part {
     merges: Option<IgnoredAny>,
     /// Members of a sequence of normalizers.
     #[serde(default)]
-    normalizers: Vec<Part>,
+    normalizers: Vec<TokenizerPart>,
     /// Members of a sequence of pre-tokenizers.
     #[serde(default)]
-    pretokenizers: Vec<Part>,
+    pretokenizers: Vec<TokenizerPart>,
     /// Pieces of a template for one text; `pair` has those for two.
     #[serde(default)]
     single: Vec<Piece>,
@@ -283,7 +283,7 @@ fn names<T: ?Sized>(kinds: &Kinds<T>) -> impl Iterator<Item = &'static str> {
     kinds.iter().map(|(name, _)| *name)
 }
 
-fn check_part(name: &str, part: Option<&Part>, taken: &[&str]) -> Result<(), String> {
+fn check_part(name: &str, part: Option<&TokenizerPart>, taken: &[&str]) -> Result<(), String> {
     let Some(part) = part else { return Ok(()) };
     if !taken.contains(&part.r#type.as_str()) {
         return Err(format!("its {name} is `{}`; expected {}", part.r#type, taken.join(", ")));

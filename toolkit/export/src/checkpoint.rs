@@ -24,7 +24,7 @@ use crate::files;
 use edge_runtime::tokenizer::Tokenizer;
 use safetensors::tensor::TensorView;
 use std::path::PathBuf;
-use weights::Weights;
+use weights::WeightsFile;
 
 /// A checkpoint on disk. Its weights are read on demand.
 pub struct Checkpoint {
@@ -33,7 +33,7 @@ pub struct Checkpoint {
     /// Content of `exits.json`.
     pub exits: Option<Exits>,
     folder: PathBuf,
-    weights: Weights,
+    weights: WeightsFile,
 }
 
 impl Checkpoint {
@@ -50,7 +50,7 @@ impl Checkpoint {
         let config = Config::read(&folder.join("config.json"))?;
         let exits = folder.join("exits.json");
         let exits = exits.exists().then(|| Exits::read(&exits, &config.encoder)).transpose()?;
-        let weights = Weights::open(&folder)?;
+        let weights = WeightsFile::open(&folder)?;
         Ok(Checkpoint { config, exits, folder, weights })
     }
 

@@ -16,9 +16,8 @@ use crate::checkpoint::Checkpoint;
 use crate::files::Draft;
 use crate::quantize::{EmbeddingBits, Int8, Precision, Site};
 use crate::text_file::read_file;
-use edge_runtime::Task;
 use edge_runtime::bundle::{
-    self, Encoder, InputLimits, Manifest, Provenance, Stage, Weights, sha256_hex,
+    self, Encoder, InputLimits, Manifest, Provenance, Stage, WeightFormat, sha256_hex,
 };
 use edge_runtime::kernels::isa::Isa;
 use edge_runtime::{Classifier, ExitPolicy};
@@ -113,7 +112,7 @@ fn write(
         format: bundle::FORMAT.into(),
         version: bundle::VERSION,
         digest: String::new(),
-        task: Task::SingleLabel { labels: config.labels.clone() },
+        task: config.task.clone(),
         input: InputLimits { texts: 1, max_tokens: config.encoder.max_tokens },
         encoder: Encoder {
             family: config.family.model_type.into(),
@@ -148,12 +147,12 @@ fn write(
 }
 
 /// Number format of the weights, for the manifest.
-fn weights_of(precision: Precision, four_bits: Vec<Site>) -> Weights {
+fn weights_of(precision: Precision, four_bits: Vec<Site>) -> WeightFormat {
     let Precision::Int8(int8) = precision else {
-        return Weights { precision: "fp32".into(), ..Weights::default() };
+        return WeightFormat { precision: "fp32".into(), ..WeightFormat::default() };
     };
     let narrow = (int8.embeddings == EmbeddingBits::Four).then(|| int8.embeddings.bits());
-    Weights {
+    WeightFormat {
         precision: "int8".into(),
         weight_bits: Some(int8.weights.bits()),
         embedding_bits: narrow,

@@ -11,10 +11,22 @@ pub use bert::BERT;
 pub use distilbert::DISTILBERT;
 pub use family::{Family, Keys, OwnHead};
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 /// All families that are read and written.
 pub static ALL: [&Family; 2] = [&BERT, &DISTILBERT];
+
+/// Values of `model_type`.
+static NAMES: [&str; ALL.len()] = {
+    let mut names = [""; ALL.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = ALL[i].model_type;
+        i += 1;
+    }
+    names
+};
 
 /// Finds a family by `model_type`.
 ///
@@ -31,6 +43,7 @@ pub fn find(model_type: Option<&str>) -> Result<&'static Family, String> {
 
 impl<'de> Deserialize<'de> for &'static Family {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        find(Some(&String::deserialize(deserializer)?)).map_err(serde::de::Error::custom)
+        let name = String::deserialize(deserializer)?;
+        find(Some(&name)).map_err(|_| D::Error::unknown_variant(&name, &NAMES))
     }
 }

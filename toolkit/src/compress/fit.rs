@@ -67,7 +67,7 @@ pub fn fit(
         folder.check(&inputs)?;
     }
     let opened = Checkpoint::open(&checkpoint)?;
-    let (trained, held_out) = Examples::split(&recipe.data, &opened.config.labels)?;
+    let (trained, held_out) = Examples::split(&recipe.data, opened.config.task.labels())?;
     if held_out.texts.is_empty() {
         return Err(Error::Unfit(
             "the recipe's data.hold_out is 0, and candidates are compared on held-out rows; \

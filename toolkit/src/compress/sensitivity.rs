@@ -191,7 +191,7 @@ impl Study {
     fn saved(&self, site: Site) -> u64 {
         let width = self.network.heads.first().map_or(0, |head| head.dense.outputs());
         let [inputs, outputs] =
-            site.shape(&self.network.config.encoder, width, self.network.config.labels.len());
+            site.shape(&self.network.config.encoder, width, self.network.config.task.width());
         (outputs * (inputs / 2 - inputs / 2 / int4::group(inputs))) as u64
     }
 

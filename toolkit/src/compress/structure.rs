@@ -13,6 +13,7 @@ use crate::checkpoint::Checkpoint;
 use crate::files::Output;
 use crate::network::Network;
 use crate::network::{Batch, Gradient, Linear, Mode, Values};
+use crate::tasks;
 use crate::train::loss::{Losses, Targets};
 use candle_core::Tensor;
 use edge_export::encoder::{LayerPart, Widths};
@@ -53,6 +54,7 @@ pub fn importance<S: AsRef<[u32]>>(
     stop: &AtomicBool,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Importance, Error> {
+    let task = tasks::of(&network.config.task)?;
     let size = network.config.encoder.head_size();
     let blocks = &network.blocks;
     let mut all = Importance {
@@ -68,8 +70,13 @@ pub fn importance<S: AsRef<[u32]>>(
         let batch = Batch::new([ids]);
         let output = network.forward(&batch, &mode)?;
         let labels = [Some(*label)];
-        let targets =
-            Targets { labels: &labels, teacher_logits: None, teacher: None, projections: &[] };
+        let targets = Targets {
+            task,
+            labels: &labels,
+            teacher_logits: None,
+            teacher: None,
+            projections: &[],
+        };
         let loss = Losses::default().of(&output, &batch, &targets)?;
         network.absorb(&mut loss.total.backward()?)?;
         for (layer, block) in blocks.iter().enumerate() {

@@ -11,30 +11,30 @@ use crate::Error;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RepositoryKind {
     Model,
     Dataset,
 }
 
 /// Location of a repository in the cache.
 pub(super) struct Repository {
-    kind: Kind,
+    kind: RepositoryKind,
     name: String,
     folder: PathBuf,
 }
 
 impl Repository {
     /// Creates the location; `name` is `organization/name`.
-    pub(super) fn new(cache: &Path, kind: Kind, name: &str) -> Self {
+    pub(super) fn new(cache: &Path, kind: RepositoryKind, name: &str) -> Self {
         let kinds = match kind {
-            Kind::Model => "models",
-            Kind::Dataset => "datasets",
+            RepositoryKind::Model => "models",
+            RepositoryKind::Dataset => "datasets",
         };
         let folder = cache.join(format!("{kinds}--{}", name.replace('/', "--")));
         Repository { kind, name: name.into(), folder }
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> RepositoryKind {
         self.kind
     }
 

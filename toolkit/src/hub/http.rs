@@ -1,7 +1,7 @@
 //! HTTP requests to the hub.
 
 use super::Settings;
-use super::cache::Kind;
+use super::cache::RepositoryKind;
 use crate::Error;
 use serde::Deserialize;
 use std::path::Path;
@@ -112,10 +112,10 @@ impl Client {
     }
 
     /// Lists the files of a repository.
-    pub(super) fn listing(&self, kind: Kind, name: &str) -> Result<Listing, Error> {
+    pub(super) fn listing(&self, kind: RepositoryKind, name: &str) -> Result<Listing, Error> {
         let kinds = match kind {
-            Kind::Model => "models",
-            Kind::Dataset => "datasets",
+            RepositoryKind::Model => "models",
+            RepositoryKind::Dataset => "datasets",
         };
         let url = format!("{}/api/{kinds}/{name}/revision/main?blobs=true", self.base());
         let (_, mut response) = self.ask(name, &Method::GET, &url, 0)?;
@@ -148,10 +148,16 @@ impl Client {
     }
 
     /// Address of a file.
-    pub(super) fn address(&self, kind: Kind, name: &str, commit: &str, file: &str) -> String {
+    pub(super) fn address(
+        &self,
+        kind: RepositoryKind,
+        name: &str,
+        commit: &str,
+        file: &str,
+    ) -> String {
         let kinds = match kind {
-            Kind::Model => "",
-            Kind::Dataset => "datasets/",
+            RepositoryKind::Model => "",
+            RepositoryKind::Dataset => "datasets/",
         };
         format!("{}/{kinds}{name}/resolve/{commit}/{}", self.base(), encoded(file))
     }
@@ -357,7 +363,7 @@ mod tests {
     #[test]
     fn addresses_are_encoded() {
         let client = client("https://h.co", None).unwrap();
-        let url = client.address(Kind::Dataset, "a/b", "c0", "d e/f#1.csv");
+        let url = client.address(RepositoryKind::Dataset, "a/b", "c0", "d e/f#1.csv");
         assert_eq!(url, "https://h.co/datasets/a/b/resolve/c0/d%20e/f%231.csv");
     }
 

@@ -20,7 +20,7 @@ const STEPS: usize = 40;
 /// The kinds of policy that are calibrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum PolicyKind {
     /// [`ExitPolicy::Confidence`].
     Confidence,
     /// [`ExitPolicy::Entropy`].
@@ -31,17 +31,18 @@ pub enum Kind {
     Patience,
 }
 
-impl Kind {
+impl PolicyKind {
     /// All kinds.
-    pub const ALL: [Kind; 4] = [Kind::Confidence, Kind::Entropy, Kind::Margin, Kind::Patience];
+    pub const ALL: [PolicyKind; 4] =
+        [PolicyKind::Confidence, PolicyKind::Entropy, PolicyKind::Margin, PolicyKind::Patience];
 
     /// Name in the JSON of a policy.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Confidence => "confidence",
-            Kind::Entropy => "entropy",
-            Kind::Margin => "margin",
-            Kind::Patience => "patience",
+            PolicyKind::Confidence => "confidence",
+            PolicyKind::Entropy => "entropy",
+            PolicyKind::Margin => "margin",
+            PolicyKind::Patience => "patience",
         }
     }
 }
@@ -72,7 +73,7 @@ pub struct HeldOut {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibrated {
     /// The kind of the policy.
-    pub kind: Kind,
+    pub kind: PolicyKind,
     /// Percentage points of accuracy that the policy may lose.
     pub budget_points: f64,
     /// Steps of caution added to the policy that the sentences chose, so that other sentences keep
@@ -98,7 +99,7 @@ pub struct Calibrated {
 /// All kinds of policy, calibrated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Choice {
-    /// Calibrated policies, one for each of [`Kind::ALL`].
+    /// Calibrated policies, one for each of [`PolicyKind::ALL`].
     pub all: Vec<Calibrated>,
     /// Index of the policy with the smallest share, the first of equals.
     pub best: usize,
@@ -127,7 +128,11 @@ impl Choice {
 /// # Errors
 /// [`Error::Measure`] if the outcomes are inconsistent or have fewer than 2 sentences, or if the
 /// budget is not between 0 and 100.
-pub fn calibrate(outcomes: &Outcomes, kind: Kind, budget_points: f64) -> Result<Calibrated, Error> {
+pub fn calibrate(
+    outcomes: &Outcomes,
+    kind: PolicyKind,
+    budget_points: f64,
+) -> Result<Calibrated, Error> {
     outcomes.check()?;
     check_budget(budget_points)?;
     let sentences = outcomes.sentences();
@@ -173,7 +178,7 @@ pub fn check_budget(points: f64) -> Result<(), Error> {
 /// # Errors
 /// Errors of [`calibrate`].
 pub fn best(outcomes: &Outcomes, budget_points: f64) -> Result<Choice, Error> {
-    let all: Vec<Calibrated> = Kind::ALL
+    let all: Vec<Calibrated> = PolicyKind::ALL
         .into_iter()
         .map(|kind| calibrate(outcomes, kind, budget_points))
         .collect::<Result<_, _>>()?;
@@ -204,7 +209,7 @@ struct Front {
 }
 
 impl Front {
-    fn of(outcomes: &Outcomes, kind: Kind) -> Result<Self, Error> {
+    fn of(outcomes: &Outcomes, kind: PolicyKind) -> Result<Self, Error> {
         let found = match search::Scale::of(kind) {
             Some(scale) => search::policies(outcomes, scale),
             // Patience of the number of exits is full depth.
@@ -255,7 +260,7 @@ struct Cautious {
 
 fn cautious(
     outcomes: &Outcomes,
-    kind: Kind,
+    kind: PolicyKind,
     front: &Front,
     budget: f64,
 ) -> Result<Cautious, Error> {
@@ -305,7 +310,7 @@ mod tests {
     fn the_figures_are_those_of_the_walk() {
         for (labels, seed) in [(2, 1), (3, 2)] {
             let outcomes = random(300, 5, labels, seed);
-            for kind in Kind::ALL {
+            for kind in PolicyKind::ALL {
                 let c = calibrate(&outcomes, kind, 1.0).unwrap();
                 for point in &c.curve {
                     let found = measure(&outcomes, point.policy.clone()).unwrap();
@@ -325,7 +330,7 @@ mod tests {
     #[test]
     fn budgets_reach_from_full_depth_to_the_first_exit() {
         let outcomes = random(400, 6, 2, 3);
-        for kind in Kind::ALL {
+        for kind in PolicyKind::ALL {
             let shares: Vec<f64> = [0.0, 0.5, 1.0, 3.0, 100.0]
                 .map(|budget| calibrate(&outcomes, kind, budget).unwrap().share)
                 .into();
@@ -339,7 +344,7 @@ mod tests {
     #[test]
     fn a_threshold_per_exit_is_as_good_as_a_common_one() {
         let outcomes = random(400, 6, 2, 4);
-        let c = calibrate(&outcomes, Kind::Confidence, 1.0).unwrap();
+        let c = calibrate(&outcomes, PolicyKind::Confidence, 1.0).unwrap();
         for step in 0..=1000 {
             let common = ExitPolicy::confidence(step as f32 / 1000.0);
             let found = measure(&outcomes, common).unwrap();
@@ -377,7 +382,7 @@ mod tests {
             // So large a logit of the wrong label that its probability rounds to 1.
             *logits = vec![right(-50.0), right(3.0), right(5.0)];
         }
-        for kind in [Kind::Confidence, Kind::Entropy, Kind::Margin] {
+        for kind in [PolicyKind::Confidence, PolicyKind::Entropy, PolicyKind::Margin] {
             let c = calibrate(&outcomes, kind, 0.0).unwrap();
             assert_eq!((c.accuracy, c.share), (1.0, 0.5), "{c:?}");
             assert_eq!((c.held_out.accuracy, c.held_out.share), (1.0, 0.5), "{c:?}");
@@ -391,7 +396,7 @@ mod tests {
             let outcomes = random(1000, 6, 2, seed);
             let other = random(4000, 6, 2, 100 + seed);
             let full = measure(&other, ExitPolicy::Never).unwrap().errors as f64;
-            let c = calibrate(&outcomes, Kind::Confidence, 1.0).unwrap();
+            let c = calibrate(&outcomes, PolicyKind::Confidence, 1.0).unwrap();
             assert!(c.held_out.accuracy >= c.full_accuracy - 0.01 - 1e-9, "{c:?}");
             let early = measure(&other, c.policy.clone()).unwrap();
             let lost = (early.errors as f64 - full) / 4000.0;
@@ -406,11 +411,11 @@ mod tests {
     fn what_cannot_be_calibrated_is_refused() {
         let outcomes = random(10, 3, 2, 1);
         for budget in [-1.0, 101.0, f64::NAN] {
-            let error = calibrate(&outcomes, Kind::Margin, budget).unwrap_err().to_string();
+            let error = calibrate(&outcomes, PolicyKind::Margin, budget).unwrap_err().to_string();
             assert!(error.contains("between 0 and 100"), "{error}");
         }
-        assert!(calibrate(&random(1, 3, 2, 1), Kind::Margin, 1.0).is_err());
-        let single = calibrate(&random(10, 2, 2, 1).single(), Kind::Entropy, 1.0).unwrap();
+        assert!(calibrate(&random(1, 3, 2, 1), PolicyKind::Margin, 1.0).is_err());
+        let single = calibrate(&random(10, 2, 2, 1).single(), PolicyKind::Entropy, 1.0).unwrap();
         assert_eq!((single.share, single.accuracy), (1.0, single.full_accuracy));
     }
 

@@ -1,6 +1,6 @@
 //! Models and texts of a measurement: a checkpoint or a bundle, a file or held-out rows.
 
-use super::calibrate::{Choice, Kind, best, check_budget};
+use super::calibrate::{Choice, PolicyKind, best, check_budget};
 use super::outcome::Outcomes;
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Exits};
@@ -32,7 +32,7 @@ pub struct Examples {
 /// Errors of opening the model.
 pub fn labels(model: &Path) -> Result<Vec<String>, Error> {
     if model.is_dir() {
-        return Ok(Checkpoint::open(model)?.config.labels);
+        return Ok(Checkpoint::open(model)?.config.task.labels().to_vec());
     }
     Ok(open_bundle(model)?.labels().to_vec())
 }
@@ -145,7 +145,7 @@ pub fn outcomes(
     let outcomes = Outcomes {
         layers_total: network.config.encoder.layers,
         exits: network.heads.iter().map(|h| h.layers).collect(),
-        labels: network.config.labels.clone(),
+        labels: network.config.task.labels().to_vec(),
         truth: examples.truth.clone(),
         logits,
     };
@@ -161,7 +161,7 @@ pub fn outcomes(
 pub fn calibrate_checkpoint(
     folder: &Path,
     examples: &Examples,
-    kind: Option<Kind>,
+    kind: Option<PolicyKind>,
     budget_points: f64,
     progress: impl FnMut(usize, usize),
 ) -> Result<Choice, Error> {
@@ -180,7 +180,7 @@ pub fn calibrate_checkpoint(
     let outcomes = outcomes(&bundle, examples, progress)?;
     let mut choice = best(&outcomes, budget_points)?;
     if let Some(kind) = kind {
-        choice.best = Kind::ALL.iter().position(|k| *k == kind).unwrap_or(choice.best);
+        choice.best = PolicyKind::ALL.iter().position(|k| *k == kind).unwrap_or(choice.best);
     }
     let exits = Exits { policy: Some(choice.best().policy.clone()), ..exits.clone() };
     let json = serde_json::to_string_pretty(&exits).expect("plain JSON") + "\n";

@@ -4,7 +4,7 @@
 use super::Mode;
 use super::layers::{Linear, Norm};
 use super::parameter::Values;
-use super::quantized::Rows;
+use super::quantized::QuantizedRows;
 use crate::quantize::{EMBEDDING_GROUP, EmbeddingBits, Grid, rounding};
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -43,7 +43,7 @@ pub fn rounded(x: &Tensor, most: i8) -> Result<Tensor> {
 fn products(weight: &Tensor, grid: Grid) -> Result<Tensor> {
     let values = weight.detach();
     let stored = values.to_device(&Device::Cpu)?.contiguous()?;
-    let rounded = Rows::of_weights(&Values::of(&stored)?, weight.dim(1)?, grid).values();
+    let rounded = QuantizedRows::of_weights(&Values::of(&stored)?, weight.dim(1)?, grid).values();
     let rounded = Tensor::from_vec(rounded, weight.shape(), weight.device())?;
     weight + (rounded - values)?
 }

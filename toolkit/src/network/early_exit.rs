@@ -27,7 +27,7 @@ pub struct Embeddings {
 
 /// An exit head.
 #[derive(Clone)]
-pub struct Head {
+pub struct ExitHead {
     /// Number of encoder layers before the head.
     pub layers: usize,
     /// Reduction of the rows of a sentence to one row.
@@ -52,7 +52,7 @@ pub struct Network {
     /// Encoder layers.
     pub blocks: Vec<Block>,
     /// Exit heads, in the order of their layers.
-    pub heads: Vec<Head>,
+    pub heads: Vec<ExitHead>,
     /// Device of the parameters.
     pub device: Device,
     /// Input of the embeddings, which have no other tensor input; candle needs one to call their
@@ -79,7 +79,7 @@ impl Network {
         (config, own_head): (Config, bool),
         embeddings: Embeddings,
         blocks: Vec<Block>,
-        heads: Vec<Head>,
+        heads: Vec<ExitHead>,
         device: Device,
     ) -> Result<Self> {
         let anchor = Var::zeros(1, candle_core::DType::F32, &device)?;
@@ -228,7 +228,7 @@ impl Network {
     }
 }
 
-impl Head {
+impl ExitHead {
     fn forward(&self, hidden: &Tensor, batch: &Batch, mode: &Mode, site: u64) -> Result<Tensor> {
         let pooled = pool(hidden, batch, self.pooling, mode)?;
         let dense = self.dense(&pooled, mode)?;

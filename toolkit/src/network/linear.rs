@@ -7,7 +7,7 @@ use super::kernels::matmul::{Matrix, linear, product};
 use super::kernels::{column_sums, norm};
 use super::layers::{Linear, Norm};
 use super::parameter::Values;
-use super::quantized::{self, Rows, Seen, rows_seen};
+use super::quantized::{self, QuantizedRows, Seen, rows_seen};
 use candle_core::{DType, Result, Tensor};
 use edge_runtime::graph;
 
@@ -44,9 +44,9 @@ impl Linear {
         let weight = self.weight.read()?;
         Ok(match mode.quantized {
             None => Seen::Stored(weight),
-            Some(int8) => {
-                Seen::Rounded(Rows::of_weights(&weight, inputs, int8.linear(self.site)).values())
-            }
+            Some(int8) => Seen::Rounded(
+                QuantizedRows::of_weights(&weight, inputs, int8.linear(self.site)).values(),
+            ),
         })
     }
 

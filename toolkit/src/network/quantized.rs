@@ -22,13 +22,13 @@ use std::borrow::Cow;
 use std::ops::Deref;
 
 /// Rows of integers with a scale per row: `value ≈ integer · scale`.
-pub(super) struct Rows {
+pub(super) struct QuantizedRows {
     pub integers: Vec<f32>,
     pub scales: Vec<f32>,
     width: usize,
 }
 
-impl Rows {
+impl QuantizedRows {
     /// Rounds activations, `[rows, width]`, like the runtime: to −127…127 by the largest value of
     /// the row.
     pub fn of_activations(x: &[f32], width: usize) -> Self {
@@ -53,7 +53,7 @@ impl Rows {
         let mut integers = vec![0.0; x.len()];
         let rows = integers.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width));
         let scales = rows.map(|(integers, row)| round(row, integers)).collect();
-        Rows { integers, scales, width }
+        QuantizedRows { integers, scales, width }
     }
 
     /// Products of integers and scales.
@@ -85,7 +85,7 @@ impl Deref for Seen<'_> {
 pub(super) fn rows_seen<'a>(x: &'a [f32], inputs: usize, mode: &Mode) -> Cow<'a, [f32]> {
     match mode.quantized {
         None => Cow::Borrowed(x),
-        Some(_) => Cow::Owned(Rows::of_activations(x, inputs).values()),
+        Some(_) => Cow::Owned(QuantizedRows::of_activations(x, inputs).values()),
     }
 }
 
@@ -110,8 +110,8 @@ fn weight_row(row: &[f32], integers: &mut [f32], most: i8) -> f32 {
 /// `[outputs, inputs]`. Each step is the same as in the runtime, and so are the results.
 pub(super) fn linear(x: &[f32], weight: &[f32], bias: &[f32], grid: Grid) -> Vec<f32> {
     let inputs = weight.len() / bias.len();
-    let x = Rows::of_activations(x, inputs);
-    let weight = Rows::of_weights(weight, inputs, grid);
+    let x = QuantizedRows::of_activations(x, inputs);
+    let weight = QuantizedRows::of_weights(weight, inputs, grid);
     let mut out =
         product(Matrix::new(&x.integers, inputs), Matrix::new(&weight.integers, inputs).t());
     out.par_chunks_exact_mut(bias.len()).zip(&x.scales).for_each(|(out, scale)| {

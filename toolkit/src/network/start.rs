@@ -1,6 +1,6 @@
 //! Creation of a network: from a checkpoint, from some of its layers, or with new values.
 
-use super::early_exit::{Embeddings, Head, Network};
+use super::early_exit::{Embeddings, ExitHead, Network};
 use super::layers::{Block, Linear, Norm};
 use super::parameter::Parameter;
 use crate::Error;
@@ -250,8 +250,8 @@ impl Maker<'_> {
             let name = format!("{}.{part}", stored.as_ref()?);
             (self.copied && from.has(&name)).then(|| from.tensor(&name, shape).ok()).flatten()
         };
-        let same_labels = outputs != self.start.config.labels.len()
-            || self.start.config.labels == from.config.labels;
+        let same_labels =
+            outputs != self.start.config.task.width() || self.start.config.task == from.config.task;
         let (weight, bias) = (read("weight", &[outputs, inputs]), read("bias", &[outputs]));
         let (weight, bias) = match (weight, bias) {
             (Some(weight), Some(bias)) if same_labels || !name.ends_with("classifier") => {
@@ -262,8 +262,8 @@ impl Maker<'_> {
         self.linear(name, Stored { weight, bias }, &[outputs, inputs], site)
     }
 
-    fn own_head(&self) -> Result<Head, Error> {
-        let Config { family, encoder, labels, .. } = &self.start.config;
+    fn own_head(&self) -> Result<ExitHead, Error> {
+        let Config { family, encoder, task, .. } = &self.start.config;
         let EncoderConfig { hidden, layers, .. } = *encoder;
         let from = self.start.from;
         let same = from.config.family == *family;
@@ -271,8 +271,8 @@ impl Maker<'_> {
         let own = &family.head;
         let dense = old(from.own_dense());
         let classifier = old(own.classifier);
-        let outputs = labels.len();
-        Ok(Head {
+        let outputs = task.width();
+        Ok(ExitHead {
             layers,
             pooling: Pooling::Cls,
             dense: self.head_linear(own.dense, dense, [hidden, hidden], Site::Dense(0))?,
@@ -292,8 +292,8 @@ impl Maker<'_> {
         layers: usize,
         pooling: Pooling,
         width: usize,
-    ) -> Result<Head, Error> {
-        let Config { encoder, labels, .. } = &self.start.config;
+    ) -> Result<ExitHead, Error> {
+        let Config { encoder, task, .. } = &self.start.config;
         let hidden = encoder.hidden;
         // Head of `from` after the layer that this head follows.
         let below = if layers == 0 { 0 } else { self.start.layers[layers - 1] + 1 };
@@ -305,12 +305,12 @@ impl Maker<'_> {
             let stored = stored.map(|s| format!("exits.{s}.{part}"));
             self.head_linear(&format!("exits.{index}.{part}"), stored, shape, site)
         };
-        Ok(Head {
+        Ok(ExitHead {
             layers,
             pooling,
             dense: linear("dense", [width, hidden], Site::Dense(index))?,
             activation: Activation::Tanh,
-            classifier: linear("classifier", [labels.len(), width], Site::Classifier(index))?,
+            classifier: linear("classifier", [task.width(), width], Site::Classifier(index))?,
         })
     }
 }

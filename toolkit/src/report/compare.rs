@@ -14,7 +14,7 @@ mod rows;
 pub use drawing::Drawing;
 pub use markdown::replace_marked;
 
-use super::record::{Record, Step};
+use super::record::{MadeBy, Record};
 use crate::Error;
 use std::path::Path;
 
@@ -123,7 +123,7 @@ impl Report {
         let own = record.parameters.filter(|p| p.encoder > 0)?;
         let mut base = record;
         while let Some(parent) = self.parent(base)
-            && base.step > Step::Distil
+            && base.step > MadeBy::Distil
             && parent.parameters.is_some_and(|p| p.encoder > 0)
         {
             base = parent;

@@ -6,6 +6,7 @@
 use crate::Error;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::metrics::Proportion;
+use edge_runtime::bundle::WeightFormat;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ pub struct Record {
     /// Name for people.
     pub name: String,
     /// Step that made the model.
-    pub step: Step,
+    pub step: MadeBy,
     /// `id` of the model that it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -36,7 +37,7 @@ pub struct Record {
     pub bytes: Option<u64>,
     /// Number format of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weights: Option<Weights>,
+    pub weights: Option<WeightFormat>,
     /// Figures of the model.
     pub figures: Figures,
 }
@@ -44,7 +45,7 @@ pub struct Record {
 /// Steps that make a model, in their usual order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Step {
+pub enum MadeBy {
     /// Training of a large model that others learn from.
     Teacher,
     /// Training on labels alone.
@@ -59,26 +60,26 @@ pub enum Step {
     Quantize,
 }
 
-impl Step {
+impl MadeBy {
     /// All steps, in their order.
-    pub const ALL: [Step; 6] = [
-        Step::Teacher,
-        Step::Finetune,
-        Step::Distil,
-        Step::Prune,
-        Step::Vocabulary,
-        Step::Quantize,
+    pub const ALL: [MadeBy; 6] = [
+        MadeBy::Teacher,
+        MadeBy::Finetune,
+        MadeBy::Distil,
+        MadeBy::Prune,
+        MadeBy::Vocabulary,
+        MadeBy::Quantize,
     ];
 
     /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
-            Step::Teacher => "teacher",
-            Step::Finetune => "finetune",
-            Step::Distil => "distil",
-            Step::Prune => "prune",
-            Step::Vocabulary => "vocabulary",
-            Step::Quantize => "quantize",
+            MadeBy::Teacher => "teacher",
+            MadeBy::Finetune => "finetune",
+            MadeBy::Distil => "distil",
+            MadeBy::Prune => "prune",
+            MadeBy::Vocabulary => "vocabulary",
+            MadeBy::Quantize => "quantize",
         }
     }
 }
@@ -105,22 +106,6 @@ pub struct Parameters {
     pub encoder: u64,
     /// Weights in `encoder` that are not zero.
     pub encoder_nonzero: u64,
-}
-
-/// Number format of a bundle's weights, from its manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Weights {
-    /// Precision, `fp32` or `int8`.
-    pub precision: String,
-    /// Bits of the linear layers' weights, if these are integers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight_bits: Option<u8>,
-    /// Bits of the word embeddings, if they differ from `precision`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub embedding_bits: Option<u8>,
-    /// Names of the linear layers with 4-bit weights.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub four_bits: Vec<String>,
 }
 
 /// Figures of a model.

@@ -1,7 +1,7 @@
 //! Suite of models to compare: a TOML file of models that are measured together.
 
 use super::record::{
-    self, CurvePoint, Data, Figures, Measured, Parameters, Record, Speed, Stated, Step, Weights,
+    self, CurvePoint, Data, Figures, MadeBy, Measured, Parameters, Record, Speed, Stated,
 };
 use super::speed::{Contestant, interleaved, processor};
 use crate::Error;
@@ -46,7 +46,7 @@ pub struct Entry {
     /// Name for people; see [`Record::name`].
     pub name: String,
     /// Step that made the model; see [`Record::step`].
-    pub step: Step,
+    pub step: MadeBy,
     /// `id` of the model that it was made from; see [`Record::from`].
     pub from: Option<String>,
     /// Path of a `model.edge`, or of a checkpoint's folder, which is exported.
@@ -353,12 +353,7 @@ impl Opened {
             data: data.clone(),
             parameters: self.checkpoint.as_ref().map(Parameters::of).transpose()?,
             bytes: Some(self.bytes),
-            weights: Some(Weights {
-                precision: weights.precision.clone(),
-                weight_bits: weights.weight_bits,
-                embedding_bits: weights.embedding_bits,
-                four_bits: weights.four_bits.clone(),
-            }),
+            weights: Some(weights.clone()),
             figures: Figures::Measured(Box::new(Measured {
                 evaluation: Evaluation::of(&entry.name, &outcomes, &policy)?,
                 speed: None,
@@ -453,7 +448,7 @@ mod tests {
     fn what_is_wrong_in_a_suite_is_named() {
         for (more, words) in [
             ("colour='red'", "colour"),
-            ("weight_bits=9", "`student`: weight_bits is 9; 7 and 8"),
+            ("weight_bits=9", "`student`: weight_bits is 9; expected 7 or 8"),
             ("embedding_bits=2", "embedding_bits is 2; 4 and 8"),
             ("linear_bits=3", "linear_bits is 3; 4 and 8"),
             ("precision='fp32'\nweight_bits=8", "fp32 has no weight_bits"),

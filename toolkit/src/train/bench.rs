@@ -7,6 +7,7 @@ use crate::checkpoint::{Checkpoint, Pooling};
 use crate::network::Network;
 use crate::network::{Batch, Heads, Mode, Start, start};
 use crate::rng::Rng;
+use crate::tasks;
 use candle_core::Device;
 use edge_export::families::DISTILBERT;
 use std::path::Path;
@@ -54,8 +55,13 @@ impl StepBench {
                 .map(|n| (0..*n).map(|_| rng.below(vocabulary) as u32).collect::<Vec<_>>()),
         );
         let labels: Vec<_> = lengths.iter().map(|_| Some(rng.below(2) as u32)).collect();
-        let targets =
-            Targets { labels: &labels, teacher_logits: None, teacher: None, projections: &[] };
+        let targets = Targets {
+            task: tasks::of(&self.network.config.task)?,
+            labels: &labels,
+            teacher_logits: None,
+            teacher: None,
+            projections: &[],
+        };
         let begun = Instant::now();
         let mode = Mode { training: Some((0.1, self.steps)), ..Mode::predict() };
         let output = self.network.forward(&batch, &mode)?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Measurements of a training step.
 #[derive(Clone, Debug, Default)]
-pub struct Step {
+pub struct StepLog {
     /// Step, counted from 1.
     pub step: usize,
     /// Epoch, counted from 0.
@@ -28,7 +28,7 @@ pub struct Step {
     pub tokens_per_second: f64,
 }
 
-impl Step {
+impl StepLog {
     /// Adds a batch to the means over `of` batches.
     pub(super) fn add(
         &mut self,

@@ -11,9 +11,8 @@
 //! * *attention*: the mean square between attention probabilities of mapped layers (Jiao et al.
 //!   2020, "TinyBERT").
 
-use crate::network::Linear;
-use crate::network::Output;
-use crate::network::{Batch, log_softmax, softmax};
+use crate::network::{Batch, Linear, Output};
+use crate::tasks::TaskTraining;
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +70,8 @@ pub enum Distance {
 
 /// Targets of a batch.
 pub struct Targets<'a> {
+    /// Training of the task.
+    pub task: &'a dyn TaskTraining,
     /// Label of every sentence; `None` without a label.
     pub labels: &'a [Option<u32>],
     /// The teacher's logits, `[sentences, labels]`.
@@ -119,16 +120,20 @@ impl Losses {
         let logits = &student.logits;
         let weights = self.weights(logits.len());
         add("hard", self.hard, &|| {
-            weighted(logits, &weights, |logits| cross_entropy(logits, targets.labels))
+            weighted(logits, &weights, |logits| targets.task.loss(logits, targets.labels))
         })?;
         add("soft", self.soft, &|| {
             let teacher = targets.teacher_logits.as_ref().expect("the teacher's logits");
-            weighted(logits, &weights, |logits| divergence(teacher, logits, self.temperature))
+            weighted(logits, &weights, |logits| {
+                targets.task.divergence(teacher, logits, self.temperature)
+            })
         })?;
         if let Some((last, earlier)) = logits.split_last().filter(|(_, e)| !e.is_empty()) {
             let last = last.detach();
             add("self", self.itself, &|| {
-                weighted(earlier, &weights, |logits| divergence(&last, logits, self.temperature))
+                weighted(earlier, &weights, |logits| {
+                    targets.task.divergence(&last, logits, self.temperature)
+                })
             })?;
         }
         let teacher = || targets.teacher.expect("the teacher's layers");
@@ -218,27 +223,4 @@ fn weighted(
 fn mean(parts: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
     let parts = parts.collect::<Result<Vec<_>>>()?;
     Tensor::stack(&parts, 0)?.mean_all()
-}
-
-/// Mean cross-entropy of the sentences with a label.
-fn cross_entropy(logits: &Tensor, labels: &[Option<u32>]) -> Result<Tensor> {
-    let classes = logits.dim(1)?;
-    let mut chosen = vec![0.0f32; labels.len() * classes];
-    for (row, label) in chosen.chunks_exact_mut(classes).zip(labels) {
-        if let Some(label) = label {
-            row[*label as usize] = 1.0;
-        }
-    }
-    let n = labels.iter().flatten().count().max(1);
-    let chosen = Tensor::from_vec(chosen, logits.shape(), logits.device())?;
-    log_softmax(logits)?.mul(&chosen)?.sum_all()? / -(n as f64)
-}
-
-/// T² · KL(teacher at T ‖ student at T), as a mean over the sentences.
-fn divergence(teacher: &Tensor, student: &Tensor, temperature: f64) -> Result<Tensor> {
-    let teacher = (teacher.detach() / temperature)?;
-    let student = log_softmax(&(student / temperature)?)?;
-    let p = softmax(&teacher)?;
-    let each = p.mul(&(log_softmax(&teacher)? - student)?)?.sum(D::Minus1)?;
-    each.mean_all()? * (temperature * temperature)
 }

@@ -109,7 +109,7 @@ impl AdamW {
         }
         self.steps += 1;
         let clipped = clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
-        let step = adamw::Step {
+        let step = adamw::AdamWStep {
             scale: (clipped / divisor) as f32,
             rate: rate as f32,
             beta1: self.beta1 as f32,
@@ -123,7 +123,7 @@ impl AdamW {
         {
             let Some(gradient) = gradient else { continue };
             let decay = if p.decays() { self.decay as f32 } else { 0.0 };
-            update(p, moments, gradient, &adamw::Step { decay, ..step })?;
+            update(p, moments, gradient, &adamw::AdamWStep { decay, ..step })?;
         }
         Ok(Stepped { norm })
     }
@@ -193,7 +193,7 @@ fn update(
     p: &Parameter,
     moments: &mut Moments,
     gradient: Gradient,
-    step: &adamw::Step,
+    step: &adamw::AdamWStep,
 ) -> Result<(), Error> {
     match moments {
         Moments::Cpu { m, v } => {
@@ -248,7 +248,7 @@ fn rows_of(p: &Parameter, gradient: Gradient) -> Result<Gradient, Error> {
 }
 
 struct InPlace<'a> {
-    step: &'a adamw::Step,
+    step: &'a adamw::AdamWStep,
     gradient: &'a Gradient,
     moments: Mutex<(&'a mut Vec<f32>, &'a mut Vec<f32>)>,
     width: usize,

@@ -1,6 +1,6 @@
 //! The settings and the events of a run besides its recipe.
 
-use super::log::Step;
+use super::log::StepLog;
 use crate::{Error, files};
 use candle_core::{DType, Device};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ pub enum Event<'a> {
     /// Work outside of training steps: its name, the completed amount and the total.
     Progress(&'static str, usize, usize),
     /// Completed step, and the number of all steps.
-    Step(&'a Step, usize),
+    Step(&'a StepLog, usize),
     /// Accuracy of every exit on the held-out rows, 0 to 1.
     HeldOut(&'a [f64]),
 }

@@ -14,7 +14,9 @@ use crate::network::{Batch, Heads, Linear, Network, Output, Parameter, Start, lo
 use crate::quantize::{Int8, Quantize};
 use crate::rng::Rng;
 use candle_core::Device;
+use edge_runtime::Task;
 use edge_runtime::task::check_labels;
+use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -178,7 +180,7 @@ fn student(
         config.encoder.pruned =
             layers.iter().map(|layer| from.config.encoder.widths(*layer)).collect();
     }
-    config.labels = labels.to_vec();
+    config.task = Task::SingleLabel { labels: labels.to_vec() };
     if let Some(architecture) = model.architecture {
         config.set_family(architecture);
     }
@@ -252,17 +254,17 @@ fn ask(
         return Ok(Some((teacher::read_outputs(path, corpus)?, None)));
     };
     let checkpoint = open(model)?;
-    if checkpoint.config.labels != corpus.labels {
+    if checkpoint.config.task.labels() != corpus.labels {
         return Err(Error::Unfit(format!(
             "the teacher's labels are {:?}, those of the data {:?}; list the teacher's in `data.labels`",
-            checkpoint.config.labels, corpus.labels
+            checkpoint.config.task.labels(),
+            corpus.labels
         )));
     }
-    if checkpoint.tokenizer()? != from.tokenizer()?
-        && checkpoint.config.encoder.vocabulary != from.config.encoder.vocabulary
-    {
+    if vocabulary(&checkpoint)? != vocabulary(from)? {
         return Err(Error::Unfit(
-            "the teacher and the student have different vocabularies; expected the same tokenizer"
+            "the teacher and the student have different vocabularies; expected the same one, for \
+             both read the student's token ids"
                 .into(),
         ));
     }
@@ -280,6 +282,14 @@ fn ask(
         return Ok(Some((logits, None)));
     }
     Ok(Some((logits, Some(Asked { network, key }))))
+}
+
+/// Pieces of a tokenizer by their ids.
+fn vocabulary(checkpoint: &Checkpoint) -> Result<Value, Error> {
+    let file: Value = serde_json::from_slice(&checkpoint.tokenizer()?).map_err(|e| {
+        Error::checkpoint(checkpoint.config_path().with_file_name("tokenizer.json"), e.to_string())
+    })?;
+    Ok(file["model"]["vocab"].clone())
 }
 
 fn fits(losses: &Losses, student: &Network, teacher: &Network) -> Result<(), Error> {

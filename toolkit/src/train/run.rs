@@ -1,6 +1,6 @@
 //! Training loop.
 
-use super::log::Step;
+use super::log::StepLog;
 use super::loss::Targets;
 use super::metrics::{Metrics, Record};
 use super::optimizer::AdamW;
@@ -17,6 +17,7 @@ use crate::files;
 use crate::network::Output;
 use crate::network::{Mode, save};
 use crate::rng::Rng;
+use crate::tasks::{self, TaskTraining};
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -166,7 +167,7 @@ fn run_digest(recipe: &Recipe, precision: DType, plan: &Plan) -> String {
 }
 
 /// Returns an error if the loss is NaN or infinite, or has grown far above its minimum.
-fn watch(position: &mut Position, record: &Step) -> Result<(), Error> {
+fn watch(position: &mut Position, record: &StepLog) -> Result<(), Error> {
     let step = record.step;
     if !record.loss.is_finite() || !record.gradient_norm.is_finite() {
         return Err(Error::Diverged {
@@ -210,7 +211,7 @@ impl Plan {
         step: usize,
         made: &mut EpochBatches,
         optimizer: &mut AdamW,
-    ) -> Result<Step, Error> {
+    ) -> Result<StepLog, Error> {
         let t = &recipe.train;
         let epoch = (step - 1) / self.steps_per_epoch;
         if made.epoch != epoch {
@@ -222,7 +223,8 @@ impl Plan {
         let chosen = &made.batches[first..(first + t.accumulate).min(made.batches.len())];
         let warmup = (t.warmup * self.steps as f64).round() as usize;
         let rate = t.learning_rate * t.schedule.factor(step, warmup, self.steps);
-        let mut record = Step { step, epoch, rate, ..Step::default() };
+        let mut record = StepLog { step, epoch, rate, ..StepLog::default() };
+        let task = tasks::of(&self.network.config.task)?;
         let (mut right, mut labelled) = (0, 0);
         for (i, rows) in chosen.iter().enumerate() {
             let key = Rng::new(&[t.seed, step as u64, i as u64]).next_u64();
@@ -238,6 +240,7 @@ impl Plan {
             let teacher = self.teacher_layers(rows, &batch)?;
             let labels: Vec<_> = rows.iter().map(|r| self.corpus.examples[*r].label).collect();
             let targets = Targets {
+                task,
                 labels: &labels,
                 teacher_logits: self.teacher_logits(rows, &options.device)?,
                 teacher: teacher.as_ref(),
@@ -253,7 +256,7 @@ impl Plan {
             let mut gradients = loss.total.backward()?;
             self.parameters().iter().try_for_each(|p| p.absorb(&mut gradients))?;
             record.tokens += batch.rows();
-            let (r, l) = score(&output, &labels)?;
+            let (r, l) = score(task, &output, &labels)?;
             (right, labelled) = (right + r, labelled + l);
         }
         self.masks.as_ref().map_or(Ok(()), Masks::pass_on)?;
@@ -273,16 +276,15 @@ impl Plan {
         let ids: Vec<_> = rows.iter().map(|row| &self.corpus.ids[*row]).collect();
         let mode = Mode { quantized: self.quantized, ..Mode::predict() };
         let logits = teacher::predict(&self.network, &mode, &ids, stop, &mut |_, _| {})?;
-        let exits = self.network.heads.len();
-        Ok((0..exits)
-            .map(|exit| {
-                let right = rows.iter().zip(&logits).filter(|(row, logits)| {
-                    let label = edge_runtime::task::single_label::argmax(&logits[exit]) as u32;
-                    self.corpus.examples[**row].label == Some(label)
-                });
-                right.count() as f64 / rows.len() as f64
-            })
-            .collect())
+        let task = tasks::of(&self.network.config.task)?;
+        let label = |row: &usize| self.corpus.examples[*row].label;
+        let accuracy = |exit: usize| {
+            let right = rows.iter().zip(&logits).filter(|(row, logits)| {
+                label(row).is_some_and(|label| task.is_right(&logits[exit], label))
+            });
+            right.count() as f64 / rows.len() as f64
+        };
+        Ok((0..self.network.heads.len()).map(accuracy).collect())
     }
 
     fn teacher_logits(&self, rows: &[usize], device: &Device) -> Result<Option<Tensor>, Error> {
@@ -294,13 +296,15 @@ impl Plan {
     }
 }
 
-/// Number of labelled sentences that the last exit classifies correctly, and number of labelled
+/// Number of labelled sentences that the last exit answers correctly, and number of labelled
 /// sentences.
-fn score(output: &Output, labels: &[Option<u32>]) -> Result<(usize, usize), Error> {
+fn score(
+    task: &dyn TaskTraining,
+    output: &Output,
+    labels: &[Option<u32>],
+) -> Result<(usize, usize), Error> {
     let logits = output.logits.last().expect("an exit").detach().to_vec2::<f32>()?;
     let labelled = logits.iter().zip(labels).filter_map(|(l, label)| Some((l, (*label)?)));
-    let right = labelled
-        .clone()
-        .filter(|(l, label)| edge_runtime::task::single_label::argmax(l) as u32 == *label);
+    let right = labelled.clone().filter(|(l, label)| task.is_right(l, *label));
     Ok((right.count(), labelled.count()))
 }

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use edge_runtime::Limits;
-use edge_runtime::bundle::{BundleReader, Manifest, Part, write};
+use edge_runtime::bundle::{BundleReader, Manifest, BundlePart, write};
 use libfuzzer_sys::fuzz_target;
 
 /// Limits, small so that large sizes are refused instead of allocated in every run.
@@ -40,9 +40,9 @@ fn feed(bundle: &[u8], piece: usize) {
     for piece in bundle.chunks(piece) {
         let pushed = reader.push(Bytes::copy_from_slice(piece), |part| {
             match part {
-                Part::Manifest(_) => assert_eq!(entries, 0),
-                Part::Tokenizer(_) => assert_eq!(entries, 1),
-                Part::Stage(stage, _) => assert_eq!(entries, stage + 2),
+                BundlePart::Manifest(_) => assert_eq!(entries, 0),
+                BundlePart::Tokenizer(_) => assert_eq!(entries, 1),
+                BundlePart::Stage(stage, _) => assert_eq!(entries, stage + 2),
             }
             entries += 1;
             Ok(())

@@ -2,7 +2,7 @@
 //! another module, [`js`](super).
 
 use super::convert::{read_policy, to_js};
-use crate::bundle::{BundleReader, Manifest, Part, stage_entry};
+use crate::bundle::{BundlePart, BundleReader, Manifest, stage_entry};
 use crate::classifier::load::check_stage;
 use crate::engine::{ExitOn, GpuEngine, GpuOptions, Left, Tokens};
 use crate::exit::ExitRule;
@@ -50,9 +50,9 @@ impl WasmGpu {
         let WasmGpu { reader, manifest, engine } = self;
         let pushed = reader.push(piece.into(), |part| {
             match part {
-                Part::Manifest(m) => *manifest = Some(*m),
-                Part::Tokenizer(_) => {}
-                Part::Stage(index, file) => {
+                BundlePart::Manifest(m) => *manifest = Some(*m),
+                BundlePart::Tokenizer(_) => {}
+                BundlePart::Stage(index, file) => {
                     let manifest = manifest.as_ref().expect("the manifest is the first entry");
                     let graph = StageGraph::decode(&stage_entry(index), file)?;
                     check_stage(manifest, index, &graph)?;

@@ -4,7 +4,7 @@
 //! need, so the first exits can answer while later stages are still arriving.
 
 use super::convert::{error_to_js, read_policy, to_js};
-use crate::bundle::{BundleReader, Part};
+use crate::bundle::{BundlePart, BundleReader};
 use crate::engine::Left;
 use crate::input::Encoded;
 use crate::{Classifier, Error, ExitPolicy, Limits, Loader, Prediction, Queue, Walk};
@@ -249,7 +249,7 @@ impl WasmIdentity {
         let mut digest = None;
         // The loader reads the whole bundle and reports its errors.
         let _ = reader.push(head.to_vec().into(), |part| {
-            if let Part::Manifest(manifest) = part {
+            if let BundlePart::Manifest(manifest) = part {
                 digest = Some(manifest.digest);
             }
             Ok(())

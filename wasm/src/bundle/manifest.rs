@@ -30,7 +30,7 @@ pub struct Manifest {
     /// The shape of the encoder.
     pub encoder: Encoder,
     /// The number format of the weights.
-    pub weights: Weights,
+    pub weights: WeightFormat,
     /// The stages, in the order in which they run.
     pub stages: Vec<Stage>,
     /// The exit policy that is used if the caller gives none.
@@ -70,8 +70,8 @@ pub struct Encoder {
 }
 
 /// The number format of the weights.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Weights {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightFormat {
     /// Number format: `fp32` or `int8`.
     pub precision: String,
     /// Bits of the weights of the linear layers for `int8`: 8 (−127…127) or 7 (−63…63).

@@ -1,6 +1,6 @@
 //! Manifest of version 1: one label for each text, a network of one piece.
 
-use super::manifest::{Encoder, Entry, InputLimits, Manifest, Provenance, Stage, Weights};
+use super::manifest::{Encoder, Entry, InputLimits, Manifest, Provenance, Stage, WeightFormat};
 use crate::ExitPolicy;
 use crate::task::Task;
 use serde::Deserialize;
@@ -32,7 +32,7 @@ struct Architecture {
     vocabulary: usize,
     max_tokens: usize,
     #[serde(flatten)]
-    weights: Weights,
+    weights: WeightFormat,
 }
 
 /// Reads a manifest of version 1 as one of today. Its version and its digest stay.

@@ -2,7 +2,7 @@
 
 use super::Classifier;
 use crate::Error;
-use crate::bundle::{BundleReader, Limits, Manifest, Part};
+use crate::bundle::{BundlePart, BundleReader, Limits, Manifest};
 use crate::engine::{CpuEngine, Engine};
 use crate::graph::{Call, Op, StageGraph};
 use crate::tokenizer::Tokenizer;
@@ -56,14 +56,14 @@ impl<E: Engine> Loader<E> {
     /// Errors of [`push`](Self::push).
     pub(crate) fn accept(&mut self, entry: Bytes, digest: &[u8]) -> Result<(), Error> {
         match self.reader.verify(entry, digest)? {
-            Part::Manifest(m) => self.manifest = Some(*m),
-            Part::Tokenizer(json) => {
+            BundlePart::Manifest(m) => self.manifest = Some(*m),
+            BundlePart::Tokenizer(json) => {
                 let manifest = self.manifest.take().expect("the manifest is the first entry");
                 let tokenizer = Tokenizer::from_bundle(&json, manifest.input.max_tokens)?;
                 let engine = self.engine.take().expect("there is one tokenizer");
                 self.classifier = Some(Classifier::from_parts(manifest, tokenizer, engine));
             }
-            Part::Stage(index, file) => {
+            BundlePart::Stage(index, file) => {
                 let classifier = self.classifier.as_mut().expect("the tokenizer came before");
                 let name = crate::bundle::stage_entry(index);
                 let graph = StageGraph::decode(&name, file)?;

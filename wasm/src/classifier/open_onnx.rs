@@ -2,7 +2,9 @@
 
 use super::Classifier;
 use crate::Error;
-use crate::bundle::{Encoder, FORMAT, InputLimits, Manifest, Provenance, Stage, VERSION, Weights};
+use crate::bundle::{
+    Encoder, FORMAT, InputLimits, Manifest, Provenance, Stage, VERSION, WeightFormat,
+};
 use crate::engine::ForeignModel;
 use crate::pretrained::{config, tokenizer};
 use crate::task::Task;
@@ -55,7 +57,7 @@ impl Classifier<ForeignModel> {
                 intermediate: 0,
                 vocabulary: config.vocabulary.unwrap_or(usize::MAX),
             },
-            weights: Weights::default(),
+            weights: WeightFormat::default(),
             stages: vec![Stage { layers: 1, exit: true }],
             policy: None,
             provenance: Provenance { checkpoint: file, ..Default::default() },

@@ -5,15 +5,15 @@
 //! their lifetimes do not overlap. Buffers belong to a batch and return to the engine with it. A
 //! later batch allocates nothing unless it is larger at some stage.
 
-mod step;
+mod call;
 
-use super::plan::{Plan, Step, follows};
+use super::plan::{Plan, PlannedCall, follows};
 use super::{Engine, Logits, Tokens};
 use crate::Error;
 use crate::graph::StageGraph;
 use crate::kernels::isa::Isa;
+use call::{Buffers, Kernel, kernel};
 use std::sync::{Arc, Mutex, PoisonError};
-use step::{Buffers, Kernel, kernel};
 
 /// Engine that runs stages on the CPU, each batch on the calling thread.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl CpuEngine {
         stage: usize,
         batch: &mut CpuBatch,
         logits: &mut Logits,
-        mut before: impl FnMut(&Step<Kernel>, &[usize], &Buffers),
+        mut before: impl FnMut(&PlannedCall<Kernel>, &[usize], &Buffers),
     ) -> Result<bool, Error> {
         let plan = &self.stages[stage];
         let buffers = batch.buffers.as_mut().expect("it is there until the batch is dropped");

@@ -9,7 +9,7 @@ use first::{Planned, pool_early};
 /// A stage whose calls have buffers; `K` is an engine's form of an [`Op`].
 #[derive(Debug)]
 pub(super) struct Plan<K> {
-    pub steps: Vec<Step<K>>,
+    pub steps: Vec<PlannedCall<K>>,
     /// Buffer of the hidden states for the next stage, and their width.
     pub next_hidden: Option<(usize, usize)>,
     /// Buffer of the logits, and the number of labels.
@@ -25,7 +25,7 @@ pub(super) enum Rows {
 
 /// One call: its kernel and its buffers.
 #[derive(Debug)]
-pub(super) struct Step<K> {
+pub(super) struct PlannedCall<K> {
     /// Name of the node.
     pub name: String,
     pub kernel: K,
@@ -116,7 +116,7 @@ impl<K> Plan<K> {
             };
             let slot = (0..).find(|slot| !taken(*slot)).expect("there is always another one");
             values.push(Value { rows: Some(rows), width, slot, last: lasts[i + 1].max(i) });
-            steps.push(Step {
+            steps.push(PlannedCall {
                 inputs: inputs.iter().map(|v| (v.slot, v.width)).collect(),
                 read: inputs.first().and_then(|v| v.rows).unwrap_or(rows),
                 written: rows,

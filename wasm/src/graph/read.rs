@@ -11,7 +11,7 @@ use crate::Error;
 use crate::onnx::{Dimension, ModelProto, NodeProto, ValueInfoProto, structure_bytes};
 use bytes::Bytes;
 use prost::Message;
-use reader::{Kind, Reader, int_attribute};
+use reader::{Reader, ValueKind, int_attribute};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use weights::Scales;
@@ -65,21 +65,21 @@ impl StageGraph {
             kinds: Vec::new(),
         };
         let input = if has(INPUT_IDS) {
-            reader.define(INPUT_IDS, Kind::Ids);
+            reader.define(INPUT_IDS, ValueKind::Ids);
             None
         } else {
             let width = graph.input.iter().find(|i| i.name == HIDDEN).and_then(last_dimension);
             let width = width.ok_or_else(|| {
                 wrong(format!("the last dimension of its input `{HIDDEN}` is not a number"))
             })?;
-            reader.define(HIDDEN, Kind::Rows(width));
+            reader.define(HIDDEN, ValueKind::Rows(width));
             Some(width)
         };
         let mut calls = Vec::with_capacity(graph.node.len());
         for node in &graph.node {
             calls.push(reader.call(node)?);
         }
-        let output = |n: &str| -> Result<Option<(usize, Kind)>, Error> {
+        let output = |n: &str| -> Result<Option<(usize, ValueKind)>, Error> {
             if !graph.output.iter().any(|o| o.name == n) {
                 return Ok(None);
             }
@@ -91,14 +91,14 @@ impl StageGraph {
         };
         let next_hidden = match output(NEXT_HIDDEN)? {
             None => None,
-            Some((value, Kind::Rows(width))) => Some((value, width)),
+            Some((value, ValueKind::Rows(width))) => Some((value, width)),
             Some((_, kind)) => {
                 return Err(wrong(format!("`{NEXT_HIDDEN}` is {kind}; expected hidden states")));
             }
         };
         let logits = match output(LOGITS)? {
             None => None,
-            Some((value, Kind::Sentences(labels))) if labels > 0 => Some((value, labels)),
+            Some((value, ValueKind::Sentences(labels))) if labels > 0 => Some((value, labels)),
             Some((_, kind)) => {
                 return Err(wrong(format!("`{LOGITS}` is {kind}; expected one row per sentence")));
             }
@@ -167,7 +167,7 @@ impl Reader<'_> {
                          values"
                     )));
                 }
-                (Op::SelfAttention { heads }, vec![value], Kind::Rows(width / 3))
+                (Op::SelfAttention { heads }, vec![value], ValueKind::Rows(width / 3))
             }
             "AddNorm" => {
                 args(&["x", "residual", "gamma", "beta"])?;
@@ -179,18 +179,18 @@ impl Reader<'_> {
                     )));
                 }
                 let norm = self.norm(node, 2, width)?;
-                (Op::AddNorm(norm), vec![x, residual], Kind::Rows(width))
+                (Op::AddNorm(norm), vec![x, residual], ValueKind::Rows(width))
             }
             "MeanPool" => {
                 args(&["x", "mask"])?;
                 self.mask(node, 1)?;
                 let (x, width) = self.rows(node, 0)?;
-                (Op::MeanPool, vec![x], Kind::Sentences(width))
+                (Op::MeanPool, vec![x], ValueKind::Sentences(width))
             }
             "FirstPool" => {
                 args(&["x"])?;
                 let (x, width) = self.rows(node, 0)?;
-                (Op::FirstPool, vec![x], Kind::Sentences(width))
+                (Op::FirstPool, vec![x], ValueKind::Sentences(width))
             }
             _ => {
                 let stored = [Stored::Float, Stored::Bytes, Stored::Packed, Stored::Halves];
@@ -222,8 +222,10 @@ impl Reader<'_> {
                 let (x, kind) = self.value(node, 0)?;
                 let columns = weight.columns;
                 let kind = match kind {
-                    Kind::Rows(width) if width == weight.rows => Kind::Rows(columns),
-                    Kind::Sentences(width) if width == weight.rows => Kind::Sentences(columns),
+                    ValueKind::Rows(width) if width == weight.rows => ValueKind::Rows(columns),
+                    ValueKind::Sentences(width) if width == weight.rows => {
+                        ValueKind::Sentences(columns)
+                    }
                     other => {
                         return Err(wrong(format!(
                             "its weight takes a width of {}; its input is {other}",
@@ -247,10 +249,10 @@ impl Reader<'_> {
         words: Matrix,
         positions: Matrix,
         norm: usize,
-    ) -> Result<(Op, Vec<usize>, Kind), Error> {
+    ) -> Result<(Op, Vec<usize>, ValueKind), Error> {
         let wrong = |problem: String| Error::graph(self.graph, &node.name, problem);
         let (ids, kind) = self.value(node, 0)?;
-        if kind != Kind::Ids {
+        if kind != ValueKind::Ids {
             return Err(wrong(format!("it takes token ids; its input is {kind}")));
         }
         let width = words.columns;
@@ -261,7 +263,7 @@ impl Reader<'_> {
             )));
         }
         let norm = self.norm(node, norm, width)?;
-        Ok((Op::Embed { words, positions, norm }, vec![ids], Kind::Rows(width)))
+        Ok((Op::Embed { words, positions, norm }, vec![ids], ValueKind::Rows(width)))
     }
 
     fn norm(&self, node: &NodeProto, first: usize, width: usize) -> Result<Norm, Error> {

@@ -65,7 +65,8 @@ fn sentences<V: Vector>(
         let (first, rest) = out.split_at_mut((sentence[1] - sentence[0]).min(queries) * width);
         out = rest;
         for head in 0..heads {
-            let head = Head { qkv, width, d: width / heads, first: head * (width / heads) };
+            let head =
+                AttentionHead { qkv, width, d: width / heads, first: head * (width / heads) };
             // A tile fills half of the registers; the other half is for the factors.
             match V::REGISTERS {
                 32.. => attend::<V, 4, 2>(head, scratch, first),
@@ -78,7 +79,7 @@ fn sentences<V: Vector>(
 
 /// One head of one sentence.
 #[derive(Clone, Copy)]
-struct Head<'a> {
+struct AttentionHead<'a> {
     qkv: &'a [f32],
     width: usize,
     d: usize,
@@ -86,7 +87,7 @@ struct Head<'a> {
     first: usize,
 }
 
-impl Head<'_> {
+impl AttentionHead<'_> {
     /// The query (0), key (1) or value (2) of a token.
     #[inline(always)]
     fn part(&self, token: usize, which: usize) -> &[f32] {
@@ -99,11 +100,11 @@ impl Head<'_> {
 /// `out` has a row for each query.
 #[inline(always)]
 fn attend<V: Vector, const R: usize, const P: usize>(
-    head: Head<'_>,
+    head: AttentionHead<'_>,
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    let Head { qkv, width, d, .. } = head;
+    let AttentionHead { qkv, width, d, .. } = head;
     let tokens = qkv.len() / (3 * width);
     let blocks = d.div_ceil(LANES);
     // Side by side: in `qkv` keys are so far apart that caches hold few of them.
@@ -144,13 +145,13 @@ fn attend<V: Vector, const R: usize, const P: usize>(
 /// so the maximum and the sum are taken across registers.
 #[inline(always)]
 fn block<V: Vector, const R: usize, const Q: usize, const P: usize>(
-    head: Head<'_>,
+    head: AttentionHead<'_>,
     query: usize,
     tokens: usize,
     scratch: &mut Scratch,
     out: &mut [f32],
 ) -> usize {
-    let Head { width, d, first, .. } = head;
+    let AttentionHead { width, d, first, .. } = head;
     let blocks = d.div_ceil(LANES);
     let (keys, values) = (&scratch.keys[..tokens * d], &scratch.values[..tokens * blocks]);
     let queries = at_least(&mut scratch.queries, d * Q, Line::ZERO);
@@ -260,7 +261,7 @@ const FOUR: usize = 4;
 /// last query fills the lanes after it.
 #[inline(always)]
 fn transpose<V: Vector>(
-    head: Head<'_>,
+    head: AttentionHead<'_>,
     first: usize,
     count: usize,
     to: &mut [Line],

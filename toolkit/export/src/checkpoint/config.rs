@@ -5,6 +5,7 @@ use crate::encoder::EncoderConfig;
 use crate::families::{self, Family};
 use crate::quantize::{Bits, Int8, Precision, Quantize};
 use crate::text_file::read_file;
+use edge_runtime::Task;
 use edge_runtime::pretrained::config::Config as Classifier;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -16,8 +17,8 @@ pub struct Config {
     pub family: &'static Family,
     /// Shape of the encoder.
     pub encoder: EncoderConfig,
-    /// The labels, in the order of the logits.
-    pub labels: Vec<String>,
+    /// The task, which gives the logits their meaning.
+    pub task: Task,
     /// Rounding for which the checkpoint was trained, `quantization` in `config.json`.
     pub quantize: Option<Quantize>,
 }
@@ -39,7 +40,7 @@ impl Config {
             .transpose()
             .map_err(|e| format!("quantization: {e}"))?;
         quantize.map(Quantize::int8).transpose()?;
-        Ok(Config { family, encoder, labels, quantize })
+        Ok(Config { family, encoder, task: Task::SingleLabel { labels }, quantize })
     }
 
     /// Precision of the int8 export: the one that the checkpoint was trained for, or the usual one.
@@ -72,7 +73,7 @@ impl Config {
 
     /// Contents of `config.json`, which transformers' own classes read too.
     pub fn to_json(&self) -> Value {
-        let labels = || self.labels.iter().enumerate();
+        let labels = || self.task.labels().iter().enumerate();
         let mut fields = Map::new();
         self.family.write(&self.encoder, &mut fields);
         if let Some(quantize) = self.quantize {
@@ -100,13 +101,16 @@ mod tests {
         Config::from_json(json.as_bytes())
     }
 
-    const SMALL: &str = r#""dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 16,
+    const SMALL: &str = r#""hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16, "vocab_size": 10, "max_position_embeddings": 16"#;
+    const SMALL_DISTILBERT: &str = r#""dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 16,
         "vocab_size": 10, "max_position_embeddings": 16"#;
 
     #[test]
     fn settings_that_are_absent_are_those_of_transformers() {
-        let c = config(&format!(r#"{{"model_type": "distilbert", {SMALL}}}"#)).unwrap();
-        assert_eq!(c.labels, ["LABEL_0", "LABEL_1"]);
+        let distilbert = format!(r#"{{"model_type": "distilbert", {SMALL_DISTILBERT}}}"#);
+        let c = config(&distilbert).unwrap();
+        assert_eq!(c.task.labels(), ["LABEL_0", "LABEL_1"]);
         assert_eq!((c.encoder.hidden, c.encoder.activation), (8, Activation::Gelu));
     }
 
@@ -117,6 +121,9 @@ mod tests {
             (r#""model_type": "bert", "position_embedding_type": "relative_key""#, "relative_key"),
             (r#""model_type": "bert", "problem_type": "regression""#, "regression"),
             (r#""model_type": "bert", "hidden_act": "silu""#, "`silu`"),
+            (r#""model_type": "bert", "num_attention_heads": 3"#, "3 heads do not divide"),
+            (r#""model_type": "bert", "num_hidden_layers": 0"#, "num_hidden_layers is 0"),
+            (r#""model_type": "bert", "type_vocab_size": "two""#, "type_vocab_size is \"two\""),
             (r#""model_type": "bert", "id2label": {"0": "x"}"#, "1 label"),
             (r#""model_type": "bert", "id2label": {"0": "x", "2": "y"}"#, "id2label"),
             (r#""model_type": "bert", "layer_widths": [{"heads": 1, "intermediate": 17}]"#, "17"),
@@ -125,7 +132,8 @@ mod tests {
                 "0 heads",
             ),
         ] {
-            let error = config(&format!("{{{extra}, {SMALL}}}")).unwrap_err();
+            // The last of two keys counts.
+            let error = config(&format!("{{{SMALL}, {extra}}}")).unwrap_err();
             assert!(error.contains(message), "{error}");
         }
     }

@@ -13,7 +13,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Tensors of a checkpoint, by their current names. They are read on demand.
-pub(super) struct Weights {
+pub(super) struct WeightsFile {
     file: Mmap,
     metadata: Metadata,
     /// Offset of the first byte of the values, after the header.
@@ -23,7 +23,7 @@ pub(super) struct Weights {
     pub path: PathBuf,
 }
 
-impl Weights {
+impl WeightsFile {
     /// Opens the weights of a checkpoint's folder.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Weights {
             .map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
         let stored = metadata.tensors().into_keys().collect();
         let names = current_names(stored).map_err(wrong)?;
-        Ok(Weights { file, metadata, values: 8 + header, names, path })
+        Ok(WeightsFile { file, metadata, values: 8 + header, names, path })
     }
 
     pub fn has(&self, name: &str) -> bool {

@@ -178,7 +178,7 @@ fn metadata(checkpoint: &Checkpoint, whole: &Whole, precision: &str) -> Result<M
     let exits = whole.exits.iter().map(|(name, layers)| json!({"output": name, "layers": layers}));
     let text = |value: Value| value.to_string();
     let mut entries = vec![
-        ("labels", text(json!(config.labels))),
+        ("labels", text(json!(config.task.labels()))),
         ("exits", text(exits.collect())),
         ("max_tokens", text(json!(config.encoder.max_tokens))),
         ("precision", text(json!(precision))),

@@ -1,7 +1,7 @@
 //! Stage graphs: calls of the project's functions, with their weights.
 
 use super::functions::{self, OPSET, float, int};
-use super::weights::{self, Embeddings, Head, Layer, Linear};
+use super::weights::{self, Embeddings, HeadWeights, LayerWeights, Linear};
 use super::{Form, aligned};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Config, Pooling};
@@ -56,7 +56,12 @@ pub(super) fn site(node: &str, stage: usize, exit: Option<usize>) -> Option<Site
 }
 
 /// Stage 0: the embeddings, with an exit head if there is one.
-fn embeddings(weights: Embeddings, head: Option<Head>, config: &Config, form: Form) -> Vec<u8> {
+fn embeddings(
+    weights: Embeddings,
+    head: Option<HeadWeights>,
+    config: &Config,
+    form: Form,
+) -> Vec<u8> {
     let mut stage = Stage::new(form);
     let width = config.encoder.hidden;
     let name = "embeddings";
@@ -103,7 +108,13 @@ fn embeddings(weights: Embeddings, head: Option<Head>, config: &Config, form: Fo
 }
 
 /// Stage `index`, 1 or more: an encoder layer, with an exit head if there is one.
-fn layer(weights: Layer, head: Option<Head>, index: usize, config: &Config, form: Form) -> Vec<u8> {
+fn layer(
+    weights: LayerWeights,
+    head: Option<HeadWeights>,
+    index: usize,
+    config: &Config,
+    form: Form,
+) -> Vec<u8> {
     let mut stage = Stage::new(form);
     let width = config.encoder.hidden;
     let last = index == config.encoder.layers;
@@ -272,7 +283,7 @@ impl Stage {
 
     /// Adds an exit. The classifier stays in floats: it is tiny, and its result is compared with
     /// thresholds.
-    fn exit(&mut self, head: &Head, hidden: &str) {
+    fn exit(&mut self, head: &HeadWeights, hidden: &str) {
         let (op, inputs) = match head.pooling {
             Pooling::Mean => ("MeanPool", vec![hidden.into(), ATTENTION_MASK.into()]),
             Pooling::Cls => ("FirstPool", vec![hidden.into()]),
@@ -300,7 +311,7 @@ impl Stage {
             output.push(value(NEXT_HIDDEN, data_type::FLOAT, &axes, Some(width)));
         }
         if self.exit {
-            output.push(value(LOGITS, data_type::FLOAT, &["batch"], Some(config.labels.len())));
+            output.push(value(LOGITS, data_type::FLOAT, &["batch"], Some(config.task.width())));
         }
         let mask = value(ATTENTION_MASK, data_type::INT64, &["batch", "sequence"], None);
         let called = self.nodes.iter().map(|n| n.op_type.as_str()).collect();
@@ -372,7 +383,7 @@ mod tests {
                 weight: floats(inputs * outputs),
                 bias: vec![0.5; outputs],
             };
-            let layer = Layer {
+            let layer = LayerWeights {
                 qkv: linear(hidden, 3 * hidden),
                 heads,
                 attention_output: linear(hidden, hidden),
@@ -381,7 +392,7 @@ mod tests {
                 output: linear(intermediate, hidden),
                 output_norm: norm(),
             };
-            let head = Head {
+            let head = HeadWeights {
                 exit: 0,
                 pooling: Pooling::Mean,
                 dense: linear(hidden, hidden),

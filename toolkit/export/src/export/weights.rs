@@ -27,7 +27,7 @@ pub struct Embeddings {
 
 /// One encoder layer.
 #[derive(Clone, Debug)]
-pub struct Layer {
+pub struct LayerWeights {
     /// Queries, keys and values side by side: `[hidden, 3 · heads · head size]`.
     pub qkv: Linear,
     /// Number of attention heads.
@@ -46,7 +46,7 @@ pub struct Layer {
 
 /// An exit head.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub struct HeadWeights {
     /// Index of the exit, counted from 0.
     pub exit: usize,
     /// Reduction of the rows of a text to one row.
@@ -105,10 +105,10 @@ pub fn embeddings(c: &Checkpoint) -> Result<Embeddings, Error> {
 ///
 /// # Errors
 /// [`Error::Tensor`].
-pub fn layer(c: &Checkpoint, index: usize) -> Result<Layer, Error> {
+pub fn layer(c: &Checkpoint, index: usize) -> Result<LayerWeights, Error> {
     let linear = |part| c.layer_part(index, part).map(Linear::of);
     let norm = |part| c.layer_part(index, part).map(|stored| norm(c, stored));
-    Ok(Layer {
+    Ok(LayerWeights {
         qkv: Linear::side_by_side(&[
             linear(LayerPart::Query)?,
             linear(LayerPart::Key)?,
@@ -128,16 +128,16 @@ pub fn layer(c: &Checkpoint, index: usize) -> Result<Layer, Error> {
 ///
 /// # Errors
 /// [`Error::Tensor`].
-pub fn head(c: &Checkpoint, layers: usize) -> Result<Option<Head>, Error> {
+pub fn head(c: &Checkpoint, layers: usize) -> Result<Option<HeadWeights>, Error> {
     let hidden = c.config.encoder.hidden;
-    let labels = c.config.labels.len();
+    let labels = c.config.task.width();
     let linear =
         |name: &str, outputs, inputs| c.stored_module(name, &[outputs, inputs]).map(Linear::of);
     if let Some(exits) = &c.exits {
         let Some(i) = exits.layers.iter().position(|l| *l == layers) else {
             return Ok(None);
         };
-        return Ok(Some(Head {
+        return Ok(Some(HeadWeights {
             exit: i,
             pooling: exits.pooling,
             dense: linear(&format!("exits.{i}.dense"), exits.hidden, hidden)?,
@@ -149,7 +149,7 @@ pub fn head(c: &Checkpoint, layers: usize) -> Result<Option<Head>, Error> {
         return Ok(None);
     }
     let own = &c.config.family.head;
-    Ok(Some(Head {
+    Ok(Some(HeadWeights {
         exit: 0,
         pooling: Pooling::Cls,
         dense: linear(c.own_dense(), hidden, hidden)?,

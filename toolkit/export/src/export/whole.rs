@@ -6,7 +6,7 @@
 
 use super::functions::{float, int, string};
 use super::graph::{Float, Graph};
-use super::weights::{self, Embeddings, Head, Layer, Linear};
+use super::weights::{self, Embeddings, HeadWeights, LayerWeights, Linear};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Config, Pooling};
 use crate::quantize::{self, EMBEDDING_GROUP, EmbeddingBits, Grid, Int8, Site, int8, rounding};
@@ -115,7 +115,7 @@ impl Writer<'_> {
         norm(g, "norm", &e.norm, &sum)
     }
 
-    fn layer(&mut self, layer: &Layer, index: usize, hidden: &str) -> String {
+    fn layer(&mut self, layer: &LayerWeights, index: usize, hidden: &str) -> String {
         let part = |name: &str| format!("layer.{}.{name}", index + 1);
         self.g.at(&part("attention"));
         let qkv = self.linear("qkv", &layer.qkv, Site::Qkv(index), hidden);
@@ -177,7 +177,7 @@ impl Writer<'_> {
     }
 
     /// Adds an exit in 32-bit floats: it is tiny, and its result is compared with thresholds.
-    fn exit(&mut self, head: &Head, hidden: &str, layers: usize, output: &str) {
+    fn exit(&mut self, head: &HeadWeights, hidden: &str, layers: usize, output: &str) {
         let g = &mut self.g;
         g.at(&format!("exit.{layers}"));
         let around = std::mem::replace(&mut g.float, Float::F32);

@@ -116,18 +116,7 @@ impl FromStr for Site {
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Site::Qkv(layer) => write!(f, "the attention of layer {}", layer + 1),
-            Site::AttentionOutput(layer) => {
-                write!(f, "the attention output of layer {}", layer + 1)
-            }
-            Site::Intermediate(layer) => {
-                write!(f, "the feed-forward network of layer {}", layer + 1)
-            }
-            Site::Output(layer) => write!(f, "the feed-forward output of layer {}", layer + 1),
-            Site::Dense(exit) => write!(f, "the dense layer of exit {}", exit + 1),
-            Site::Classifier(exit) => write!(f, "the classifier of exit {}", exit + 1),
-        }
+        f.write_str(&self.name())
     }
 }
 

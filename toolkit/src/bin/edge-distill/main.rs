@@ -19,7 +19,7 @@ use edge_toolkit::compress::sensitivity::{Budget, Study};
 use edge_toolkit::compress::{self, Shape, smooth, vocabulary};
 use edge_toolkit::data::{Columns, Dataset};
 use edge_toolkit::files::{self, Output};
-use edge_toolkit::measure::calibrate::Kind;
+use edge_toolkit::measure::calibrate;
 use edge_toolkit::measure::evaluation::{Comparison, Evaluation};
 use edge_toolkit::measure::{self, Examples};
 use edge_toolkit::measure::{curve, table};
@@ -282,10 +282,10 @@ fn run_calibration(arguments: &Calibrate) -> anyhow::Result<()> {
     let folder = &arguments.checkpoint;
     let examples = examples(&arguments.texts, folder)?;
     let kind = arguments.policy.map(|kind| match kind {
-        PolicyKind::Confidence => Kind::Confidence,
-        PolicyKind::Entropy => Kind::Entropy,
-        PolicyKind::Margin => Kind::Margin,
-        PolicyKind::Patience => Kind::Patience,
+        PolicyKind::Confidence => calibrate::PolicyKind::Confidence,
+        PolicyKind::Entropy => calibrate::PolicyKind::Entropy,
+        PolicyKind::Margin => calibrate::PolicyKind::Margin,
+        PolicyKind::Patience => calibrate::PolicyKind::Patience,
     });
     let bar = Progress::new();
     let progress = |done, of| bar.at(done, of, "texts");

@@ -7,7 +7,7 @@
 //! gives the front.
 
 use super::super::outcome::Outcomes;
-use super::{Found, Kind};
+use super::{Found, PolicyKind};
 use edge_runtime::task::single_label::{argmax, confidence, margin, normalized_entropy};
 use edge_runtime::{ExitPolicy, Thresholds};
 
@@ -21,7 +21,7 @@ const PASSES: usize = 20;
 /// Score of a kind of policy. The score of entropy is negated, so that sentences leave at high
 /// scores.
 pub(super) struct Scale {
-    kind: Kind,
+    kind: PolicyKind,
     score: fn(&[f32]) -> f32,
     /// Threshold at which all sentences leave.
     all: f32,
@@ -31,14 +31,14 @@ pub(super) struct Scale {
 
 impl Scale {
     /// Returns the scale of a kind; `None` for patience, which has no score.
-    pub(super) fn of(kind: Kind) -> Option<Self> {
+    pub(super) fn of(kind: PolicyKind) -> Option<Self> {
         match kind {
-            Kind::Confidence => Some(Scale { kind, score: confidence, all: 0.0, none: 1.0 }),
-            Kind::Margin => Some(Scale { kind, score: margin, all: 0.0, none: 1.0 }),
-            Kind::Entropy => {
+            PolicyKind::Confidence => Some(Scale { kind, score: confidence, all: 0.0, none: 1.0 }),
+            PolicyKind::Margin => Some(Scale { kind, score: margin, all: 0.0, none: 1.0 }),
+            PolicyKind::Entropy => {
                 Some(Scale { kind, score: |l| -normalized_entropy(l), all: -1.0, none: 0.0 })
             }
-            Kind::Patience => None,
+            PolicyKind::Patience => None,
         }
     }
 
@@ -46,11 +46,13 @@ impl Scale {
         // The last exit takes all remaining sentences; its threshold agrees.
         let cuts = cuts.iter().copied().chain([self.all]);
         match self.kind {
-            Kind::Entropy => ExitPolicy::Entropy {
+            PolicyKind::Entropy => ExitPolicy::Entropy {
                 // Subtracting from 0 avoids a negative zero in the output.
                 threshold: Thresholds::PerExit(cuts.map(|c| 0.0 - c).collect()),
             },
-            Kind::Margin => ExitPolicy::Margin { threshold: Thresholds::PerExit(cuts.collect()) },
+            PolicyKind::Margin => {
+                ExitPolicy::Margin { threshold: Thresholds::PerExit(cuts.collect()) }
+            }
             _ => ExitPolicy::Confidence { threshold: Thresholds::PerExit(cuts.collect()) },
         }
     }

@@ -7,7 +7,7 @@ const PIECE: usize = 16 * 1024;
 
 /// Parameters of one step.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub struct AdamWStep {
     /// Factor of the gradients (clipping).
     pub scale: f32,
     /// Learning rate.
@@ -27,7 +27,7 @@ pub struct Step {
 }
 
 /// Updates a whole tensor, in place.
-pub fn dense(step: &Step, value: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32]) {
+pub fn dense(step: &AdamWStep, value: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32]) {
     value
         .par_chunks_mut(PIECE)
         .zip(gradient.par_chunks(PIECE))
@@ -38,7 +38,7 @@ pub fn dense(step: &Step, value: &mut [f32], gradient: &[f32], m: &mut [f32], v:
 /// Updates the rows `rows`, ascending, of a `[_, width]` tensor. The other rows and their moments
 /// are left unchanged (as in `torch.optim.SparseAdam`). `gradient` is `[rows.len(), width]`.
 pub fn rows(
-    step: &Step,
+    step: &AdamWStep,
     value: &mut [f32],
     (rows, gradient): (&[u32], &[f32]),
     m: &mut [f32],
@@ -52,7 +52,7 @@ pub fn rows(
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn piece(step: &Step, value: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32]) {
+fn piece(step: &AdamWStep, value: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f32]) {
     let shrink = 1.0 - step.rate * step.decay;
     let size = step.rate / step.correction1;
     let root = 1.0 / step.correction2.sqrt();
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_first_step_is_the_learning_rate() {
-        let step = Step {
+        let step = AdamWStep {
             scale: 1.0,
             rate: 0.1,
             beta1: 0.9,

@@ -24,7 +24,7 @@ impl Sentences<'_> {
 }
 
 /// One sentence; each slice is `[tokens, width]`.
-struct Part<'a> {
+struct SentenceRows<'a> {
     first: usize,
     width: usize,
     query: &'a [f32],
@@ -61,9 +61,9 @@ fn part<'a>(
     key: &'a [f32],
     value: &'a [f32],
     width: usize,
-) -> Part<'a> {
+) -> SentenceRows<'a> {
     let range = span[0] * width..span[1] * width;
-    Part {
+    SentenceRows {
         first: span[0],
         width,
         query: &query[range.clone()],
@@ -74,7 +74,7 @@ fn part<'a>(
 
 /// Computes the probabilities from row `i` to the rows of its sentence, in head `head`.
 #[inline(always)]
-fn probabilities(part: &Part, size: usize, head: usize, i: usize, out: &mut [f32]) {
+fn probabilities(part: &SentenceRows, size: usize, head: usize, i: usize, out: &mut [f32]) {
     let scale = 1.0 / (size as f32).sqrt();
     let at = |row: usize| row * part.width + head * size..row * part.width + (head + 1) * size;
     let query = &part.query[at(i)];
@@ -94,7 +94,7 @@ fn probabilities(part: &Part, size: usize, head: usize, i: usize, out: &mut [f32
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn forward_part(
-    part: &Part,
+    part: &SentenceRows,
     heads: usize,
     dropout: Option<&Dropout>,
     scratch: &mut Vec<f32>,
@@ -151,7 +151,7 @@ pub fn backward(
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn backward_part(
-    part: &Part,
+    part: &SentenceRows,
     heads: usize,
     dropout: Option<&Dropout>,
     gradient: &[f32],

@@ -1,6 +1,6 @@
 //! Which charts there are, and what they show.
 
-use super::super::record::{Record, Step};
+use super::super::record::{MadeBy, Record};
 use super::chart::{Axis, Chart, Point, Series};
 use super::drawing::Drawing;
 use super::{Report, ink, rows};
@@ -156,7 +156,7 @@ impl Report {
         let each: Vec<String> = (series.iter())
             .map(|(r, _)| format!("{}: {}", self.called(r), said(r).unwrap_or_default()))
             .collect();
-        let mut legend: Vec<_> = (Step::ALL.iter())
+        let mut legend: Vec<_> = (MadeBy::ALL.iter())
             .filter(|step| series.iter().any(|(r, _)| r.step == **step))
             .map(|step| (ink::of(*step), false, step.name().to_string()))
             .collect();

@@ -1,6 +1,6 @@
 //! The colours of the drawings, by day and by night.
 
-use super::super::record::Step;
+use super::super::record::MadeBy;
 use plotters::style::RGBColor;
 
 /// Of texts and frames.
@@ -16,14 +16,14 @@ pub(super) const EXITS: RGBColor = RGBColor(0x9a, 0x6a, 0x00);
 
 /// The colour of a step. They are of those that people with colour blindness tell apart (Okabe & Ito
 /// 2008), dark enough to be read.
-pub(super) fn of(step: Step) -> RGBColor {
+pub(super) fn of(step: MadeBy) -> RGBColor {
     match step {
-        Step::Teacher => RGBColor(0x6b, 0x6b, 0x6b),
-        Step::Finetune => RGBColor(0x8c, 0x4a, 0x73),
-        Step::Distil => RGBColor(0x00, 0x66, 0xa4),
-        Step::Prune => RGBColor(0xb8, 0x4a, 0x00),
-        Step::Vocabulary => RGBColor(0xa8, 0x32, 0x78),
-        Step::Quantize => RGBColor(0x00, 0x7a, 0x59),
+        MadeBy::Teacher => RGBColor(0x6b, 0x6b, 0x6b),
+        MadeBy::Finetune => RGBColor(0x8c, 0x4a, 0x73),
+        MadeBy::Distil => RGBColor(0x00, 0x66, 0xa4),
+        MadeBy::Prune => RGBColor(0xb8, 0x4a, 0x00),
+        MadeBy::Vocabulary => RGBColor(0xa8, 0x32, 0x78),
+        MadeBy::Quantize => RGBColor(0x00, 0x7a, 0x59),
     }
 }
 

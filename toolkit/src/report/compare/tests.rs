@@ -6,6 +6,7 @@ use crate::measure::evaluation::Evaluation;
 use crate::measure::metrics::Proportion;
 use crate::measure::outcome::Outcomes;
 use edge_runtime::ExitPolicy;
+use edge_runtime::bundle::WeightFormat;
 
 /// Evaluation of 10 sentences of two labels. Exits follow layers 0, 1 and 2 and get 5, 7 and
 /// `right` of them right; the first `sure` sentences leave after layer 0.
@@ -26,7 +27,7 @@ fn evaluation(name: &str, right: usize, sure: usize, policy: &ExitPolicy) -> Eva
     Evaluation::of(name, &outcomes, policy).unwrap()
 }
 
-fn record(id: &str, name: &str, step: Step, from: Option<&str>) -> Record {
+fn record(id: &str, name: &str, step: MadeBy, from: Option<&str>) -> Record {
     let policy = ExitPolicy::confidence(0.9);
     Record {
         version: VERSION,
@@ -42,7 +43,7 @@ fn record(id: &str, name: &str, step: Step, from: Option<&str>) -> Record {
             encoder_nonzero: 400_000,
         }),
         bytes: Some(4_000_000),
-        weights: Some(Weights {
+        weights: Some(WeightFormat {
             precision: "fp32".into(),
             weight_bits: None,
             embedding_bits: None,
@@ -77,15 +78,15 @@ fn records() -> Vec<Record> {
             source: "Its card | says so <b>&</b>".into(),
             accuracy: Proportion::wilson(10, 10),
         }),
-        ..record("teacher", "a large one", Step::Teacher, None)
+        ..record("teacher", "a large one", MadeBy::Teacher, None)
     };
-    let student = record("student", "student", Step::Distil, Some("teacher"));
-    let mut int8 = record("int8", "a<b & c|d \"e\" 'f' *g*", Step::Quantize, Some("student"));
+    let student = record("student", "student", MadeBy::Distil, Some("teacher"));
+    let mut int8 = record("int8", "a<b & c|d \"e\" 'f' *g*", MadeBy::Quantize, Some("student"));
     int8.bytes = Some(1_100_000);
-    let mut sparse = record("sparse", "2:4", Step::Prune, Some("student"));
+    let mut sparse = record("sparse", "2:4", MadeBy::Prune, Some("student"));
     sparse.parameters.as_mut().unwrap().nonzero = 800_000;
     sparse.parameters.as_mut().unwrap().encoder_nonzero = 200_000;
-    let mut small = record("small", "half the encoder", Step::Quantize, Some("sparse"));
+    let mut small = record("small", "half the encoder", MadeBy::Quantize, Some("sparse"));
     small.parameters = Some(Parameters {
         all: 700_000,
         nonzero: 690_000,
@@ -309,7 +310,7 @@ fn the_demo_gets_its_five_models() {
     let mut records = records();
     let error = Report::new(records.clone()).unwrap().demo().unwrap_err().to_string();
     assert!(error.contains("the early exits of the model `small`"), "{error}");
-    records[0] = record("small", "half the encoder", Step::Quantize, Some("sparse"));
+    records[0] = record("small", "half the encoder", MadeBy::Quantize, Some("sparse"));
     records[0].bytes = Some(800_000);
     let json = Report::new(records.clone()).unwrap().demo().unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -6,7 +6,7 @@ use super::pipelines::{
     QLINEAR, QUANTIZE, Source,
 };
 use crate::Error;
-use crate::engine::plan::{Plan, Rows, Step};
+use crate::engine::plan::{Plan, PlannedCall, Rows};
 use crate::graph::{Activation, Elements, Matrix, Op};
 use ::wgpu::{Buffer, BufferUsages};
 use half::f16;
@@ -167,7 +167,7 @@ impl Builder<'_> {
     }
 
     /// Makes the dispatches of a call.
-    fn step(&mut self, step: Step<(Op, bool)>) -> Result<Vec<Dispatch>, String> {
+    fn step(&mut self, step: PlannedCall<(Op, bool)>) -> Result<Vec<Dispatch>, String> {
         self.widen(step.slot, step.width, step.written);
         let input = step.inputs.first().map_or(0, |(slot, _)| *slot);
         let inputs = step.inputs.first().map_or(0, |(_, width)| *width);

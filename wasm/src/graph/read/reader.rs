@@ -8,18 +8,18 @@ use std::collections::{HashMap, HashSet};
 
 /// Meaning of a value while a graph is checked.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum ValueKind {
     Ids,
     Rows(usize),
     Sentences(usize),
 }
 
-impl std::fmt::Display for Kind {
+impl std::fmt::Display for ValueKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Kind::Ids => write!(f, "token ids"),
-            Kind::Rows(n) => write!(f, "hidden states of width {n}"),
-            Kind::Sentences(n) => write!(f, "one row of width {n} per sentence"),
+            ValueKind::Ids => write!(f, "token ids"),
+            ValueKind::Rows(n) => write!(f, "hidden states of width {n}"),
+            ValueKind::Sentences(n) => write!(f, "one row of width {n} per sentence"),
         }
     }
 }
@@ -31,16 +31,16 @@ pub struct Reader<'a> {
     /// Weights that an earlier call has taken.
     pub taken: RefCell<HashSet<String>>,
     pub values: HashMap<String, usize>,
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<ValueKind>,
 }
 
 impl Reader<'_> {
-    pub fn define(&mut self, name: &str, kind: Kind) {
+    pub fn define(&mut self, name: &str, kind: ValueKind) {
         self.values.insert(name.into(), self.kinds.len());
         self.kinds.push(kind);
     }
 
-    pub fn value(&self, node: &NodeProto, input: usize) -> Result<(usize, Kind), Error> {
+    pub fn value(&self, node: &NodeProto, input: usize) -> Result<(usize, ValueKind), Error> {
         let name = &node.input[input];
         match self.values.get(name) {
             Some(value) => Ok((*value, self.kinds[*value])),
@@ -54,7 +54,7 @@ impl Reader<'_> {
 
     pub fn rows(&self, node: &NodeProto, input: usize) -> Result<(usize, usize), Error> {
         match self.value(node, input)? {
-            (value, Kind::Rows(width)) => Ok((value, width)),
+            (value, ValueKind::Rows(width)) => Ok((value, width)),
             (_, kind) => Err(Error::graph(
                 self.graph,
                 &node.name,

@@ -1,6 +1,6 @@
 //! Reader of a stage's weights.
 
-use super::reader::{Kind, Reader, int_attribute};
+use super::reader::{Reader, ValueKind, int_attribute};
 use crate::Error;
 use crate::graph::nibbles::multiply_codes;
 use crate::graph::{Elements, Matrix, Packing};
@@ -162,7 +162,7 @@ impl Reader<'_> {
         let kind = if zero_point == 0 { data_type::INT8 } else { data_type::UINT8 };
         let (tensor, shape) = self.tensor(node, input, kind, 6)?;
         let (_, given) = self.value(node, 0)?;
-        let (Kind::Rows(rows) | Kind::Sentences(rows)) = given else {
+        let (ValueKind::Rows(rows) | ValueKind::Sentences(rows)) = given else {
             return Err(wrong(format!("its input is {given}; expected rows of numbers")));
         };
         let scales = self.scales(node, input + 1)?;

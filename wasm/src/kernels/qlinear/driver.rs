@@ -113,7 +113,7 @@ pub(super) struct Layer<'a> {
 }
 
 /// Factor of a tile of rows: a block of weights.
-struct Part<'a, const P: usize> {
+struct PackedBlock<'a, const P: usize> {
     /// Number of the block.
     block: usize,
     /// The block, as prepared by the kernel.
@@ -141,7 +141,7 @@ impl Layer<'_> {
             for number in 0..tiles {
                 // Tiles of even size: a last tile of one row would have few sums in flight.
                 let tile = (rows - first).div_ceil(tiles - number);
-                let part = Part { block, lines, ahead: Ahead::new(packed, number, tiles) };
+                let part = PackedBlock { block, lines, ahead: Ahead::new(packed, number, tiles) };
                 match tile {
                     1 => self.tile::<K, P, 1>(part, first),
                     2 => self.tile::<K, P, 2>(part, first),
@@ -159,7 +159,11 @@ impl Layer<'_> {
 
     /// Multiplies, rescales and activates `R` rows from `first` by a block.
     #[inline(always)]
-    fn tile<K: Kernel<P>, const P: usize, const R: usize>(&mut self, part: Part<P>, first: usize) {
+    fn tile<K: Kernel<P>, const P: usize, const R: usize>(
+        &mut self,
+        part: PackedBlock<P>,
+        first: usize,
+    ) {
         let weights = self.weights;
         let groups = weights.format().groups(weights.inputs());
         let mut q: [&[[u8; 4]]; R] = [&[]; R];

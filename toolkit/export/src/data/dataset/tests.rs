@@ -76,7 +76,7 @@ fn labels_are_those_that_are_given() {
     let error = read("d.tsv", "text\tlabel\na\tmixed\n", &sst).unwrap_err();
     assert!(error.contains("line 2: the label `mixed`"), "{error}");
     let error = read("d.tsv", "text\tlabel\na\t0\n", &["1", "2"]).unwrap_err();
-    assert!(error.contains("there are `1`, `2`"), "{error}");
+    assert!(error.contains("expected `1`, `2`"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One call of a kernel, and its memory.
 
-use crate::engine::plan::{Rows, Step};
+use crate::engine::plan::{PlannedCall, Rows};
 use crate::graph::{Activation, Elements, Norm, Op};
 use crate::kernels::attention::{self, self_attention};
 use crate::kernels::embed::{Tables, embed};
@@ -75,7 +75,7 @@ fn count(rows: Rows, offsets: &[usize]) -> usize {
     }
 }
 
-impl Step<Kernel> {
+impl PlannedCall<Kernel> {
     /// Returns the input of a linear layer, row major; `None` for another kernel.
     pub(super) fn linear_input<'a>(
         &self,
