@@ -29,7 +29,7 @@ try {
   const tests = readdirSync(HERE).filter((name) => name.endsWith(".test.mjs") && chosen(name));
   if (tests.length === 0) throw new Failure(`no file of tests begins with ${names.join(" or ")}`);
   const files = tests.sort().map((name) => join(HERE, name));
-  const options = ["--test-concurrency=1", "--test-force-exit", "--test-reporter=spec"];
+  const options = ["--test-concurrency=2", "--test-force-exit", "--test-reporter=spec"];
   run(process.execPath, ["--test", ...options, ...files], { env });
 } catch (error) {
   if (!(error instanceof Failure)) throw error;

@@ -122,6 +122,8 @@ test("a stream is answered in order, and no further than it is read", async () =
     asked = 0;
     returned = false;
     for await (const answer of classifier.stream(slowly())) if (answer) break;
+    // The source returns once the text that it prepares is ready.
+    for (let tries = 0; tries < 1000 && !returned; tries++) await new Promise((done) => setTimeout(done, 5));
     const broken = (async function* () {
       yield "a text";
       throw new RangeError("the source broke");

@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from checks import comments, quick, steps
+from checks import comments, layers, quick, steps
 
 RUST = '''//! What this is for.
 //! What stands here is no beginning.
@@ -62,3 +62,33 @@ def test_a_step_that_fails_is_in_the_table_and_what_could_not_run_is_counted(cap
     all_steps.table()
     said = capfd.readouterr().out
     assert "bad (failed)" in said and "NOT RUN: 1\n  it needs a GPU" in said
+
+
+def crate(folder, **files):
+    """A crate of these files."""
+    for name, text in files.items():
+        file = folder / name.replace("__", "/").replace("_rs", ".rs")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return layers.Crate(folder)
+
+
+def test_a_circle_of_files_is_found(tmp_path):
+    edges = crate(tmp_path, lib_rs="mod a;\nmod b;\n", a_rs="use crate::b::B;\npub struct A(B);\n",
+                  b_rs="use super::a::{self, A};\npub struct B(Box<A>);\n").edges
+    assert layers.circles(edges) == [[("a",), ("b",)]]
+
+
+def test_re_exports_comments_and_tests_are_no_imports(tmp_path):
+    edges = crate(tmp_path, lib_rs="mod a;\npub use a::inner::Inner;\n", a_rs="pub mod inner;\npub use inner::Inner;\n",
+                  a__inner_rs="pub struct Inner; // crate::a::Other\n#[cfg(test)]\nmod tests {\n    use crate::a::Inner;\n}\n",
+                  ).edges
+    assert layers.circles(edges) == []
+    assert edges[("a", "inner")] == set()
+
+
+def test_an_import_that_points_up_is_found(tmp_path):
+    edges = crate(tmp_path, lib_rs="mod low;\nmod high;\nmod other;\n", high_rs="use crate::low::X;\npub struct Y(X);\n",
+                  low_rs="pub struct X;\npub fn f() -> crate::high::Y { todo!() }\n", other_rs="").edges
+    assert layers.upward(edges, ["low", "high"]) == [
+        "`other` is not in the list of rooms", "low imports high, which is above it"]
