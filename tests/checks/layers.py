@@ -25,7 +25,7 @@ ROOMS: dict[str, list[str]] = {
         "export",
     ],
     "toolkit/src": [
-        "error", "rng", "device", "settings", "hub", "data", "network", "tasks", "train", "measure", "compress", "report",
+        "error", "rng", "device", "settings", "chart", "hub", "data", "network", "tasks", "train", "measure", "compress", "report",
         "pipeline", "bench",
     ],
 }

@@ -11,6 +11,7 @@
 #![deny(rustdoc::broken_intra_doc_links)]
 
 pub mod bench;
+mod chart;
 pub mod compress;
 pub mod data;
 mod device;

@@ -3,9 +3,9 @@
 use super::calibrate::{Calibrated, Choice};
 use super::table::{aligned, percent};
 use crate::Error;
+use crate::chart::{self, Axis, Chart, Series};
 use crate::files;
 use edge_runtime::{ExitPolicy, Thresholds};
-use std::fmt::Write;
 use std::path::Path;
 
 /// Writes `curve.csv` and `curve.svg` into a folder.
@@ -85,85 +85,32 @@ fn points(accuracy: f64) -> String {
     format!("{:.2} %", 100.0 * accuracy)
 }
 
-/// Size of the chart and frame of its axes, in pixels.
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 440.0;
-const LEFT: f64 = 70.0;
-const RIGHT: f64 = 690.0;
-const TOP: f64 = 50.0;
-const BOTTOM: f64 = 385.0;
-
-/// Colours that people with colour blindness can tell apart, on white and on black (Okabe & Ito
-/// 2008), and dashes for displays without colour.
-const LINES: [(&str, &str); 4] =
-    [("#0072b2", "none"), ("#e69f00", "8 4"), ("#009e73", "2 3"), ("#cc79a7", "10 3 2 3")];
-
-const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#333}\
-    .t{font-size:16px;font-weight:600}.g{stroke:#8884}.a{stroke:#888}\
-    .f{stroke:#888;stroke-dasharray:6 4}.l{fill:none;stroke-width:2}\
-    .p{fill:none;stroke:#333;stroke-width:2}\
-    @media(prefers-color-scheme:dark){text{fill:#ddd}.p{stroke:#ddd}}";
-
-/// Draws all curves as a self-contained SVG: a line for each kind of policy, a circle around the
-/// best point, a dashed line for full depth.
+/// Chart of all curves, a self-contained SVG: a line for each kind of policy, a ring at the best
+/// one's point, full depth dashed.
 pub fn svg(choice: &Choice, title: &str) -> String {
     let best = choice.best();
-    let full = best.full_accuracy;
-    let all = || choice.all.iter().flat_map(|c| c.curve.iter().map(|p| p.accuracy));
-    let ticks = ticks(all().fold(full, f64::min), all().fold(full, f64::max));
-    let (low, high) = (ticks[0], ticks[ticks.len() - 1]);
-    let x = |share: f64| LEFT + share * (RIGHT - LEFT);
-    let y = |accuracy: f64| BOTTOM - (accuracy - low) / (high - low) * (BOTTOM - TOP);
-
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
-         aria-labelledby=\"title desc\">\n<title id=\"title\">{title}</title>\n\
-         <desc id=\"desc\">{description}</desc>\n<style>{STYLE}</style>\n\
-         <text class=\"t\" x=\"{LEFT}\" y=\"28\">{title}</text>\n",
-        title = escaped(title),
-        description = escaped(&description(best)),
-    );
-    for tick in &ticks {
-        let (y, label) = (y(*tick), 100.0 * tick);
-        let digits = if ticks[1] - ticks[0] < 0.0099 { 1 } else { 0 };
-        out += &line("g", LEFT, y, RIGHT, y);
-        out += &label_at(LEFT - 8.0, y + 4.0, "end", &format!("{label:.digits$} %"));
-    }
-    for tenth in (0..=10).step_by(2) {
-        let x = x(f64::from(tenth) / 10.0);
-        out += &line("a", x, BOTTOM, x, BOTTOM + 5.0);
-        out += &label_at(x, BOTTOM + 20.0, "middle", &format!("{} %", tenth * 10));
-    }
-    out += &line("a", LEFT, TOP, LEFT, BOTTOM);
-    out += &line("a", LEFT, BOTTOM, RIGHT, BOTTOM);
-    out += &label_at((LEFT + RIGHT) / 2.0, BOTTOM + 44.0, "middle", "layers computed");
-    let middle = (TOP + BOTTOM) / 2.0;
-    let _ = writeln!(
-        out,
-        "<text transform=\"translate(18 {middle}) rotate(-90)\" text-anchor=\"middle\">accuracy</text>"
-    );
-    out += &line("f", LEFT, y(full), RIGHT, y(full));
-    out += &label_at(LEFT + 6.0, y(full) + 16.0, "start", "full depth");
-
-    for (i, (curve, (colour, dashes))) in choice.all.iter().zip(LINES.iter().cycle()).enumerate() {
-        let style = format!("class=\"l\" stroke=\"{colour}\" stroke-dasharray=\"{dashes}\"");
-        let points: Vec<String> = (curve.curve.iter())
-            .map(|p| format!("{:.1},{:.1}", x(p.share), y(p.accuracy)))
-            .collect();
-        let _ = writeln!(out, "<polyline {style} points=\"{}\"/>", points.join(" "));
-        // The legend is at the bottom right, where no curve goes.
-        let at = BOTTOM - 18.0 * (choice.all.len() - i) as f64;
-        let _ = writeln!(
-            out,
-            "<polyline {style} points=\"{},{at} {},{at}\"/>",
-            RIGHT - 130.0,
-            RIGHT - 90.0
-        );
-        out += &label_at(RIGHT - 82.0, at + 4.0, "start", curve.kind.name());
-    }
-    let (cx, cy) = (x(best.share), y(best.accuracy));
-    let _ = writeln!(out, "<circle class=\"p\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"6\"/>");
-    out + "</svg>\n"
+    let full = [0.0, 1.0].map(|share| (share, best.full_accuracy)).to_vec();
+    let full = Series { name: "full depth", line: full, ..Series::default() };
+    let curves = choice.all.iter().map(|curve| Series {
+        name: curve.kind.name(),
+        line: curve.curve.iter().map(|p| (p.share, p.accuracy)).collect(),
+        ring: (curve.kind == best.kind).then_some((best.share, best.accuracy)),
+        ..Series::default()
+    });
+    let series: Vec<Series> = [full].into_iter().chain(curves).collect();
+    let places = series.iter().flat_map(|s| s.line.iter().copied().chain(s.ring));
+    let (shares, accuracies): (Vec<f64>, Vec<f64>) = places.unzip();
+    let chart = Chart {
+        id: "curve",
+        title: title.into(),
+        description: description(best),
+        headed: true,
+        x: Axis::linear("layers computed, as a share of all", &shares, chart::percent),
+        y: Axis::linear("accuracy", &accuracies, chart::percent),
+        series,
+        ring: "chosen",
+    };
+    chart.draw().svg + "\n"
 }
 
 fn description(best: &Calibrated) -> String {
@@ -176,35 +123,6 @@ fn description(best: &Calibrated) -> String {
         points(best.accuracy),
         percent(best.share)
     )
-}
-
-fn line(class: &str, x1: f64, y1: f64, x2: f64, y2: f64) -> String {
-    format!(
-        "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>\n"
-    )
-}
-
-fn label_at(x: f64, y: f64, anchor: &str, text: &str) -> String {
-    let text = escaped(text);
-    format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>\n")
-}
-
-fn escaped(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// Four to eight round numbers that enclose an interval within 0 to 1.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let steps = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
-    let step = *steps.iter().find(|s| (high - low) / **s <= 6.0).unwrap_or(&0.2);
-    let (mut first, mut last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
-    // A curve of one point has no height.
-    while last - first < 3 {
-        first = (first - 1).max(0);
-        last = (last + 1).min((1.0 / step).round() as i64);
-    }
-    (first..=last).map(|n| n as f64 * step).collect()
 }
 
 #[cfg(test)]
@@ -232,27 +150,36 @@ mod tests {
     fn the_chart_is_well_formed_and_inside_its_frame() {
         let choice = best(&random(200, 4, 3, 2), 1.0).unwrap();
         let svg = svg(&choice, "a < b & c");
-        assert!(svg.contains("<title id=\"title\">a &lt; b &amp; c</title>"));
-        assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
-        assert_eq!(svg.matches("class=\"l\"").count(), 8);
-        assert_eq!(svg.matches("<circle").count(), 1);
-        for points in svg.split("points=\"").skip(1) {
-            for point in points.split('"').next().unwrap().split(' ') {
-                let (x, y) = point.split_once(',').unwrap();
-                assert!((LEFT..=RIGHT).contains(&x.parse::<f64>().unwrap()), "{point}");
-                assert!((TOP..=BOTTOM).contains(&y.parse::<f64>().unwrap()), "{point}");
+        assert!(svg.contains("<title id=\"curve-title\">a &lt; b &amp; c</title>"));
+        let svg = roxmltree::Document::parse(&svg).unwrap();
+        let lines = |class: &str| -> Vec<Vec<(f64, f64)>> {
+            let all = svg.descendants().filter(|n| n.attribute("class") == Some(class));
+            let point = |text: &str| {
+                let (x, y) = text.split_once(',').unwrap();
+                (x.parse().unwrap(), y.parse().unwrap())
+            };
+            let points = |text: &str| text.split(' ').map(point).collect();
+            all.filter_map(|n| n.attribute("points")).map(points).collect()
+        };
+        let axes = lines("quiet");
+        let [(left, top), (_, bottom), (right, _)] = axes[0][..] else { panic!("{axes:?}") };
+        assert_eq!(choice.all.len(), 4);
+        for calibrated in &choice.all {
+            // A line in the legend and the curve.
+            let lines = lines(calibrated.kind.name());
+            let [legend, curve] = &lines[..] else { panic!("{lines:?}") };
+            assert!(legend.iter().all(|(_, y)| *y < top));
+            assert_eq!(curve.len(), calibrated.curve.len());
+            for (x, y) in curve {
+                assert!((left..=right).contains(x) && (top..=bottom).contains(y), "{x},{y}");
             }
         }
-    }
-
-    #[test]
-    fn ticks_enclose() {
-        for (low, high) in [(0.0, 1.0), (0.5, 0.93), (0.912, 0.913), (1.0, 1.0), (0.0, 0.0)] {
-            let ticks = ticks(low, high);
-            assert!((4..=8).contains(&ticks.len()), "{ticks:?}");
-            assert!(ticks[0] <= low + 1e-9 && *ticks.last().unwrap() >= high - 1e-9, "{ticks:?}");
-            assert!(ticks[0] >= 0.0 && *ticks.last().unwrap() <= 1.0 + 1e-9, "{ticks:?}");
+        let texts: Vec<&str> = svg.descendants().filter_map(|n| n.text()).collect();
+        for name in choice.all.iter().map(|c| c.kind.name()).chain(["full depth", "a < b & c"]) {
+            assert!(texts.contains(&name), "{name}");
         }
+        // The ring at the chosen point, and the one in the legend.
+        assert_eq!(svg.descendants().filter(|n| n.has_tag_name("circle")).count(), 2);
     }
 
     #[test]

@@ -1,17 +1,14 @@
 //! Report that compares models: a page, Markdown, and the figures of the demo and the README, all
 //! from saved measurements.
 
-mod chart;
 mod charts;
 mod demo;
-mod drawing;
 mod flow;
-mod ink;
 mod markdown;
 mod page;
 mod rows;
 
-pub use drawing::Drawing;
+pub use crate::chart::svg::Drawing;
 pub use markdown::replace_marked;
 
 use super::record::{MadeBy, Record};

@@ -1,7 +1,6 @@
 //! Report as one HTML page without external files.
 
-use super::drawing::Drawing;
-use super::{Report, rows};
+use super::{Drawing, Report, rows};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const CSS: &str = include_str!("page.css");

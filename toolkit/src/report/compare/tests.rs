@@ -171,6 +171,7 @@ fn every_drawing_is_an_svg_with_words() {
             named("title").attribute("id").unwrap(),
             named("desc").attribute("id").unwrap()
         );
+        assert_eq!(root.attribute("role"), Some("img"));
         assert_eq!(root.attribute("aria-labelledby"), Some(titled.as_str()));
         assert_eq!(named("title").text(), Some(drawing.title.as_str()));
         assert!(
@@ -182,10 +183,15 @@ fn every_drawing_is_an_svg_with_words() {
         let frame: Vec<f64> =
             root.attribute("viewBox").unwrap().split(' ').map(|n| n.parse().unwrap()).collect();
         for node in svg.descendants() {
-            for (names, end) in
+            let points = node.attribute("points").unwrap_or_default();
+            let points: Vec<&str> = points.split([',', ' ']).filter(|n| !n.is_empty()).collect();
+            for (i, (names, end)) in
                 [(["x", "cx", "x1", "x2"], frame[2]), (["y", "cy", "y1", "y2"], frame[3])]
+                    .into_iter()
+                    .enumerate()
             {
-                for value in names.iter().filter_map(|name| node.attribute(*name)) {
+                let own = names.iter().filter_map(|name| node.attribute(*name));
+                for value in own.chain(points.iter().copied().skip(i).step_by(2)) {
                     assert!(
                         (0.0..=end).contains(&value.parse().unwrap()),
                         "{}: {node:?}",
@@ -227,6 +233,25 @@ fn the_flow_has_a_box_for_every_model_and_for_exits_at_its_ends() {
     // The student goes on, and the small one has no policy.
     for words in ["2. with exits", "4. with exits"] {
         assert!(!texts.iter().any(|t| t == words), "{words}");
+    }
+}
+
+#[test]
+fn charts_have_their_figures_in_words() {
+    let charts = report().charts();
+    let find = |id: &str| charts.iter().find(|d| d.id == id).unwrap();
+    for (id, words) in [
+        ("size", "1. a large one: 100 % at 36 MB; 2. student: 90 % at 4 MB;"),
+        ("speed", "2. student: 90 % at 100, with exits 90 % at 250;"),
+        ("exits", "2. student: 50 % at 0, 70 % at 1, 90 % at 2, with exits 90 % at 1.2;"),
+        ("thresholds", "2. student: 50 % at 0 %, 75 % at 50 %;"),
+        ("sparsity", "3. 2:4: 90 % at 50 %; 4. half the encoder: 80 % at 75 %;"),
+    ] {
+        assert!(find(id).description.contains(words), "{}", find(id).description);
+    }
+    let texts = texts(find("size"));
+    for words in ["accuracy", "size of the file", "teacher", "quantize", "1 MB", "100 %", "5"] {
+        assert!(texts.iter().any(|t| t == words), "{words}: {texts:?}");
     }
 }
 
