@@ -25,8 +25,8 @@ ROOMS: dict[str, list[str]] = {
         "export",
     ],
     "toolkit/src": [
-        "error", "rng", "device", "settings", "chart", "hub", "data", "network", "tasks", "train", "measure", "compress", "report",
-        "pipeline", "bench",
+        "error", "rng", "device", "settings", "chart", "hub", "data", "network", "tasks", "train", "measure",
+        "compress", "report", "all_steps", "bench",
     ],
 }
 IDENTIFIER = r"[A-Za-z_]\w*"

@@ -10,6 +10,7 @@
 #![deny(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
+pub mod all_steps;
 pub mod bench;
 mod chart;
 pub mod compress;
@@ -19,7 +20,6 @@ mod error;
 pub mod hub;
 pub mod measure;
 pub mod network;
-pub mod pipeline;
 pub mod report;
 pub mod rng;
 mod settings;

@@ -13,6 +13,7 @@ use clap::Parser;
 use edge_export::say;
 use edge_runtime::ExitPolicy;
 use edge_toolkit::Error;
+use edge_toolkit::all_steps::{self, AllSteps};
 use edge_toolkit::compress::fit::Fit;
 use edge_toolkit::compress::search::{Goal, Tried};
 use edge_toolkit::compress::sensitivity::{Budget, Study};
@@ -23,7 +24,6 @@ use edge_toolkit::measure::calibrate;
 use edge_toolkit::measure::evaluation::{Comparison, Evaluation};
 use edge_toolkit::measure::{self, Examples};
 use edge_toolkit::measure::{curve, table};
-use edge_toolkit::pipeline::{self, Pipeline};
 use edge_toolkit::report::compare::{Report, replace_marked};
 use edge_toolkit::report::suite::{self, Suite};
 use edge_toolkit::train::recipe::Recipe;
@@ -392,7 +392,7 @@ fn run_all(arguments: &All, stop: &AtomicBool) -> anyhow::Result<()> {
     let inputs: Vec<&Path> = recipes.map(PathBuf::as_path).collect();
     let output = output(&arguments.output, &arguments.force, &inputs)?;
     let bar = Progress::new();
-    let pipeline = Pipeline {
+    let steps = AllSteps {
         teacher: arguments.teacher.as_deref().map(Recipe::read).transpose()?,
         student: Recipe::read(&arguments.student)?,
         test: arguments.test.clone(),
@@ -400,7 +400,7 @@ fn run_all(arguments: &All, stop: &AtomicBool) -> anyhow::Result<()> {
         output: output.clone(),
         options: options(output, &arguments.place, true)?,
     };
-    let rows = pipeline::run(pipeline, stop, &mut bar.events())?;
+    let rows = all_steps::run(steps, stop, &mut bar.events())?;
     bar.finish();
     say!("{}", table::table(&rows));
     Ok(())

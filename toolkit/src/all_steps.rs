@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// Inputs and settings of the pipeline.
-pub struct Pipeline {
+/// Inputs and settings of all steps.
+pub struct AllSteps {
     /// Recipe of the teacher; `None` if the student's recipe names a teacher.
     pub teacher: Option<Recipe>,
     /// Recipe of the student. With a recipe for the teacher, that teacher is used, and the student
@@ -33,7 +33,7 @@ pub struct Pipeline {
     pub budget_points: f64,
     /// Folder of all results.
     pub output: Output,
-    /// Options of training; `output` is set by the pipeline.
+    /// Options of training; `output` is set by `run`.
     pub options: Options,
 }
 
@@ -49,48 +49,48 @@ fn read_test(path: &Path, recipe: &Recipe, labels: &[String]) -> Result<Examples
 /// # Errors
 /// Errors of the steps.
 pub fn run(
-    mut pipeline: Pipeline,
+    mut steps: AllSteps,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Vec<Row>, Error> {
     // Faults are reported before training instead of after it.
-    check_budget(pipeline.budget_points)?;
-    std::fs::File::open(&pipeline.test).map_err(|e| Error::io(&pipeline.test, e))?;
-    if pipeline.student.data.hold_out == HoldOut::Rows(0) {
+    check_budget(steps.budget_points)?;
+    std::fs::File::open(&steps.test).map_err(|e| Error::io(&steps.test, e))?;
+    if steps.student.data.hold_out == HoldOut::Rows(0) {
         return Err(Error::Unfit(
             "the student's recipe has no held-out rows (data.hold_out is 0); set data.hold_out, because \
              exits are calibrated on held-out rows"
                 .into(),
         ));
     }
-    check_outputs(&pipeline)?;
-    pipeline.output.open()?;
-    let folder = pipeline.output.folder.clone();
-    let mut options = pipeline.options;
-    if let Some(recipe) = &pipeline.teacher {
+    check_outputs(&steps)?;
+    steps.output.open()?;
+    let folder = steps.output.folder.clone();
+    let mut options = steps.options;
+    if let Some(recipe) = &steps.teacher {
         observe(Event::Note("— the teacher".into()));
-        options.output = pipeline.output.join("teacher");
+        options.output = steps.output.join("teacher");
         train(recipe, &options, stop, observe)?;
         let teacher = &options.output.folder;
-        pipeline.student.model.start = teacher.clone();
-        pipeline.student.teacher = Some(Teacher { model: Some(teacher.clone()), outputs: None });
+        steps.student.model.start = teacher.clone();
+        steps.student.teacher = Some(Teacher { model: Some(teacher.clone()), outputs: None });
     }
     observe(Event::Note("— the student".into()));
-    options.output = pipeline.output.join("student");
+    options.output = steps.output.join("student");
     let student = options.output.folder.clone();
-    train(&pipeline.student, &options, stop, observe)?;
+    train(&steps.student, &options, stop, observe)?;
 
     observe(Event::Note("— its exits".into()));
     let held_out = Examples::held_out(&student)?;
     let progress = |done, of| observe(Event::Progress("texts, exits are calibrated", done, of));
-    let choice = calibrate_checkpoint(&student, &held_out, None, pipeline.budget_points, progress)?;
+    let choice = calibrate_checkpoint(&student, &held_out, None, steps.budget_points, progress)?;
     observe(Event::Note(curve::text(&choice)));
     curve::save(&choice, "student", &student)?;
 
     observe(Event::Note("— the table".into()));
-    let test = read_test(&pipeline.test, &pipeline.student, &labels(&student)?)?;
+    let test = read_test(&steps.test, &steps.student, &labels(&student)?)?;
     let mut rows = Vec::new();
-    if let Some(teacher) = pipeline.student.teacher.and_then(|t| t.model) {
+    if let Some(teacher) = steps.student.teacher.and_then(|t| t.model) {
         let bundle = Bundle::make(&teacher, folder.join("teacher.edge"), Precision::Fp32)?;
         rows.push(bundle.row("teacher", &test, false, stop, observe)?);
     }
@@ -104,16 +104,16 @@ pub fn run(
 }
 
 /// Checks all folders that will be written.
-fn check_outputs(pipeline: &Pipeline) -> Result<(), Error> {
-    let mut inputs = vec![pipeline.test.as_path()];
-    inputs.extend(pipeline.student.inputs());
-    let mut folders = vec![pipeline.output.join("student")];
-    if let Some(teacher) = &pipeline.teacher {
+fn check_outputs(steps: &AllSteps) -> Result<(), Error> {
+    let mut inputs = vec![steps.test.as_path()];
+    inputs.extend(steps.student.inputs());
+    let mut folders = vec![steps.output.join("student")];
+    if let Some(teacher) = &steps.teacher {
         inputs.extend(teacher.inputs());
-        folders.push(pipeline.output.join("teacher"));
+        folders.push(steps.output.join("teacher"));
     }
     folders.extend(folders.iter().map(work).collect::<Vec<_>>());
-    folders.push(pipeline.output.clone());
+    folders.push(steps.output.clone());
     folders.iter().try_for_each(|folder| Ok(folder.check(&inputs)?))
 }
 
