@@ -123,7 +123,7 @@ def test_int8_weights_are_the_checkpoints(wholes, shipped, bits):
              "feed_forward.intermediate": truth[f"{at}.ffn.lin1.weight"].T,
              "feed_forward.output": truth[f"{at}.ffn.lin2.weight"].T}
     for name, weight in pairs.items():
-        q, scale = stored[f"layer.3.{name}.weight"], stored[f"layer.3.{name}.scale"]
+        q, scale = stored[f"layers.2.{name}.weight"], stored[f"layers.2.{name}.scale"]
         assert q.dtype == np.int8 and np.abs(q).max() == 2 ** (bits - 1) - 1
         assert (np.abs(q * scale - weight.astype(np.float32)) <= 0.501 * scale).all(), name
 
@@ -170,7 +170,7 @@ def test_linear_layers_of_4_bits(wholes, shipped):
     model = wholes(shipped, "--format", "onnx", "--int8", "--linear-bits", "4")
     stored, truth = model.weights(), load_file(shipped / "model.safetensors")
     weight = truth["distilbert.transformer.layer.2.ffn.lin1.weight"].T.astype(np.float32)
-    q, scale = (stored[f"layer.3.feed_forward.intermediate.{part}"] for part in ("weight", "scale"))
+    q, scale = (stored[f"layers.2.feed_forward.intermediate.{part}"] for part in ("weight", "scale"))
     assert q.dtype == np.int8 and np.abs(q).max() == 63
     groups = np.abs(q).reshape(-1, 32, q.shape[1])
     fits = [((groups % m == 0) & (groups <= 7 * m)).all(axis=1) for m in range(1, 10)]

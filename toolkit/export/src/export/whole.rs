@@ -116,7 +116,7 @@ impl Writer<'_> {
     }
 
     fn layer(&mut self, layer: &LayerWeights, index: usize, hidden: &str) -> String {
-        let part = |name: &str| format!("layer.{}.{name}", index + 1);
+        let part = |name: &str| format!("layers.{index}.{name}");
         self.g.at(&part("attention"));
         let qkv = self.linear("qkv", &layer.qkv, Site::Qkv(index), hidden);
         let context = self.attention(&qkv, layer.heads);
