@@ -1,7 +1,6 @@
 """Plain words, rule 1: a doc comment begins with a noun or a verb that names its item.
 
-The check reads the first word of every doc comment in Rust. `comments.txt` lists the files that had other
-beginnings when the check was made, with their number, which may only fall.
+The check reads the first word of every doc comment in Rust.
 """
 
 import re
@@ -15,7 +14,6 @@ BEGINNINGS = re.compile(
     r"(What|Of|As|Those|These|That|Which|Whoever|Whose|Whether|How|Who|Why|Where|When|So|There|It|The same)\b"
 )
 COMMENT = re.compile(r"\s*//[/!] ?(?P<text>.*)")
-EXCEPTIONS = Path(__file__).with_name("comments.txt")
 
 
 def rust_files() -> list[Path]:
@@ -37,25 +35,10 @@ def faults(text: str) -> list[tuple[int, str]]:
 
 
 def check(files: list[Path]) -> None:
-    """Raises `Failure` if a file has more faults than it may have, or fewer than the list says."""
-    allowed = exceptions()
-    problems = []
-    for file in files:
-        name = str(file.relative_to(ROOT))
-        found, may = faults(file.read_text(encoding="utf-8")), allowed.pop(name, 0)
-        if len(found) > may:
-            problems += [f"{name}:{line}: begins with `{text[:60]}`" for line, text in found]
-            problems.append(f"{name}: {len(found)} doc comments do not begin by naming their item; {may} may")
-        elif len(found) < may:
-            problems.append(f"{name}: {len(found)} such comments are left; lower the {may} in {EXCEPTIONS.name}")
-    problems += [f"{name}: is gone; remove it from {EXCEPTIONS.name}" for name in allowed if not (ROOT / name).exists()]
+    """Raises `Failure` with the lines that begin otherwise."""
+    problems = [f"{file.relative_to(ROOT)}:{line}: begins with `{text[:60]}`"
+                for file in files for line, text in faults(file.read_text(encoding="utf-8"))]
     if problems:
         advice = "Begin with a noun or verb: \"Number format of the weights\", not \"What the weights are\"."
-        raise Failure("\n".join(["doc comments:", *problems, advice]))
+        raise Failure("\n".join(["doc comments that do not name their item:", *problems, advice]))
     print(f"{len(files)} files")
-
-
-def exceptions() -> dict[str, int]:
-    """Files and the number of faults that they may have."""
-    lines = EXCEPTIONS.read_text(encoding="utf-8").splitlines()
-    return {name: int(count) for count, name in (line.split(maxsplit=1) for line in lines)}
