@@ -198,7 +198,10 @@ fn a_manifest_that_contradicts_itself_is_refused() -> Result<()> {
     }
     // These errors are found at the entry itself.
     let (entry, said) = refused(with_manifest(|m| m.entries[1].bytes -= 1)?, "size");
-    assert!(entry == "stage-0.onnx" && said.contains("as in the manifest"), "{entry}: {said}");
+    assert!(
+        entry == "stage-0.onnx" && said.contains("its size in the manifest"),
+        "{entry}: {said}"
+    );
     for hash in ["", "0", "zz", &"0".repeat(64), &"é".repeat(32)] {
         let bundle = with_manifest(|m| m.entries[1].sha256 = hash.into())?;
         let (entry, said) = refused(bundle, "wrong hash");

@@ -146,7 +146,7 @@ mod tests {
                 6,
                 "`model.architecture` is \"gpt\"; expected `bert` or `distilbert`",
             ),
-            ("architecture = 1", 6, "`model.architecture` is no string; expected a word in quotes"),
+            ("architecture = 1", 6, "`model.architecture` is 1; expected a string"),
             (
                 "[train]\nbetas = [0.9]",
                 7,

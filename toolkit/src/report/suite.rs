@@ -449,8 +449,8 @@ mod tests {
         for (more, words) in [
             ("colour='red'", "colour"),
             ("weight_bits=9", "`student`: weight_bits is 9; expected 7 or 8"),
-            ("embedding_bits=2", "embedding_bits is 2; 4 and 8"),
-            ("linear_bits=3", "linear_bits is 3; 4 and 8"),
+            ("embedding_bits=2", "embedding_bits is 2; expected 4 or 8"),
+            ("linear_bits=3", "linear_bits is 3; expected 4 or 8"),
             ("precision='fp32'\nweight_bits=8", "fp32 has no weight_bits"),
             ("precision='int4'", "int4"),
             ("from='nobody'", "no model has that id"),
