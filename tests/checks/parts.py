@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import comments, layers
+from . import comments, layers, links
 from .steps import ROOT, TARGET, Failure, Steps
 
 NATIVE = ("--workspace", "--features", "edge-runtime/wgpu", "--locked")
@@ -54,11 +54,13 @@ def has_wasm() -> bool:
 
 
 def words(steps: Steps, _) -> None:
-    """Rule 1 of the plain words: doc comments begin with what they name. Imports point down, in no circle."""
+    """Rule 1 of the plain words: doc comments begin with what they name. Links lead somewhere, imports down."""
     with steps.step("words"):
         comments.check(comments.rust_files())
     with steps.step("layers"):
         layers.check()
+    with steps.step("links"):
+        links.check(links.markdown_files())
 
 
 def rust(steps: Steps, names: list[str]) -> None:

@@ -6,7 +6,7 @@ The change is what is not committed, or else the last commit; on a branch it is 
 import subprocess
 from pathlib import Path
 
-from . import comments, layers
+from . import comments, layers, links
 from .parts import NATIVE, TESTED
 from .steps import ROOT, Steps
 
@@ -25,6 +25,8 @@ def run(steps: Steps) -> None:
         comments.check([ROOT / name for name in rust])
     with steps.step("layers"):
         layers.check()
+    with steps.step("links"):
+        links.check(links.markdown_files())
     if rust or cargo:
         with steps.step("lints"):
             steps.run("cargo", "clippy", *NATIVE, "--all-targets", "--", "-D", "warnings")

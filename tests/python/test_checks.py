@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from checks import comments, layers, quick, steps
+from checks import comments, layers, links, quick, steps
 
 RUST = '''//! What this is for.
 //! What stands here is no beginning.
@@ -34,6 +34,12 @@ def test_a_comment_that_names_nothing_is_named_with_its_line(tmp_path, monkeypat
     file.write_text(RUST)
     with pytest.raises(steps.Failure, match="a.rs:1: begins with `What this is for.`\na.rs:7: begins with `Whether"):
         comments.check([file])
+
+
+def test_links_to_files_that_do_not_exist_are_found(tmp_path):
+    file = tmp_path / "a.md"
+    file.write_text('[a](a.md#top) [web](https://a.org/b) [gone](b.md) <img src="c.png"> [](#here)')
+    assert links.dead(file) == ["b.md", "c.png"]
 
 
 @pytest.mark.parametrize("file, module, test", [
