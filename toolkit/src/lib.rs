@@ -2,7 +2,8 @@
 //!
 //! The way of the data: [`data`] and a [`checkpoint`] (Hugging Face layout) → [`train`] →
 //! a checkpoint with exit heads → [`measure`] (figures, calibrated exits) → [`export`]
-//! (int8, ONNX stage graphs, the bundle). [`network`] is what is trained; [`report`] compares models; [`pipeline`] goes the whole way.
+//! (int8, ONNX stage graphs, the bundle). [`network`] holds the layers that are trained; [`report`]
+//! compares models; [`all_steps`] goes the whole way.
 //!
 //! [`edge_export`] reads checkpoints and tables, quantizes, exports and writes files; this crate
 //! depends on it.

@@ -1,7 +1,8 @@
 //! BERT and DistilBERT with exit heads.
 //!
 //! A [`Network`] is trained: parameters, a forward pass over sentences that lie side by side without
-//! padding, and backward passes. [`edge_export::checkpoint::network`] reads the same tensors for export.
+//! padding, and backward passes. Training and export read the tensors of a checkpoint by the same
+//! reader, the methods of [`edge_export::checkpoint::Checkpoint`].
 
 mod attach;
 mod batch;

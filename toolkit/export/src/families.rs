@@ -1,6 +1,6 @@
 //! Families of encoders: the keys of `config.json` and the module names of each in transformers.
 //!
-//! A [`Family`] is a table. A new family is a file beside [`bert`] and a row of [`ALL`]; see
+//! A [`Family`] is a table. A new family is a file beside `families/bert.rs` and a row of [`ALL`]; see
 //! `docs/adding-a-family.md`.
 
 mod bert;
