@@ -78,7 +78,7 @@ def test_the_largest_activation_fixes_the_scale(wholes, checkpoint, texts):
     plain = onnx.load(wholes(checkpoint, "--format", "onnx", "--fp32").path)
     inputs = {}
     for node in plain.graph.node:
-        if node.op_type == "MatMul" and node.input[1].startswith("layer.") and node.input[1].endswith(".weight"):
+        if node.op_type == "MatMul" and node.input[1].startswith("layers.") and node.input[1].endswith(".weight"):
             inputs[node.input[1].removesuffix(".weight")] = node.input[0]
     plain.graph.output.extend(onnx.helper.make_empty_tensor_value_info(v) for v in sorted(set(inputs.values())))
     session = edge.session(plain.SerializeToString())
