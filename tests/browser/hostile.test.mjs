@@ -127,7 +127,7 @@ test("without the platform's SHA-256, which only secure contexts have, ours find
 });
 
 test("another version", async () => {
-  const said = await verdictOn(withManifest((json) => json.replace('"version": 1', '"version": 9')));
+  const said = await verdictOn(withManifest((json) => json.replace('"version": 2', '"version": 9')));
   assert.match(said, /^EdgeError: bundle entry `manifest\.json`: version is 9/);
 });
 
@@ -142,7 +142,7 @@ test("a manifest that lists terabytes", async () => {
 test("an entry whose header claims gigabytes", async () => {
   const bytes = Buffer.from(bundle);
   setSize(bytes, secondEntry(bytes), 8 * 2 ** 30 - 1);
-  assert.match(await verdictOn(bytes), /^EdgeError: bundle entry `tokenizer\.json`: 8589934591 bytes/);
+  assert.match(await verdictOn(bytes), /^EdgeError: bundle entry `tokenizer\.json`: found 8589934591 bytes; expected \d+/);
   await checkMemory();
 });
 
