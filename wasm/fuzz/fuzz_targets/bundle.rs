@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use edge_runtime::Limits;
-use edge_runtime::bundle::{BundleReader, Manifest, BundlePart, write};
+use edge_runtime::bundle::{BundlePart, BundleReader, Manifest, write};
 use libfuzzer_sys::fuzz_target;
 
 /// Limits, small so that large sizes are refused instead of allocated in every run.

@@ -7,8 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-const CONFIG: &str =
-    r#"{"model_type": "bert", "num_labels": 2, "vocab_size": 1006, "max_position_embeddings": 128}"#;
+const CONFIG: &str = r#"{"model_type": "bert", "num_labels": 2, "vocab_size": 1006, "max_position_embeddings": 128}"#;
 
 const TOKENIZER: &str = r###"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
     "normalizer": null, "pre_tokenizer": {"type": "BertPreTokenizer"},

@@ -8,8 +8,14 @@ use libfuzzer_sys::fuzz_target;
 const MAX_TOKENS: usize = 16;
 const VOCABULARY: usize = 4096;
 
-const TEXTS: [&str; 6] =
-    ["", "a good film", "Ünïcode 真的很好 \u{1f980}\u{200d}", "a\0b", " \n\t ", "[CLS] [SEP] <s> ##a @user [url]"];
+const TEXTS: [&str; 6] = [
+    "",
+    "a good film",
+    "Ünïcode 真的很好 \u{1f980}\u{200d}",
+    "a\0b",
+    " \n\t ",
+    "[CLS] [SEP] <s> ##a @user [url]",
+];
 
 fuzz_target!(|input: &[u8]| {
     // `from_bundle` accepts fewer kinds; all of them run.
