@@ -468,7 +468,8 @@ impl Body {
             Activation::GeluTanh => ("Gelu", vec![string("approximate", "tanh")]),
             Activation::Relu => ("Relu", vec![]),
             Activation::Tanh => ("Tanh", vec![]),
-            _ => ("Identity", vec![]),
+            Activation::Identity => ("Identity", vec![]),
+            other => unreachable!("{other:?} has no operator here; add it above"),
         };
         self.node(op, &[x], "y", attributes);
     }

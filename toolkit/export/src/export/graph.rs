@@ -220,7 +220,8 @@ impl Graph {
             }
             Activation::Relu => self.op("Relu", &[x]),
             Activation::Tanh => self.op("Tanh", &[x]),
-            _ => x.into(),
+            Activation::Identity => x.into(),
+            other => unreachable!("{other:?} has no operator here; add it above"),
         }
     }
 

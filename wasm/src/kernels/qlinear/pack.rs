@@ -73,7 +73,6 @@ impl PackedWeights {
     ///
     /// # Panics
     /// If the processor lacks the instruction set, or the lengths contradict one another.
-    /// If the processor does not have it, or the lengths contradict one another.
     pub fn for_isa(
         isa: Isa,
         inputs: usize,
