@@ -7,6 +7,7 @@ use super::parameter::Values;
 use super::quantized::QuantizedRows;
 use crate::quantize::{EMBEDDING_GROUP, EmbeddingBits, Grid, rounding};
 use candle_core::{D, DType, Device, Result, Tensor};
+use edge_runtime::graph::Activation;
 
 /// Computes `x · weightᵀ + bias`.
 pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
@@ -26,6 +27,23 @@ pub fn linear(x: &Tensor, linear: &Linear, mode: &Mode) -> Result<Tensor> {
         x.matmul(&weight.t()?)?.to_dtype(DType::F32)?
     };
     product.broadcast_add(linear.bias.var().as_tensor())
+}
+
+/// Computes an activation.
+///
+/// # Errors
+/// A message with the activation, if it cannot be trained.
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Relu => x.relu(),
+        Activation::Tanh => x.tanh(),
+        Activation::Identity => Ok(x.clone()),
+        other => candle_core::bail!(
+            "the activation {other:?} cannot be trained; expected gelu, gelu_tanh, relu, tanh or identity"
+        ),
+    }
 }
 
 /// Rounds the rows of `x` to −`most`…`most`; the backward pass treats rounding as the identity.

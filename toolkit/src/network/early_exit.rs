@@ -34,7 +34,7 @@ pub struct ExitHead {
     pub pooling: Pooling,
     /// Dense layer, `[dense, hidden]`.
     pub dense: Linear,
-    /// Activation of the dense layer: `Tanh` or `Relu`.
+    /// Activation of the dense layer.
     pub activation: Activation,
     /// Classifier, `[labels, dense]`.
     pub classifier: Linear,
@@ -240,8 +240,7 @@ impl ExitHead {
     /// Dense layer with its activation.
     pub(super) fn dense(&self, pooled: &Tensor, mode: &Mode) -> Result<Tensor> {
         let mode = Mode { precision: candle_core::DType::F32, ..*mode };
-        let dense = self.dense.forward(pooled, &mode)?;
-        if self.activation == Activation::Relu { dense.relu() } else { dense.tanh() }
+        composed::activate(&self.dense.forward(pooled, &mode)?, self.activation)
     }
 }
 

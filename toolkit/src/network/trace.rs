@@ -4,7 +4,6 @@ use super::batch::attention_mask;
 use super::layers::{Block, Linear};
 use super::{Batch, Mode, composed};
 use candle_core::{Result, Tensor};
-use edge_runtime::graph::Activation;
 
 /// Intermediate results of an encoder layer, `[rows, …]`.
 pub struct Trace {
@@ -39,16 +38,7 @@ pub fn trace(x: &Tensor, b: &Block, batch: &Batch, mode: &Mode, site: u64) -> Re
     let middle =
         composed::norm(&(composed::dropout(&attended, mode, site + 1)? + x)?, &b.attention_norm)?;
     let inner = b.intermediate.forward(&middle, mode)?;
-    let inner = match b.activation {
-        Activation::Gelu => inner.gelu_erf()?,
-        Activation::GeluTanh => inner.gelu()?,
-        Activation::Relu => inner.relu()?,
-        Activation::Tanh => inner.tanh()?,
-        Activation::Identity => inner,
-        other => candle_core::bail!(
-            "the activation {other:?} cannot be trained; expected gelu, gelu_tanh, relu, tanh or identity"
-        ),
-    };
+    let inner = composed::activate(&inner, b.activation)?;
     let fed = b.output.forward(&inner, mode)?;
     let out =
         composed::norm(&(composed::dropout(&fed, mode, site + 2)? + &middle)?, &b.output_norm)?;
