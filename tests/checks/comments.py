@@ -4,7 +4,6 @@ The check reads the first word of every doc comment in Rust.
 """
 
 import re
-import subprocess
 from pathlib import Path
 
 from .steps import ROOT, Failure
@@ -14,13 +13,6 @@ BEGINNINGS = re.compile(
     r"(What|Of|As|Those|These|That|Which|Whoever|Whose|Whether|How|Who|Why|Where|When|So|There|It|The same)\b"
 )
 COMMENT = re.compile(r"\s*//[/!] ?(?P<text>.*)")
-
-
-def rust_files() -> list[Path]:
-    """The Rust files of the project."""
-    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.rs"]
-    names = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    return [ROOT / name for name in names if name and (ROOT / name).exists()]
 
 
 def faults(text: str) -> list[tuple[int, str]]:

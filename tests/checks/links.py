@@ -1,20 +1,12 @@
 """Links of the documentation: each relative link of a Markdown file leads to a file or folder."""
 
 import re
-import subprocess
 from pathlib import Path
 
 from .steps import ROOT, Failure
 
 LINK = re.compile(r'\]\((?P<markdown>[^)#\s]+)(?:#[^)]*)?\)|\b(?:src|href)="(?P<html>[^"#]+)')
 ELSEWHERE = re.compile(r"[a-z]+:")
-
-
-def markdown_files() -> list[Path]:
-    """The Markdown files of the project."""
-    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
-    names = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    return [ROOT / name for name in names if name and (ROOT / name).exists()]
 
 
 def dead(file: Path) -> list[str]:

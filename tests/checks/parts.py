@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from . import comments, layers, links
-from .steps import ROOT, TARGET, Failure, Steps
+from .steps import ROOT, TARGET, Failure, Steps, project_files
 
 NATIVE = ("--workspace", "--features", "edge-runtime/wgpu", "--locked")
 # edge-bindgen has no tests, and the browser build makes it for itself.
@@ -56,11 +56,11 @@ def has_wasm() -> bool:
 def words(steps: Steps, _) -> None:
     """Rule 1 of the plain words: doc comments begin with what they name. Links lead somewhere, imports down."""
     with steps.step("words"):
-        comments.check(comments.rust_files())
+        comments.check(project_files("*.rs"))
     with steps.step("layers"):
         layers.check()
     with steps.step("links"):
-        links.check(links.markdown_files())
+        links.check(project_files("*.md"))
 
 
 def rust(steps: Steps, names: list[str]) -> None:

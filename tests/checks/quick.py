@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import comments, layers, links
 from .parts import NATIVE, TESTED
-from .steps import ROOT, Steps
+from .steps import ROOT, Steps, project_files
 
 CRATES = ("toolkit/export", "toolkit", "wasm/bindgen", "wasm/c", "wasm/uniffi", "wasm", "tests")
 
@@ -26,7 +26,7 @@ def run(steps: Steps) -> None:
     with steps.step("layers"):
         layers.check()
     with steps.step("links"):
-        links.check(links.markdown_files())
+        links.check(project_files("*.md"))
     if rust or cargo:
         with steps.step("lints"):
             steps.run("cargo", "clippy", *NATIVE, "--all-targets", "--", "-D", "warnings")

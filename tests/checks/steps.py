@@ -12,6 +12,13 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
 SKIPPED = "NOT RUN"
 
 
+def project_files(pattern: str) -> list[Path]:
+    """The files of the project that match a pattern of git, such as `*.rs`."""
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", pattern]
+    names = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).exists()]
+
+
 class Failure(Exception):
     """A check that failed, in words for people."""
 
